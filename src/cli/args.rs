@@ -1,0 +1,110 @@
+//! Arguments that several subcommands share.
+
+use clap::Args;
+
+use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
+
+/// How the model is run, and where.
+#[derive(Args)]
+pub struct EngineArgs {
+    /// Positions the cache has room for [default: the model's maximum, at most 4096]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub ctx: Option<usize>,
+
+    /// Run at most this many cycles [default: all]
+    #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
+    pub cycles: Option<usize>,
+
+    /// Leave the cycles when the zero-attention score reaches this [default: the model's]
+    #[arg(long, value_name = "S", value_parser = finite, allow_negative_numbers = true,
+          conflicts_with = "no_exit", help_heading = "Early exit")]
+    pub exit_threshold: Option<f64>,
+
+    /// Run at least this many cycles before leaving [default: the model's, else 1]
+    #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
+    pub min_cycles: Option<usize>,
+
+    /// How the scores of a cycle's layers become one: mean, max, min, first, last
+    #[arg(long, value_name = "HOW", value_parser = reduce, help_heading = "Early exit")]
+    pub exit_reduce: Option<Reduce>,
+
+    /// Keys and values of skipped cycles: propagate, share
+    #[arg(long, value_name = "POLICY", value_parser = kv_policy, help_heading = "Early exit")]
+    pub exit_kv: Option<KvPolicy>,
+
+    /// Run every cycle
+    #[arg(long, help_heading = "Early exit")]
+    pub no_exit: bool,
+
+    /// Adapter, by a part of its name, by its index, or `cpu` for the plain Rust reference
+    #[arg(long, value_name = "NAME|INDEX|cpu", help_heading = "Device")]
+    pub adapter: Option<String>,
+}
+
+impl EngineArgs {
+    /// The model's exit rule with the flags put over it.
+    pub fn exit_rule(&self, model: ExitRule) -> ExitRule {
+        ExitRule {
+            threshold: match self.no_exit {
+                true => None,
+                false => self.exit_threshold.or(model.threshold),
+            },
+            min_cycles: self.min_cycles.unwrap_or(model.min_cycles),
+            reduce: self.exit_reduce.unwrap_or(model.reduce),
+            kv: self.exit_kv.unwrap_or(model.kv),
+        }
+    }
+}
+
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n >= 1 => Ok(n),
+        _ => Err("expected a whole number of at least 1".to_string()),
+    }
+}
+
+pub fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() => Ok(x),
+        _ => Err("expected a finite number".to_string()),
+    }
+}
+
+pub fn not_negative(text: &str) -> Result<f64, String> {
+    match finite(text) {
+        Ok(x) if x >= 0.0 => Ok(x),
+        _ => Err("expected a number of at least 0".to_string()),
+    }
+}
+
+pub fn above_zero(text: &str) -> Result<f64, String> {
+    match finite(text) {
+        Ok(x) if x > 0.0 => Ok(x),
+        _ => Err("expected a number above 0".to_string()),
+    }
+}
+
+pub fn fraction(text: &str) -> Result<f64, String> {
+    match finite(text) {
+        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
+        _ => Err("expected a number from 0 to 1".to_string()),
+    }
+}
+
+fn reduce(text: &str) -> Result<Reduce, String> {
+    named(text, REDUCES)
+}
+
+fn kv_policy(text: &str) -> Result<KvPolicy, String> {
+    named(text, KV_POLICIES)
+}
+
+fn named<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
+    match names.iter().find(|(name, _)| *name == text) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let known: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+            Err(format!("expected one of {}", known.join(", ")))
+        }
+    }
+}

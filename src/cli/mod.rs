@@ -1,0 +1,96 @@
+//! The command line: one file a subcommand.
+//!
+//! Standard output carries data, standard error everything else. The status is 0 for success
+//! (a closed standard output included), 1 for an error, 2 for wrong usage.
+
+mod args;
+mod inspect;
+mod output;
+mod run;
+mod setup;
+mod trace;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+/// Runs Zero Token Transformers on any GPU.
+#[derive(Parser)]
+#[command(name = "ztt-wgpu", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate text
+    Run(run::Args),
+    /// Show what every position of a text did: cycles, scores, top tokens
+    Trace(trace::Args),
+    /// Show what a checkpoint holds, and the memory it needs
+    Inspect(inspect::Args),
+}
+
+/// The whole program, from arguments to exit status.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(e),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off")),
+        )
+        .with_writer(io::stderr)
+        .init();
+    let result = match cli.command {
+        Command::Run(args) => run::main(args),
+        Command::Trace(args) => trace::main(args),
+        Command::Inspect(args) => inspect::main(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("ztt-wgpu: {}", one_line(&e));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version go to standard output; a usage error is one line.
+fn usage(e: clap::Error) -> ExitCode {
+    if matches!(
+        e.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        let status = if e.use_stderr() { 2 } else { 0 };
+        let _ = e.print();
+        return ExitCode::from(status);
+    }
+    let text = e.to_string();
+    let body = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = body.split_whitespace().collect();
+    let line = words.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    eprintln!("ztt-wgpu: {line} (see `ztt-wgpu --help`)");
+    ExitCode::from(2)
+}
+
+fn is_closed_output(e: &anyhow::Error) -> bool {
+    e.chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn one_line(e: &anyhow::Error) -> String {
+    let text = format!("{e:#}");
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ")
+}

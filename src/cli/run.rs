@@ -1,0 +1,262 @@
+//! `run`: a prompt in, text out, token by token.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::args::{EngineArgs, above_zero, fraction, not_negative};
+use super::{output, setup};
+use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::error::Error;
+use crate::generate::{StopRules, Summary, Token, generate};
+use crate::model::{BUILTIN, Model};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A checkpoint folder, a safetensors file, or `builtin` [default: builtin]
+    model: Option<String>,
+
+    /// The text to continue; `-` reads standard input. Without one, a piped standard input is
+    /// read where MODEL is given, and else the text starts from nothing
+    #[arg(conflicts_with = "file")]
+    prompt: Option<String>,
+
+    /// Read the prompt from a file; one line break at its end is dropped
+    #[arg(short, long)]
+    file: Option<PathBuf>,
+
+    /// Generate at most this many tokens [default: the model's, else 256]
+    #[arg(short = 'n', long, value_name = "N")]
+    max_tokens: Option<usize>,
+
+    /// End the text before this string (may be given several times)
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+
+    /// Go on where the model would end its text
+    #[arg(long)]
+    ignore_eos: bool,
+
+    /// Print JSON lines: one a token, then a summary
+    #[arg(long)]
+    json: bool,
+
+    /// 0 is greedy [default: the model's, else 0.8]
+    #[arg(long, value_name = "T", value_parser = not_negative, help_heading = "Sampling")]
+    temperature: Option<f64>,
+
+    /// Keep the K likeliest tokens, 0 keeps all [default: the model's, else 40]
+    #[arg(long, value_name = "K", help_heading = "Sampling")]
+    top_k: Option<usize>,
+
+    /// Keep the likeliest tokens that reach this probability together
+    /// [default: the model's, else 0.95]
+    #[arg(long, value_name = "P", value_parser = fraction, help_heading = "Sampling")]
+    top_p: Option<f64>,
+
+    /// Keep tokens at least this fraction as likely as the likeliest
+    /// [default: the model's, else 0.05]
+    #[arg(long, value_name = "P", value_parser = fraction, help_heading = "Sampling")]
+    min_p: Option<f64>,
+
+    /// Make tokens of the last 64 less likely, 1 does not [default: the model's, else 1]
+    #[arg(long, value_name = "X", value_parser = above_zero, help_heading = "Sampling")]
+    repeat_penalty: Option<f64>,
+
+    /// The same seed gives the same text [default: random, printed]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    seed: Option<u64>,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub fn main(args: Args) -> Result<()> {
+    let name = args.model.as_deref().unwrap_or(BUILTIN);
+    let model = Model::open(name)?;
+    let tokenizer = model.tokenizer()?;
+    let prompt = match prompt_text(&args)?.filter(|text| !text.is_empty()) {
+        Some(text) => tokenizer.encode(&text)?,
+        None => Vec::new(),
+    };
+    let prompt = match (prompt.is_empty(), model.bos()) {
+        (false, _) => prompt,
+        (true, Some(bos)) => vec![bos],
+        (true, None) => anyhow::bail!(
+            "`{name}` has no `bos_token_id` to start from: expected a prompt, found none"
+        ),
+    };
+    model.check_ids(&prompt)?;
+    let limit = setup::n_ctx(args.engine.ctx, &model)?;
+    if prompt.len() > limit {
+        let found = prompt.len();
+        return Err(Error::ContextFull { limit, found }.into());
+    }
+    let sampling = sampling(&args, &model);
+    let seed = sampling.seed;
+    let rules = StopRules {
+        max_tokens: args
+            .max_tokens
+            .or(model.generation.max_tokens)
+            .unwrap_or(256),
+        eos: match args.ignore_eos {
+            true => Vec::new(),
+            false => model.eos().to_vec(),
+        },
+        strings: args
+            .stop
+            .iter()
+            .filter(|s| !s.is_empty())
+            .cloned()
+            .collect(),
+    };
+    let mut sampler = Sampler::new(sampling, &prompt);
+    let (mut engine, adapter) = setup::engine(&args.engine, &model)?;
+    eprintln!("model    {name}\nadapter  {adapter}\nseed     {seed}");
+
+    let mut out = output::stdout();
+    let mut failure: Option<anyhow::Error> = None;
+    let receive = |token: &Token| {
+        let written = match args.json {
+            true => output::json_line(&mut out, token),
+            false => write!(out, "{}", token.text)
+                .and_then(|()| out.flush())
+                .map_err(Into::into),
+        };
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => {
+                failure = Some(e);
+                ControlFlow::Break(())
+            }
+        }
+    };
+    let summary = pollster::block_on(generate(
+        &mut engine,
+        Some(&tokenizer),
+        &prompt,
+        &mut sampler,
+        &rules,
+        receive,
+    ))?;
+    if let Some(e) = failure {
+        return Err(e);
+    }
+    match args.json {
+        true => output::json_line(&mut out, &summary_json(&summary, name, &adapter, seed))?,
+        false => writeln!(out)?,
+    }
+    eprint!("{}", summary_text(&summary));
+    Ok(())
+}
+
+/// The prompt as text, or `None` where nothing was given.
+fn prompt_text(args: &Args) -> Result<Option<String>> {
+    let text = match (&args.file, args.prompt.as_deref()) {
+        (Some(path), _) => {
+            let shown = path.display();
+            std::fs::read_to_string(path).with_context(|| format!("`{shown}`"))?
+        }
+        (None, Some("-")) => read_stdin()?,
+        (None, Some(text)) => return Ok(Some(text.to_string())),
+        (None, None) if args.model.is_some() && stdin_is_pipe_or_file() => read_stdin()?,
+        (None, None) => return Ok(None),
+    };
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_string()))
+}
+
+fn read_stdin() -> Result<String> {
+    let mut text = String::new();
+    io::stdin()
+        .read_to_string(&mut text)
+        .context("standard input")?;
+    Ok(text)
+}
+
+#[cfg(unix)]
+fn stdin_is_pipe_or_file() -> bool {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(fd) = io::stdin().as_fd().try_clone_to_owned() else {
+        return false;
+    };
+    let kind = File::from(fd).metadata().map(|m| m.file_type());
+    kind.is_ok_and(|k| k.is_fifo() || k.is_file() || k.is_socket())
+}
+
+#[cfg(not(unix))]
+fn stdin_is_pipe_or_file() -> bool {
+    use std::io::IsTerminal;
+    !io::stdin().is_terminal()
+}
+
+/// Flags over `generation_config.json` over the defaults.
+fn sampling(args: &Args, model: &Model) -> SamplingOptions {
+    let file = &model.generation;
+    let default = SamplingOptions::default();
+    let greedy = (file.sample == Some(false)).then_some(0.0);
+    SamplingOptions {
+        temperature: args
+            .temperature
+            .or(greedy)
+            .or(file.temperature)
+            .unwrap_or(default.temperature),
+        top_k: args.top_k.or(file.top_k).unwrap_or(default.top_k),
+        top_p: args.top_p.or(file.top_p).unwrap_or(default.top_p),
+        min_p: args.min_p.or(file.min_p).unwrap_or(default.min_p),
+        repeat_penalty: args
+            .repeat_penalty
+            .or(file.repeat_penalty)
+            .unwrap_or(default.repeat_penalty),
+        seed: args.seed.unwrap_or_else(rand::random),
+    }
+}
+
+fn per_second(n: usize, time: std::time::Duration) -> f64 {
+    n as f64 / time.as_secs_f64().max(1e-9)
+}
+
+fn summary_json(s: &Summary, model: &str, adapter: &str, seed: u64) -> serde_json::Value {
+    json!({"summary": {
+        "model": model,
+        "adapter": adapter,
+        "seed": seed,
+        "finish": s.finish,
+        "prompt_tokens": s.n_prompt,
+        "generated_tokens": s.n_generated,
+        "prompt_seconds": s.prompt_time.as_secs_f64(),
+        "generation_seconds": s.pass_time.as_secs_f64(),
+        "prompt_tokens_per_second": per_second(s.n_prompt, s.prompt_time),
+        "generation_tokens_per_second": per_second(s.n_passes, s.pass_time),
+        "mean_cycles": s.mean_cycles(),
+        "exits": s.exits,
+    }})
+}
+
+fn summary_text(s: &Summary) -> String {
+    let total: usize = s.exits.iter().sum();
+    let shares: Vec<_> = (1..)
+        .zip(&s.exits)
+        .map(|(c, n)| {
+            format!(
+                "{c}: {n} ({:.0} %)",
+                100.0 * *n as f64 / total.max(1) as f64
+            )
+        })
+        .collect();
+    format!(
+        "\nprompt   {} tokens, {:.1} tokens/s\ngenerated {} tokens, {:.1} tokens/s\n\
+         cycles   mean {:.2}, positions by cycles run: {}\n",
+        s.n_prompt,
+        per_second(s.n_prompt, s.prompt_time),
+        s.n_generated,
+        per_second(s.n_passes, s.pass_time),
+        s.mean_cycles(),
+        shares.join(", ")
+    )
+}

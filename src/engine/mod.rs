@@ -1,0 +1,125 @@
+//! A model on a device, or on the host: what turns token ids into logits.
+
+pub mod sampling;
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::model::config::ExitRule;
+use crate::reference::{Output, Reference};
+use crate::schedule::Schedule;
+
+/// How a model is to be run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// At most this many cycles; `None` for all that are stored.
+    pub cap: Option<usize>,
+    pub exit: ExitRule,
+    /// Positions the cache has room for.
+    pub n_ctx: usize,
+}
+
+/// Which positions of a call to [`Engine::forward`] need logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logits {
+    All,
+    Last,
+}
+
+/// A model ready to run, with the keys and values of one sequence.
+pub struct Engine<'m> {
+    backend: Backend<'m>,
+    n_ctx: usize,
+    n_vocab: usize,
+    n_positions: usize,
+}
+
+enum Backend<'m> {
+    Host(Box<Reference<'m>>),
+}
+
+impl<'m> Engine<'m> {
+    /// Runs `model` in plain Rust on the host.
+    pub fn on_host(model: &'m Model, options: &Options) -> Result<Self> {
+        let schedule = schedule(model, options)?;
+        let reference = Reference::new(model, schedule, options.n_ctx)?;
+        Ok(Self::new(
+            model,
+            options,
+            Backend::Host(Box::new(reference)),
+        ))
+    }
+
+    fn new(model: &Model, options: &Options, backend: Backend<'m>) -> Self {
+        Self {
+            backend,
+            n_ctx: options.n_ctx,
+            n_vocab: model.config.vocab,
+            n_positions: 0,
+        }
+    }
+
+    /// Positions in the cache.
+    pub fn n_positions(&self) -> usize {
+        self.n_positions
+    }
+
+    /// Positions the cache has room for.
+    pub fn n_ctx(&self) -> usize {
+        self.n_ctx
+    }
+
+    /// Forgets all positions from `n` on.
+    pub fn truncate(&mut self, n: usize) {
+        self.n_positions = self.n_positions.min(n);
+        match &mut self.backend {
+            Backend::Host(reference) => reference.truncate(n),
+        }
+    }
+
+    /// Runs the next positions. One output for each of `ids`.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs;
+    /// [`Error::NotANumber`] when the logits asked for are not finite.
+    pub async fn forward(&mut self, ids: &[u32], logits: Logits) -> Result<Vec<Output>> {
+        let found = self.n_positions + ids.len();
+        if found > self.n_ctx {
+            return Err(Error::ContextFull {
+                limit: self.n_ctx,
+                found,
+            });
+        }
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.n_vocab) {
+            return Err(Error::TokenOutside {
+                id: i64::from(id),
+                vocab: self.n_vocab,
+            });
+        }
+        let wanted = |i: usize| logits == Logits::All || i + 1 == ids.len();
+        let outputs: Vec<Output> = match &mut self.backend {
+            Backend::Host(reference) => ids
+                .iter()
+                .enumerate()
+                .map(|(i, &id)| reference.push(id, wanted(i)))
+                .collect(),
+        };
+        for (i, output) in outputs.iter().enumerate() {
+            if output.logits.iter().any(|v| !v.is_finite()) {
+                return Err(Error::NotANumber {
+                    position: self.n_positions + i,
+                });
+            }
+        }
+        self.n_positions = found;
+        Ok(outputs)
+    }
+}
+
+fn schedule(model: &Model, options: &Options) -> Result<Schedule> {
+    Schedule::new(
+        &model.config,
+        model.pool.is_some(),
+        options.cap,
+        options.exit.clone(),
+    )
+}

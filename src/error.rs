@@ -1,0 +1,122 @@
+//! What can go wrong, said in one line that names the file, tensor or field, what was expected
+//! and what was found.
+
+use std::path::Path;
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every error of the library. `Display` is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to read or write a file.
+    #[error("`{path}`: {cause}")]
+    Io { path: String, cause: std::io::Error },
+
+    /// A file as a whole is not what it should be.
+    #[error("`{file}`: expected {expected}, found {found}")]
+    File {
+        file: String,
+        expected: String,
+        found: String,
+    },
+
+    /// A field of a JSON file has an impossible value.
+    #[error("`{file}`: `{field}`: expected {expected}, found {found}")]
+    Field {
+        file: String,
+        field: String,
+        expected: String,
+        found: String,
+    },
+
+    /// A tensor is missing, or has the wrong shape or type.
+    #[error("`{file}`: tensor `{tensor}`: expected {expected}, found {found}")]
+    Tensor {
+        file: String,
+        tensor: String,
+        expected: String,
+        found: String,
+    },
+
+    /// An option does not fit the model that it is used with.
+    #[error("{option}: expected {expected}, found {found}")]
+    Option {
+        option: &'static str,
+        expected: String,
+        found: String,
+    },
+
+    /// Text is to be read or written, and the model has no tokenizer.
+    #[error(
+        "`{model}` has no tokenizer.json: expected one beside the weights or embedded in them, found none"
+    )]
+    NoTokenizer { model: String },
+
+    /// The tokenizer could not encode or decode.
+    #[error("`{model}`: tokenizer: {message}")]
+    Tokenizer { model: String, message: String },
+
+    /// More positions are asked for than the context holds.
+    #[error("the prompt does not fit the context: expected at most {limit} tokens, found {found}")]
+    ContextFull { limit: usize, found: usize },
+
+    /// A token id the model has no embedding for.
+    #[error("token id {id} is outside the vocabulary: expected 0 to {}, found {id}", vocab - 1)]
+    TokenOutside { id: i64, vocab: usize },
+
+    /// No adapter answers to what was asked for.
+    #[error("no adapter matches {wanted}: found {found}")]
+    NoAdapter { wanted: String, found: String },
+
+    /// The adapter's limits are too small for the model.
+    #[error(
+        "{what} does not fit adapter `{adapter}`: expected at most {limit} bytes, found {found}{advice}"
+    )]
+    TooLarge {
+        what: String,
+        adapter: String,
+        limit: u64,
+        found: u64,
+        advice: &'static str,
+    },
+
+    /// The device reported a fault while it worked.
+    #[error("adapter `{adapter}`: {message}")]
+    Device { adapter: String, message: String },
+
+    /// The logits hold a value that is not a number.
+    #[error(
+        "the logits of position {position} hold a value that is not a number: expected finite weights and activations"
+    )]
+    NotANumber { position: usize },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, cause: std::io::Error) -> Self {
+        Self::Io {
+            path: path.display().to_string(),
+            cause,
+        }
+    }
+
+    pub(crate) fn file(
+        file: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::File {
+            file: file.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+}
+
+/// The first line of a message that may have many: what is left is a detail for the log.
+pub(crate) fn first_line(message: impl ToString) -> String {
+    let text = message.to_string();
+    let line = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("");
+    line.trim().to_string()
+}

@@ -1,0 +1,242 @@
+//! The safetensors files of a checkpoint, memory-mapped: names to typed bytes.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype as StoredDtype, Metadata, SafeTensorError};
+
+use super::json::{Object, parse_object};
+use super::tensor::{Dtype, Tensor};
+use crate::error::{Error, Result, first_line};
+
+/// One or more safetensors files with their headers read.
+pub struct Checkpoint {
+    shards: Vec<Shard>,
+    /// Which shard holds a tensor.
+    places: HashMap<String, usize>,
+}
+
+struct Shard {
+    /// How errors name the file.
+    name: String,
+    bytes: Bytes,
+    header: Metadata,
+    data_start: usize,
+}
+
+enum Bytes {
+    Mapped(Mmap),
+    Embedded(&'static [u8]),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Embedded(bytes) => bytes,
+        }
+    }
+}
+
+impl Shard {
+    fn map(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let meta = file.metadata().map_err(|e| Error::io(path, e))?;
+        if meta.is_dir() {
+            return Err(Error::file(name, "a safetensors file", "a folder"));
+        }
+        if meta.len() == 0 {
+            return Err(Error::file(name, "a safetensors file", "an empty file"));
+        }
+        // SAFETY: the map is read-only and private to this process. A file that another program
+        // truncates meanwhile faults, as it does in every program that maps its weights.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
+        Self::parse(name, Bytes::Mapped(map))
+    }
+
+    fn parse(name: String, bytes: Bytes) -> Result<Self> {
+        let (header_bytes, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| header_error(&name, &bytes, e))?;
+        Ok(Self {
+            name,
+            bytes,
+            header,
+            data_start: 8 + header_bytes,
+        })
+    }
+}
+
+fn header_error(name: &str, bytes: &[u8], error: SafeTensorError) -> Error {
+    let declared = bytes
+        .first_chunk::<8>()
+        .map(|b| u64::from_le_bytes(*b))
+        .unwrap_or(0);
+    let (expected, found) = match &error {
+        SafeTensorError::HeaderTooSmall => (
+            "a safetensors file of at least 8 bytes".to_string(),
+            format!("{} bytes", bytes.len()),
+        ),
+        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => (
+            "a safetensors header that ends inside the file".to_string(),
+            format!(
+                "a header of {declared} bytes in a file of {} bytes",
+                bytes.len()
+            ),
+        ),
+        SafeTensorError::MetadataIncompleteBuffer => (
+            "tensors that cover the file exactly".to_string(),
+            format!(
+                "a file of {} bytes that is cut short or has bytes left over",
+                bytes.len()
+            ),
+        ),
+        other => ("a valid safetensors header".to_string(), first_line(other)),
+    };
+    Error::file(name, expected, found)
+}
+
+impl Checkpoint {
+    /// Maps one safetensors file.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::from_shards(vec![Shard::map(path)?])
+    }
+
+    /// Maps the shards that an index (`model.safetensors.index.json`) names.
+    pub fn open_index(path: &Path) -> Result<Self> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let fields = parse_object(&file, &text)?;
+        let json = Object::new(&file, &fields);
+        let Some(serde_json::Value::Object(map)) = json.get("weight_map") else {
+            return Err(json.error("weight_map", "an object", "none"));
+        };
+        let mut names: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let shards: Result<Vec<_>> = names
+            .iter()
+            .map(|name| Shard::map(&folder.join(name)))
+            .collect();
+        Self::from_shards(shards?)
+    }
+
+    /// Reads a checkpoint that is part of the program.
+    pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
+        let shard = Shard::parse(name.to_string(), Bytes::Embedded(bytes))?;
+        Self::from_shards(vec![shard])
+    }
+
+    fn from_shards(shards: Vec<Shard>) -> Result<Self> {
+        if shards.is_empty() {
+            return Err(Error::file("the index", "at least one shard", "none"));
+        }
+        let mut places = HashMap::new();
+        for (i, shard) in shards.iter().enumerate() {
+            for name in shard.header.tensors().into_keys() {
+                places.insert(name, i);
+            }
+        }
+        Ok(Self { shards, places })
+    }
+
+    /// How errors name the (first) file.
+    pub fn file(&self) -> &str {
+        &self.shards[0].name
+    }
+
+    /// A text from the first file's `__metadata__`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        let metadata = self.shards[0].header.metadata().as_ref()?;
+        metadata.get(key).map(String::as_str)
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.places.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The shape of a tensor, if there is one of that name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let shard = &self.shards[*self.places.get(name)?];
+        shard.header.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// The tensor `name`, which must have the given shape.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when it is missing, has another shape, or a type that is not read.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>> {
+        let Some(&place) = self.places.get(name) else {
+            return Err(self.tensor_error(name, &format!("shape {shape:?}"), "no such tensor"));
+        };
+        let shard = &self.shards[place];
+        let Some(info) = shard.header.info(name) else {
+            return Err(self.tensor_error(name, &format!("shape {shape:?}"), "no such tensor"));
+        };
+        if info.shape != shape {
+            let found = format!("shape {:?}", info.shape);
+            return Err(self.tensor_error(name, &format!("shape {shape:?}"), &found));
+        }
+        let Some(dtype) = read_dtype(info.dtype) else {
+            let found = format!("{}", info.dtype);
+            return Err(self.tensor_error(name, "F32, F16 or BF16", &found));
+        };
+        let (start, end) = info.data_offsets;
+        let bytes = &shard.bytes[shard.data_start + start..shard.data_start + end];
+        Ok(Tensor {
+            name: name.to_string(),
+            dtype,
+            shape: shape.to_vec(),
+            bytes: Cow::Borrowed(bytes),
+        })
+    }
+
+    /// Bytes and elements stored in each type, the types by their names.
+    pub fn sizes_by_dtype(&self) -> BTreeMap<String, (u64, u64)> {
+        let mut sizes = BTreeMap::new();
+        for shard in &self.shards {
+            for info in shard.header.tensors().into_values() {
+                let (bytes, elements): &mut (u64, u64) =
+                    sizes.entry(info.dtype.to_string()).or_default();
+                *bytes += (info.data_offsets.1 - info.data_offsets.0) as u64;
+                *elements += info.shape.iter().product::<usize>() as u64;
+            }
+        }
+        sizes
+    }
+
+    /// An error about the tensor `name`, naming the file it is or should be in.
+    pub fn tensor_error(&self, name: &str, expected: &str, found: &str) -> Error {
+        let place = self.places.get(name).copied().unwrap_or(0);
+        Error::Tensor {
+            file: self.shards[place].name.clone(),
+            tensor: name.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+}
+
+fn read_dtype(dtype: StoredDtype) -> Option<Dtype> {
+    match dtype {
+        StoredDtype::F32 => Some(Dtype::F32),
+        StoredDtype::F16 => Some(Dtype::F16),
+        StoredDtype::BF16 => Some(Dtype::Bf16),
+        _ => None,
+    }
+}

@@ -1,0 +1,141 @@
+//! Reading fields of a JSON file, with errors that name the file and the field.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result, first_line};
+
+/// A JSON object together with the file it came from and its place in it.
+#[derive(Clone, Copy)]
+pub struct Object<'a> {
+    file: &'a str,
+    path: &'a str,
+    fields: &'a Map<String, Value>,
+}
+
+/// Parses `text`, which must be one JSON object.
+pub fn parse_object(file: &str, text: &str) -> Result<Map<String, Value>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(other) => Err(Error::file(file, "a JSON object", kind(&other))),
+        Err(e) => Err(Error::file(file, "valid JSON", first_line(e))),
+    }
+}
+
+impl<'a> Object<'a> {
+    pub fn new(file: &'a str, fields: &'a Map<String, Value>) -> Self {
+        Self {
+            file,
+            path: "",
+            fields,
+        }
+    }
+
+    /// The field's value, where JSON's `null` counts as absent.
+    pub fn get(&self, field: &str) -> Option<&'a Value> {
+        self.fields.get(field).filter(|v| !v.is_null())
+    }
+
+    /// The nested object `field`, if there is one. `path` is how errors name it.
+    pub fn object(&self, field: &str, path: &'a str) -> Result<Option<Object<'a>>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Object(fields)) => Ok(Some(Object {
+                file: self.file,
+                path,
+                fields,
+            })),
+            Some(other) => Err(self.error(field, "an object", &kind(other))),
+        }
+    }
+
+    /// A whole number, or `None` where the field is absent.
+    pub fn whole(&self, field: &str) -> Result<Option<usize>> {
+        self.get(field)
+            .map(|v| {
+                v.as_u64()
+                    .and_then(|n| usize::try_from(n).ok())
+                    .filter(|&n| n <= u32::MAX as usize)
+                    .ok_or_else(|| self.error(field, "a whole number", &kind(v)))
+            })
+            .transpose()
+    }
+
+    /// A whole number of at least `least`, with `default` where the field is absent
+    /// (`None`: the field is required).
+    pub fn whole_from(&self, field: &str, least: usize, default: Option<usize>) -> Result<usize> {
+        let expected = format!("a whole number of at least {least}");
+        match self.whole(field)?.or(default) {
+            Some(n) if n >= least => Ok(n),
+            Some(n) => Err(self.error(field, &expected, &n.to_string())),
+            None => Err(self.error(field, &expected, "nothing")),
+        }
+    }
+
+    /// A finite number, or `None` where the field is absent.
+    pub fn number(&self, field: &str) -> Result<Option<f64>> {
+        self.get(field)
+            .map(|v| {
+                v.as_f64()
+                    .filter(|x| x.is_finite())
+                    .ok_or_else(|| self.error(field, "a finite number", &kind(v)))
+            })
+            .transpose()
+    }
+
+    /// `true` or `false`, with a default where the field is absent.
+    pub fn flag(&self, field: &str, default: bool) -> Result<bool> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(Value::Bool(b)) => Ok(*b),
+            Some(v) => Err(self.error(field, "true or false", &kind(v))),
+        }
+    }
+
+    /// A string, or `None` where the field is absent.
+    pub fn text(&self, field: &str) -> Result<Option<&'a str>> {
+        self.get(field)
+            .map(|v| {
+                v.as_str()
+                    .ok_or_else(|| self.error(field, "a string", &kind(v)))
+            })
+            .transpose()
+    }
+
+    /// One of the named values, with a default where the field is absent.
+    pub fn choice<T: Copy>(&self, field: &str, names: &[(&str, T)], default: T) -> Result<T> {
+        let Some(found) = self.text(field)? else {
+            return Ok(default);
+        };
+        match names.iter().find(|(name, _)| *name == found) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let known: Vec<_> = names.iter().map(|(n, _)| format!("`{n}`")).collect();
+                Err(self.error(field, &known.join(" or "), &format!("`{found}`")))
+            }
+        }
+    }
+
+    /// An error about `field` of this object.
+    pub fn error(&self, field: &str, expected: &str, found: &str) -> Error {
+        let field = match self.path {
+            "" => field.to_string(),
+            path => format!("{path}.{field}"),
+        };
+        Error::Field {
+            file: self.file.to_string(),
+            field,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+}
+
+/// How an error shows a value: itself where it is short, else its type.
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "an array".to_string(),
+        Value::Object(_) => "an object".to_string(),
+        Value::String(s) => format!("`{}`", s.chars().take(40).collect::<String>()),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,156 @@
+//! What a checkpoint says. Nothing here knows of a device.
+
+pub mod checkpoint;
+pub mod config;
+pub mod family;
+mod json;
+pub mod tensor;
+pub mod tokenizer;
+pub mod weights;
+
+use std::path::{Path, PathBuf};
+
+use checkpoint::Checkpoint;
+use config::{Config, GenerationConfig};
+use tokenizer::Tokenizer;
+use weights::{Pool, Reader};
+
+use crate::error::{Error, Result};
+
+/// The name of the model that is part of the program.
+pub const BUILTIN: &str = "builtin";
+
+static BUILTIN_BYTES: &[u8] = include_bytes!("builtin/ztt-classics.safetensors");
+
+/// A checkpoint with its config: everything but the device.
+pub struct Model {
+    /// How the user named it.
+    pub name: String,
+    pub config: Config,
+    pub generation: GenerationConfig,
+    pub pool: Option<Pool>,
+    pub checkpoint: Checkpoint,
+    tokenizer: Option<Text>,
+}
+
+/// A JSON text and where it came from.
+struct Text {
+    file: String,
+    text: String,
+}
+
+impl Model {
+    /// Opens what `name` says: [`BUILTIN`], a folder, or a safetensors file. Weights are mapped,
+    /// not read; config and pool are checked here, the other tensors when they are first used.
+    pub fn open(name: &str) -> Result<Self> {
+        if name == BUILTIN {
+            let checkpoint = Checkpoint::embedded(BUILTIN, BUILTIN_BYTES)?;
+            return Self::from_checkpoint(name, checkpoint, None);
+        }
+        let path = Path::new(name);
+        let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+        let (file, folder) = match meta.is_dir() {
+            true => (weights_in(path)?, path.to_path_buf()),
+            false => {
+                let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+                (path.to_path_buf(), folder)
+            }
+        };
+        let checkpoint = match file.extension().is_some_and(|e| e == "json") {
+            true => Checkpoint::open_index(&file)?,
+            false => Checkpoint::open(&file)?,
+        };
+        Self::from_checkpoint(name, checkpoint, Some(&folder))
+    }
+
+    fn from_checkpoint(name: &str, checkpoint: Checkpoint, folder: Option<&Path>) -> Result<Self> {
+        // A file beside the weights wins over the text embedded in them.
+        let text = |part: &str| -> Result<Option<Text>> {
+            if let Some(path) = folder.map(|f| f.join(part)).filter(|p| p.exists()) {
+                let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+                let file = path.display().to_string();
+                return Ok(Some(Text { file, text }));
+            }
+            Ok(checkpoint.metadata(part).map(|text| Text {
+                file: format!("{}: {part}", checkpoint.file()),
+                text: text.to_string(),
+            }))
+        };
+        let Some(config) = text("config.json")? else {
+            let expected = "config.json beside the weights or embedded in them";
+            return Err(Error::file(name, expected, "none"));
+        };
+        let config = Config::parse(&config.file, &config.text)?;
+        let generation = match text("generation_config.json")? {
+            Some(t) => GenerationConfig::parse(&t.file, &t.text)?,
+            None => GenerationConfig::default(),
+        };
+        let tokenizer = text("tokenizer.json")?;
+        let pool = Reader::new(&checkpoint, &config).pool()?;
+        Ok(Self {
+            name: name.to_string(),
+            config,
+            generation,
+            pool,
+            checkpoint,
+            tokenizer,
+        })
+    }
+
+    /// The weights, by role.
+    pub fn weights(&self) -> Reader<'_> {
+        Reader::new(&self.checkpoint, &self.config)
+    }
+
+    /// Whether the model has a tokenizer.
+    pub fn has_tokenizer(&self) -> bool {
+        self.tokenizer.is_some()
+    }
+
+    /// Parses the model's tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`] where there is none.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        match &self.tokenizer {
+            Some(t) => Tokenizer::parse(&self.name, &t.file, &t.text),
+            None => Err(Error::NoTokenizer {
+                model: self.name.clone(),
+            }),
+        }
+    }
+
+    /// The id a text begins with, if the model has one.
+    pub fn bos(&self) -> Option<u32> {
+        self.generation.bos.or(self.config.bos)
+    }
+
+    /// The ids that end a text.
+    pub fn eos(&self) -> &[u32] {
+        match self.generation.eos.is_empty() {
+            true => &self.config.eos,
+            false => &self.generation.eos,
+        }
+    }
+
+    /// Refuses ids that have no embedding.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let vocab = self.config.vocab;
+        match ids.iter().find(|&&id| id as usize >= vocab) {
+            Some(&id) => Err(Error::TokenOutside {
+                id: i64::from(id),
+                vocab,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn weights_in(folder: &Path) -> Result<PathBuf> {
+    let names = ["model.safetensors", "model.safetensors.index.json"];
+    let found = names.iter().map(|n| folder.join(n)).find(|p| p.exists());
+    found.ok_or_else(|| {
+        let expected = format!("{} in the folder", names.join(" or "));
+        Error::file(folder.display().to_string(), expected, "neither")
+    })
+}

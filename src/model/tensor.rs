@@ -1,0 +1,156 @@
+//! Weights as they lie in the file: typed bytes with a shape, widened row by row on demand.
+
+use std::borrow::Cow;
+
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+
+/// The types weights are stored in. All convert to `f32` exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dtype {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub fn n_bytes(self) -> usize {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::Bf16 => 2,
+        }
+    }
+
+    /// The name in safetensors headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "F32",
+            Dtype::F16 => "F16",
+            Dtype::Bf16 => "BF16",
+        }
+    }
+}
+
+/// A tensor of the checkpoint. The bytes are little-endian and may be unaligned.
+#[derive(Clone, Debug)]
+pub struct Tensor<'a> {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: Cow<'a, [u8]>,
+}
+
+impl Tensor<'_> {
+    /// Rows of a matrix, or the one row of a vector.
+    pub fn n_rows(&self) -> usize {
+        self.shape[..self.shape.len() - 1].iter().product()
+    }
+
+    /// Length of the last dimension.
+    pub fn n_cols(&self) -> usize {
+        self.shape[self.shape.len() - 1]
+    }
+
+    /// The bytes of row `i`.
+    pub fn row_bytes(&self, i: usize) -> &[u8] {
+        let stride = self.n_cols() * self.dtype.n_bytes();
+        &self.bytes[i * stride..(i + 1) * stride]
+    }
+
+    /// Row `i`, widened into `out` [n_cols].
+    pub fn read_row(&self, i: usize, out: &mut [f32]) {
+        widen(self.dtype, self.row_bytes(i), out);
+    }
+
+    /// All elements, widened.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.bytes.len() / self.dtype.n_bytes()];
+        widen(self.dtype, &self.bytes, &mut out);
+        out
+    }
+
+    /// A copy with rows and columns of a matrix exchanged.
+    pub fn transposed(&self) -> Tensor<'static> {
+        let (rows, cols, n) = (self.n_rows(), self.n_cols(), self.dtype.n_bytes());
+        let mut bytes = vec![0; self.bytes.len()];
+        for (i, element) in self.bytes.chunks_exact(n).enumerate() {
+            let at = ((i % cols) * rows + i / cols) * n;
+            bytes[at..at + n].copy_from_slice(element);
+        }
+        Tensor {
+            name: self.name.clone(),
+            dtype: self.dtype,
+            shape: vec![cols, rows],
+            bytes: Cow::Owned(bytes),
+        }
+    }
+}
+
+/// Widens little-endian elements to `f32`; `out` has as many elements as `bytes` holds.
+fn widen(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
+    // Copied into an aligned buffer in short runs, so that the conversions vectorise.
+    const RUN: usize = 512;
+    match dtype {
+        Dtype::F32 => {
+            for (x, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+                *x = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+            }
+        }
+        Dtype::F16 => {
+            let mut run = [f16::ZERO; RUN];
+            for (out, bytes) in out.chunks_mut(RUN).zip(bytes.chunks(2 * RUN)) {
+                let run = &mut run[..out.len()];
+                bytemuck::cast_slice_mut(run).copy_from_slice(bytes);
+                run.convert_to_f32_slice(out);
+            }
+        }
+        Dtype::Bf16 => {
+            for (x, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                *x = bf16::from_le_bytes([b[0], b[1]]).to_f32();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_formats_widen_exactly() {
+        let values: Vec<f32> = vec![0.0, -0.0, 1.5, -65504.0, 6.0e-8, 3.0e-5];
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            let bits: Vec<u16> = values
+                .iter()
+                .map(|&v| match dtype {
+                    Dtype::F16 => f16::from_f32(v).to_bits(),
+                    _ => bf16::from_f32(v).to_bits(),
+                })
+                .collect();
+            let bytes: Vec<u8> = bits.iter().flat_map(|b| b.to_le_bytes()).collect();
+            let mut out = vec![0.0; values.len()];
+            widen(dtype, &bytes, &mut out);
+            for (x, &b) in out.iter().zip(&bits) {
+                let expected = match dtype {
+                    Dtype::F16 => f16::from_bits(b).to_f64(),
+                    _ => bf16::from_bits(b).to_f64(),
+                };
+                assert_eq!(f64::from(*x), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn transposing_twice_is_the_identity() {
+        let tensor = Tensor {
+            name: "t".into(),
+            dtype: Dtype::F16,
+            shape: vec![3, 5],
+            bytes: Cow::Owned((0..30).collect()),
+        };
+        let once = tensor.transposed();
+        assert_eq!(once.shape, [5, 3]);
+        assert_eq!(once.row_bytes(1)[2..4], tensor.row_bytes(1)[2..4]);
+        assert_eq!(once.transposed().bytes, tensor.bytes);
+    }
+}

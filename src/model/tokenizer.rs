@@ -1,0 +1,92 @@
+//! Text to token ids and back, through the checkpoint's own `tokenizer.json`.
+
+use tokenizers::Tokenizer as Inner;
+
+use crate::error::{Error, Result, first_line};
+
+/// A checkpoint's tokenizer.
+pub struct Tokenizer {
+    inner: Inner,
+    model: String,
+}
+
+impl Tokenizer {
+    /// Reads the text of a `tokenizer.json`; `file` names it in errors.
+    pub fn parse(model: &str, file: &str, text: &str) -> Result<Self> {
+        let inner =
+            Inner::from_bytes(text).map_err(|e| Error::file(file, "a tokenizer", first_line(e)))?;
+        Ok(Self {
+            inner,
+            model: model.to_string(),
+        })
+    }
+
+    /// Token ids of `text`, special tokens recognised and added as the tokenizer's own
+    /// post-processor does: what `tokenizer(text)` gives in transformers.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode(text, true).map_err(|e| self.error(e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of `ids`. Bytes that are no UTF-8 become U+FFFD.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|e| self.error(e))
+    }
+
+    /// The id of a token given as text.
+    pub fn id_of(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    fn error(&self, e: impl ToString) -> Error {
+        Error::Tokenizer {
+            model: self.model.clone(),
+            message: first_line(e),
+        }
+    }
+}
+
+/// Turns a stream of ids into pieces of text, none of which ends inside a character.
+///
+/// A token's text can depend on its neighbours, so a piece is the difference between the
+/// decoded window with and without the new ids.
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    ids: Vec<u32>,
+    /// `ids[..read]` have been given out; the window starts at 0.
+    read: usize,
+}
+
+/// A character has at most four bytes: ids beyond that many that still decode to a broken
+/// character are broken for good.
+const MAX_HELD_IDS: usize = 4;
+
+impl<'a> TextStream<'a> {
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            tokenizer,
+            ids: Vec::new(),
+            read: 0,
+        }
+    }
+
+    /// The text that `id` completes; empty while a character is incomplete.
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        self.ids.push(id);
+        let before = self.tokenizer.decode(&self.ids[..self.read], true)?;
+        let after = self.tokenizer.decode(&self.ids, true)?;
+        let held = self.ids.len() - self.read;
+        if after.ends_with('\u{fffd}') && held < MAX_HELD_IDS {
+            return Ok(String::new());
+        }
+        let piece = after
+            .strip_prefix(before.as_str())
+            .unwrap_or("")
+            .to_string();
+        self.ids.drain(..self.read);
+        self.read = self.ids.len();
+        Ok(piece)
+    }
+}

@@ -1,0 +1,243 @@
+//! The tensors of a layer by their role, whatever a family calls them.
+
+use super::checkpoint::Checkpoint;
+use super::config::{Config, ZeroTokenIndex, ZeroTokenScope};
+use super::tensor::{Dtype, Tensor};
+use crate::error::Result;
+
+/// A linear map: matrices stacked along the outputs, each `[out, in]`, and a bias.
+pub struct Linear<'a> {
+    pub matrices: Vec<Tensor<'a>>,
+    /// [n_out], or `None`.
+    pub bias: Option<Vec<f32>>,
+}
+
+impl Linear<'_> {
+    /// Outputs of all stacked matrices.
+    pub fn n_out(&self) -> usize {
+        self.matrices.iter().map(Tensor::n_rows).sum()
+    }
+
+    /// Inputs.
+    pub fn n_in(&self) -> usize {
+        self.matrices[0].n_cols()
+    }
+
+    /// The type that holds every stacked matrix exactly.
+    pub fn dtype(&self) -> Dtype {
+        let first = self.matrices[0].dtype;
+        match self.matrices.iter().all(|m| m.dtype == first) {
+            true => first,
+            false => Dtype::F32,
+        }
+    }
+}
+
+/// A normalisation's weight [hidden], and its bias where the family has one.
+pub struct Norm {
+    pub weight: Vec<f32>,
+    pub bias: Option<Vec<f32>>,
+}
+
+/// One parameter layer.
+pub struct Layer<'a> {
+    pub attn_norm: Norm,
+    /// Outputs: queries [n_heads * head_dim], keys and values [n_kv_heads * head_dim] each.
+    pub qkv: Linear<'a>,
+    pub o_proj: Linear<'a>,
+    pub mlp_norm: Norm,
+    /// Outputs: gate and up [intermediate] each, or one [intermediate] without a gate.
+    pub mlp_in: Linear<'a>,
+    pub mlp_out: Linear<'a>,
+}
+
+/// What stands before and after the layers.
+pub struct Outer<'a> {
+    /// [vocab, hidden]
+    pub embedding: Tensor<'a>,
+    /// [max_positions, hidden], for families that learn positions.
+    pub positions: Option<Tensor<'a>>,
+    pub final_norm: Norm,
+    /// [vocab, hidden], or `None` where the embedding serves.
+    pub lm_head: Option<Tensor<'a>>,
+}
+
+/// The zero-token pool, widened.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub n_rows: usize,
+    /// 1, the number of KV heads, or the number of query heads.
+    pub n_heads: usize,
+    /// [n_rows, n_heads, head_dim]
+    pub key: Vec<f32>,
+    /// [n_rows, n_heads, head_dim], or `None` where the value is zero.
+    pub value: Option<Vec<f32>>,
+}
+
+const POOL_KEY: &str = "zero_token_pool.key";
+const POOL_VALUE: &str = "zero_token_pool.value";
+
+/// Reads weights by role.
+pub struct Reader<'a> {
+    pub checkpoint: &'a Checkpoint,
+    pub config: &'a Config,
+    prefix: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// Finds out which of the family's prefixes the checkpoint uses.
+    pub fn new(checkpoint: &'a Checkpoint, config: &'a Config) -> Self {
+        let names = &config.family.tensors;
+        let known = names.prefixes.iter().copied().find(|prefix| {
+            let name = names.embedding.replace("{}", prefix) + ".weight";
+            checkpoint.has(&name)
+        });
+        Self {
+            checkpoint,
+            config,
+            prefix: known.unwrap_or(names.prefixes[0]),
+        }
+    }
+
+    fn name(&self, template: &str, layer: usize) -> String {
+        template
+            .replace("{}", self.prefix)
+            .replace("{i}", &layer.to_string())
+    }
+
+    fn norm(&self, template: &str, layer: usize) -> Result<Norm> {
+        let name = self.name(template, layer);
+        let read = |part: &str| {
+            let name = format!("{name}.{part}");
+            Ok(self
+                .checkpoint
+                .tensor(&name, &[self.config.hidden])?
+                .to_f32())
+        };
+        Ok(Norm {
+            weight: read("weight")?,
+            bias: match self.config.norm {
+                super::family::NormKind::Rms => None,
+                super::family::NormKind::Layer => Some(read("bias")?),
+            },
+        })
+    }
+
+    /// `outputs`: the outputs of each name in `templates`.
+    fn linear(
+        &self,
+        templates: &[&str],
+        layer: usize,
+        n_in: usize,
+        outputs: &[usize],
+        has_bias: bool,
+    ) -> Result<Linear<'a>> {
+        let mut matrices = Vec::new();
+        let mut bias = has_bias.then(Vec::new);
+        for (template, &n_out) in templates.iter().zip(outputs) {
+            let name = self.name(template, layer);
+            let weight = format!("{name}.weight");
+            matrices.push(match self.config.family.transposed {
+                false => self.checkpoint.tensor(&weight, &[n_out, n_in])?,
+                true => self
+                    .checkpoint
+                    .tensor(&weight, &[n_in, n_out])?
+                    .transposed(),
+            });
+            if let Some(bias) = &mut bias {
+                let name = format!("{name}.bias");
+                bias.extend(self.checkpoint.tensor(&name, &[n_out])?.to_f32());
+            }
+        }
+        Ok(Linear { matrices, bias })
+    }
+
+    /// The weights of parameter layer `layer`.
+    pub fn layer(&self, layer: usize) -> Result<Layer<'a>> {
+        let c = self.config;
+        let names = &c.family.tensors;
+        let qkv_outputs = match names.qkv.len() {
+            1 => vec![c.q_dim() + 2 * c.kv_dim()],
+            _ => vec![c.q_dim(), c.kv_dim(), c.kv_dim()],
+        };
+        let mlp_outputs = vec![c.intermediate; names.mlp_in.len()];
+        let (attn, mlp) = (c.attention_bias, c.mlp_bias);
+        let linear =
+            |t: &[&str], n_in, outputs: &[usize], bias| self.linear(t, layer, n_in, outputs, bias);
+        Ok(Layer {
+            attn_norm: self.norm(names.attn_norm, layer)?,
+            qkv: linear(names.qkv, c.hidden, &qkv_outputs, attn)?,
+            o_proj: linear(&[names.o_proj], c.q_dim(), &[c.hidden], attn)?,
+            mlp_norm: self.norm(names.mlp_norm, layer)?,
+            mlp_in: linear(names.mlp_in, c.hidden, &mlp_outputs, mlp)?,
+            mlp_out: linear(&[names.mlp_out], c.intermediate, &[c.hidden], mlp)?,
+        })
+    }
+
+    /// Embeddings, final norm and output projection.
+    pub fn outer(&self) -> Result<Outer<'a>> {
+        let c = self.config;
+        let names = &c.family.tensors;
+        let matrix = |template: &str, rows| {
+            let name = self.name(template, 0) + ".weight";
+            self.checkpoint.tensor(&name, &[rows, c.hidden])
+        };
+        Ok(Outer {
+            embedding: matrix(names.embedding, c.vocab)?,
+            positions: names
+                .positions
+                .map(|template| matrix(template, c.max_positions))
+                .transpose()?,
+            final_norm: self.norm(names.final_norm, 0)?,
+            lm_head: match c.tied {
+                true => None,
+                false => Some(matrix(names.lm_head, c.vocab)?),
+            },
+        })
+    }
+
+    /// The zero-token pool, if the checkpoint has one.
+    pub fn pool(&self) -> Result<Option<Pool>> {
+        let c = self.config;
+        let Some(ztt) = &c.ztt else { return Ok(None) };
+        let Some(shape) = self.checkpoint.shape(POOL_KEY) else {
+            return match self.checkpoint.has(POOL_VALUE) {
+                true => Err(self.checkpoint.tensor_error(
+                    POOL_KEY,
+                    &format!("a key beside `{POOL_VALUE}`"),
+                    "no such tensor",
+                )),
+                false => Ok(None),
+            };
+        };
+        let middle = ztt.cycles * c.middle_layers();
+        let n_rows = match (ztt.index, ztt.scope) {
+            (ZeroTokenIndex::Cycle, _) => ztt.cycles,
+            (_, ZeroTokenScope::Middle) => middle,
+            (_, ZeroTokenScope::All) => ztt.head_layers + middle + ztt.tail_layers,
+        };
+        let n_heads = shape.get(1).copied().unwrap_or(0);
+        if shape.len() != 3
+            || shape[0] != n_rows
+            || shape[2] != c.head_dim
+            || ![1, c.n_kv_heads, c.n_heads].contains(&n_heads)
+        {
+            let expected = format!(
+                "shape [{n_rows}, 1 or {} or {}, {}]",
+                c.n_kv_heads, c.n_heads, c.head_dim
+            );
+            let found = format!("shape {shape:?}");
+            return Err(self.checkpoint.tensor_error(POOL_KEY, &expected, &found));
+        }
+        let read = |name: &str| Ok(self.checkpoint.tensor(name, shape)?.to_f32());
+        Ok(Some(Pool {
+            n_rows,
+            n_heads,
+            key: read(POOL_KEY)?,
+            value: match self.checkpoint.has(POOL_VALUE) {
+                true => Some(read(POOL_VALUE)?),
+                false => None,
+            },
+        }))
+    }
+}

@@ -1,0 +1,18 @@
+//! All tests that need the whole engine, in one binary: one module a concern.
+//!
+//! The harness is libtest-mimic, because a test that needs an adapter must be reported as
+//! ignored, with the reason, where there is none.
+
+mod compare;
+mod fixtures;
+mod golden;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(compare::trials());
+    trials.extend(golden::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}
