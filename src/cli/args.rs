@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::gpu::adapter::BACKENDS;
+use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 
 /// How the model is run, and where.
@@ -39,6 +41,15 @@ pub struct EngineArgs {
     /// Adapter, by a part of its name, by its index, or `cpu` for the plain Rust reference
     #[arg(long, value_name = "NAME|INDEX|cpu", help_heading = "Device")]
     pub adapter: Option<String>,
+
+    /// Only adapters of this backend: vulkan, metal, dx12
+    #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
+    pub backend: Option<wgpu::Backend>,
+
+    /// How keys and values are kept: f16 (approximate, half the memory), f32 (exact)
+    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
+          help_heading = "Device")]
+    pub kv_type: KvType,
 }
 
 impl EngineArgs {
@@ -89,6 +100,14 @@ pub fn fraction(text: &str) -> Result<f64, String> {
         Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
         _ => Err("expected a number from 0 to 1".to_string()),
     }
+}
+
+fn backend(text: &str) -> Result<wgpu::Backend, String> {
+    named(text, BACKENDS)
+}
+
+fn kv_type(text: &str) -> Result<KvType, String> {
+    named(text, &[("f16", KvType::F16), ("f32", KvType::F32)])
 }
 
 fn reduce(text: &str) -> Result<Reduce, String> {

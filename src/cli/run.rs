@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::args::{EngineArgs, above_zero, fraction, not_negative};
 use super::{output, setup};
+use crate::engine::Logits;
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::error::Error;
 use crate::generate::{StopRules, Summary, Token, generate};
@@ -115,7 +116,11 @@ pub fn main(args: Args) -> Result<()> {
             .collect(),
     };
     let mut sampler = Sampler::new(sampling, &prompt);
-    let (mut engine, adapter) = setup::engine(&args.engine, &model)?;
+    let ready = setup::engine(&args.engine, &model, Logits::Last)?;
+    let (mut engine, adapter) = (ready.engine, ready.adapter);
+    if let Some(warning) = ready.warning {
+        eprintln!("ztt-wgpu: warning: {warning}");
+    }
     eprintln!("model    {name}\nadapter  {adapter}\nseed     {seed}");
 
     let mut out = output::stdout();

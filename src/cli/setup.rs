@@ -1,14 +1,33 @@
 //! From flags to an engine.
 
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::EngineArgs;
-use crate::engine::{Engine, Options};
+use crate::engine::{DeviceModel, Engine, Logits, Options};
 use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::gpu::adapter::{AdapterChoice, choose};
 use crate::model::Model;
 
 /// Contexts are no longer than this unless `--ctx` says so: a cache has its price.
 const DEFAULT_CTX: usize = 4096;
+
+/// What `--adapter` calls the plain Rust reference.
+const HOST: &str = "cpu";
+
+/// An engine with what is to be said about it.
+pub struct Ready<'m> {
+    pub engine: Engine<'m>,
+    /// What it runs on, in one line.
+    pub adapter: String,
+    /// To be printed once nothing can go wrong any more.
+    pub warning: Option<String>,
+}
 
 /// The context length that the flags and the model ask for.
 pub fn n_ctx(asked: Option<usize>, model: &Model) -> Result<usize> {
@@ -25,13 +44,79 @@ pub fn n_ctx(asked: Option<usize>, model: &Model) -> Result<usize> {
     }
 }
 
-/// An engine for `model`, and one line that says what it runs on.
-pub fn engine<'m>(args: &EngineArgs, model: &'m Model) -> Result<(Engine<'m>, String)> {
+/// An engine for `model` as the flags ask for it.
+pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result<Ready<'m>> {
     let options = Options {
         cap: args.cycles,
         exit: args.exit_rule(model.config.exit()),
         n_ctx: n_ctx(args.ctx, model)?,
+        kv_type: args.kv_type,
+        logits,
     };
-    let engine = Engine::on_host(model, &options)?;
-    Ok((engine, "cpu (plain Rust reference)".to_string()))
+    let on_host = |warning: Option<String>| -> Result<Ready<'m>> {
+        Ok(Ready {
+            engine: Engine::on_host(model, &options)?,
+            adapter: "cpu (plain Rust reference)".to_string(),
+            warning,
+        })
+    };
+    if args.adapter.as_deref() == Some(HOST) {
+        return on_host(None);
+    }
+    let choice = AdapterChoice {
+        name: args.adapter.clone(),
+        backend: args.backend,
+    };
+    let Some(adapter) = pollster::block_on(choose(&choice))? else {
+        let warning = "no GPU adapter found: running the plain Rust reference, which is slow";
+        return on_host(Some(warning.to_string()));
+    };
+    let gpu = Arc::new(pollster::block_on(Gpu::open(&adapter))?);
+    let mut bar = LoadBar::new(model);
+    let device_model = DeviceModel::upload(Arc::clone(&gpu), model, &mut |n| bar.show(n))?;
+    bar.finish();
+    Ok(Ready {
+        engine: Engine::on_device(model, &Arc::new(device_model), &options)?,
+        adapter: gpu.description(),
+        warning: None,
+    })
+}
+
+/// A progress bar that appears on a terminal once loading has taken a second.
+struct LoadBar {
+    start: Instant,
+    total: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl LoadBar {
+    fn new(model: &Model) -> Self {
+        let sizes = model.checkpoint.sizes_by_dtype();
+        Self {
+            start: Instant::now(),
+            total: sizes.values().map(|(bytes, _)| bytes).sum(),
+            bar: None,
+        }
+    }
+
+    fn show(&mut self, done: u64) {
+        let slow = self.start.elapsed() > Duration::from_secs(1);
+        if self.bar.is_none() && slow && std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template("loading {bar:30} {bytes} of {total_bytes}");
+            let bar = ProgressBar::new(self.total);
+            self.bar = Some(match style {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            });
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+    }
+
+    fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }

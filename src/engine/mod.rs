@@ -1,12 +1,23 @@
 //! A model on a device, or on the host: what turns token ids into logits.
 
+mod buffers;
+mod forward;
 pub mod sampling;
+mod session;
+mod weights;
+
+use std::sync::Arc;
+
+pub use buffers::kv_bytes;
+pub use session::{DeviceModel, Work};
 
 use crate::error::{Error, Result};
+use crate::kernels::KvType;
 use crate::model::Model;
 use crate::model::config::ExitRule;
 use crate::reference::{Output, Reference};
 use crate::schedule::Schedule;
+use session::Session;
 
 /// How a model is to be run.
 #[derive(Clone, Debug)]
@@ -16,6 +27,10 @@ pub struct Options {
     pub exit: ExitRule,
     /// Positions the cache has room for.
     pub n_ctx: usize,
+    /// How the cache on a device is stored. The host's reference keeps doubles.
+    pub kv_type: KvType,
+    /// Whether calls will ask for the logits of all positions; decides how much memory is kept.
+    pub logits: Logits,
 }
 
 /// Which positions of a call to [`Engine::forward`] need logits.
@@ -35,6 +50,7 @@ pub struct Engine<'m> {
 
 enum Backend<'m> {
     Host(Box<Reference<'m>>),
+    Device(Box<Session>),
 }
 
 impl<'m> Engine<'m> {
@@ -47,6 +63,32 @@ impl<'m> Engine<'m> {
             options,
             Backend::Host(Box::new(reference)),
         ))
+    }
+
+    /// Runs `model`, whose weights are in `device_model`, on that device.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when the caches do not fit, [`Error::Device`] when the device fails.
+    pub fn on_device(
+        model: &'m Model,
+        device_model: &Arc<DeviceModel>,
+        options: &Options,
+    ) -> Result<Self> {
+        let schedule = schedule(model, options)?;
+        let session = Session::new(Arc::clone(device_model), schedule, options)?;
+        Ok(Self::new(
+            model,
+            options,
+            Backend::Device(Box::new(session)),
+        ))
+    }
+
+    /// What the device was asked to do so far; zeros on the host.
+    pub fn work(&self) -> Work {
+        match &self.backend {
+            Backend::Host(_) => Work::default(),
+            Backend::Device(session) => session.work,
+        }
     }
 
     fn new(model: &Model, options: &Options, backend: Backend<'m>) -> Self {
@@ -73,6 +115,8 @@ impl<'m> Engine<'m> {
         self.n_positions = self.n_positions.min(n);
         match &mut self.backend {
             Backend::Host(reference) => reference.truncate(n),
+            // Rows of the cache past the newest position are never read.
+            Backend::Device(_) => {}
         }
     }
 
@@ -102,6 +146,7 @@ impl<'m> Engine<'m> {
                 .enumerate()
                 .map(|(i, &id)| reference.push(id, wanted(i)))
                 .collect(),
+            Backend::Device(session) => session.forward(self.n_positions, ids, logits).await?,
         };
         for (i, output) in outputs.iter().enumerate() {
             if output.logits.iter().any(|v| !v.is_finite()) {

@@ -1,13 +1,18 @@
 //! Small random checkpoints against the outputs of an independent double-precision program.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use ztt_wgpu::engine::{Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::Model;
 use ztt_wgpu::model::config::{ExitRule, KV_POLICIES, REDUCES};
 
+use crate::adapter;
 use crate::compare::{all_close, rows_close, same};
 use crate::fixtures::{f32s, i32s, path, trial};
 
@@ -31,6 +36,12 @@ const EXACT: Tolerance = Tolerance {
     scores: 1e-5,
 };
 
+/// Hardware computes `exp` more coarsely.
+const HARDWARE: Tolerance = Tolerance {
+    logits: 2e-4,
+    scores: 1e-4,
+};
+
 /// How the positions are fed.
 #[derive(Clone, Copy, PartialEq)]
 enum Feed {
@@ -42,20 +53,33 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for case in CASES {
         trials.push(trial(format!("golden::reference::{case}"), move || {
-            on_every_variant(
-                case,
-                |model, options| Engine::on_host(model, options).map_err(Into::into),
-                Feed::OneByOne,
-                EXACT,
-            )
+            on_every_variant(case, None, Feed::OneByOne, EXACT)
         }));
+        for (name, feed) in [("prompt", Feed::Prompt), ("one_by_one", Feed::OneByOne)] {
+            trials.push(adapter::trial(
+                format!("golden::{name}::{case}"),
+                move |gpu| {
+                    let tolerance = match gpu.info.device_type {
+                        wgpu::DeviceType::Cpu => EXACT,
+                        _ => HARDWARE,
+                    };
+                    on_every_variant(case, Some(gpu), feed, tolerance)
+                },
+            ));
+        }
     }
     trials
 }
 
+fn open(case: &str) -> Result<Model> {
+    let folder = path("golden").join(case);
+    Ok(Model::open(folder.to_str().context("path")?)?)
+}
+
+/// Runs every variant of a case: on `gpu`, or on the reference.
 fn on_every_variant(
     case: &str,
-    engine: impl for<'m> Fn(&'m Model, &Options) -> Result<Engine<'m>>,
+    gpu: Option<Arc<Gpu>>,
     feed: Feed,
     tolerance: Tolerance,
 ) -> Result<()> {
@@ -65,12 +89,17 @@ fn on_every_variant(
     let (_, header) = SafeTensors::read_metadata(&bytes)?;
     let variants = header.metadata().as_ref().context("no variants")?;
     let ids: Vec<u32> = i32s(&golden, "ids")?.iter().map(|&id| id as u32).collect();
-    let model = Model::open(folder.to_str().context("path")?)?;
+    let model = open(case)?;
+    let upload = |gpu| DeviceModel::upload(gpu, &model, &mut |_| {}).map(Arc::new);
+    let device_model = gpu.map(upload).transpose()?;
     let mut n_variants = 0;
     for (variant, settings) in variants {
         let settings: Value = serde_json::from_str(settings)?;
         let options = options(&settings, &model)?;
-        let mut engine = engine(&model, &options)?;
+        let mut engine = match &device_model {
+            Some(device_model) => Engine::on_device(&model, device_model, &options)?,
+            None => Engine::on_host(&model, &options)?,
+        };
         let outputs = match feed {
             Feed::Prompt => pollster::block_on(engine.forward(&ids, Logits::All))?,
             Feed::OneByOne => {
@@ -137,5 +166,7 @@ fn options(settings: &Value, model: &Model) -> Result<Options> {
             .map(|n| n as usize),
         exit,
         n_ctx: model.config.max_positions,
+        kv_type: KvType::F32,
+        logits: Logits::All,
     })
 }

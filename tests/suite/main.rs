@@ -3,6 +3,7 @@
 //! The harness is libtest-mimic, because a test that needs an adapter must be reported as
 //! ignored, with the reason, where there is none.
 
+mod adapter;
 mod compare;
 mod fixtures;
 mod golden;

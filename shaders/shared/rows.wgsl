@@ -1,0 +1,16 @@
+// The rows of a batch, and lists of them.
+//
+// `rows` begins with each row's position in its text; then come lists, each a count followed by
+// row numbers in rising order. A list is named by the index of its count.
+
+fn n_listed(list: u32) -> u32 {
+    return rows[list];
+}
+
+fn listed(list: u32, i: u32) -> u32 {
+    return rows[list + 1u + i];
+}
+
+fn position_of(row: u32) -> u32 {
+    return rows[row];
+}

@@ -1,0 +1,174 @@
+//! What a session keeps on the device besides weights: activations, caches, lists of rows.
+
+use wgpu::BufferUsages;
+
+use super::weights::padded;
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::kernels::KvType;
+use crate::kernels::attention::Tiling;
+use crate::model::config::Config;
+use crate::schedule::Schedule;
+
+/// Sizes of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Positions in the cache.
+    pub n_ctx: usize,
+    /// Rows that one submission computes at most.
+    pub n_rows: usize,
+    /// Rows of those that get logits, at most.
+    pub n_outputs: usize,
+    pub kv_type: KvType,
+}
+
+/// Where the lists lie in the `rows` buffer; see `shaders/shared/rows.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub struct Lists {
+    n_rows: u32,
+}
+
+impl Lists {
+    fn at(self, i: u32) -> u32 {
+        self.n_rows + i * (1 + self.n_rows)
+    }
+
+    /// Every row of the batch.
+    pub fn all(self) -> u32 {
+        self.at(0)
+    }
+
+    /// Rows that get logits.
+    pub fn outputs(self) -> u32 {
+        self.at(1)
+    }
+
+    /// 0, 1, 2 ... for as many rows as get logits.
+    pub fn dense(self) -> u32 {
+        self.at(2)
+    }
+
+    /// Rows that go on after cycle `cycle`.
+    pub fn staying(self, cycle: usize) -> u32 {
+        self.at(3 + 2 * cycle as u32)
+    }
+
+    /// Rows that leave after cycle `cycle`.
+    pub fn leaving(self, cycle: usize) -> u32 {
+        self.at(4 + 2 * cycle as u32)
+    }
+
+    /// Values of the whole buffer.
+    fn n_values(self, n_cycles: usize) -> u64 {
+        u64::from(self.at(3 + 2 * n_cycles as u32))
+    }
+
+    /// What the host writes for a batch: positions, and the first three lists.
+    pub fn host_part(self, first_position: usize, n_rows: usize, outputs: &[u32]) -> Vec<u32> {
+        let mut values = vec![0; self.at(3) as usize];
+        for row in 0..n_rows {
+            values[row] = (first_position + row) as u32;
+        }
+        let mut put = |list: u32, rows: &mut dyn Iterator<Item = u32>| {
+            let at = list as usize;
+            for row in rows {
+                values[at] += 1;
+                let i = at + values[at] as usize;
+                values[i] = row;
+            }
+        };
+        put(self.all(), &mut (0..n_rows as u32));
+        put(self.outputs(), &mut outputs.iter().copied());
+        put(self.dense(), &mut (0..outputs.len() as u32));
+        values
+    }
+}
+
+/// The buffers. Rows are padded to octets unless the name says otherwise.
+pub struct Buffers {
+    pub sizes: Sizes,
+    pub lists: Lists,
+    /// u32 [row]
+    pub ids: wgpu::Buffer,
+    pub rows: wgpu::Buffer,
+    /// The residual stream, f32 [row][hidden].
+    pub x: wgpu::Buffer,
+    /// The residual stream normed, f32 [row][hidden].
+    pub normed: wgpu::Buffer,
+    /// f32 [row][queries, keys, values]
+    pub qkv: wgpu::Buffer,
+    /// Position-encoded queries, f32 [row][head][head_stride].
+    pub q: wgpu::Buffer,
+    /// Attention's outputs, f32 [row][n_heads * head_dim].
+    pub heads: wgpu::Buffer,
+    /// f32 [row][intermediate]
+    pub mlp: wgpu::Buffer,
+    /// f32 [output row][vocab], not padded.
+    pub logits: wgpu::Buffer,
+    /// Zero attention, f32 [row][middle layer][part].
+    pub partials: wgpu::Buffer,
+    /// f32 [row][cycles run, score of each cycle].
+    pub progress: wgpu::Buffer,
+    /// The cache of each parameter layer; see `shaders/shared/kv_cache.wgsl`.
+    pub kv: Vec<wgpu::Buffer>,
+    /// For bindings that a model does not use.
+    pub nothing: wgpu::Buffer,
+    /// Where the host reads logits and progress from.
+    pub staging: wgpu::Buffer,
+}
+
+/// Bytes of the cache of parameter layer `layer`.
+pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv: KvType) -> u64 {
+    let middle = config.head_layers()..config.head_layers() + config.middle_layers();
+    let cycles = if middle.contains(&layer) { n_cycles } else { 1 };
+    let heads = 2 * cycles * config.n_kv_heads;
+    (heads * n_ctx * padded(config.head_dim) * kv.n_bytes()) as u64
+}
+
+impl Buffers {
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) when a cache does not fit one binding.
+    pub fn new(gpu: &Gpu, config: &Config, schedule: &Schedule, sizes: Sizes) -> Result<Self> {
+        let n_cycles = schedule.n_cycles();
+        let lists = Lists {
+            n_rows: sizes.n_rows as u32,
+        };
+        let tiling = Tiling::new(config.n_heads as u32, config.n_kv_heads as u32, true);
+        let partials = config.middle_layers() * tiling.n_parts as usize;
+        let f32s = |label: &str, rows: usize, width: usize| {
+            gpu.storage(label, 4 * rows as u64 * width as u64)
+        };
+        let rows = |label: &str, width: usize| f32s(label, sizes.n_rows, width);
+        let mut kv = Vec::with_capacity(config.n_layers);
+        for layer in 0..config.n_layers {
+            let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_ctx, sizes.kv_type);
+            let advice = " (a smaller `--ctx` needs less)";
+            gpu.check_binding("the key-value cache of a layer", n_bytes, advice)?;
+            kv.push(gpu.storage("kv", n_bytes));
+        }
+        let logits_bytes = 4 * (sizes.n_outputs * config.vocab) as u64;
+        let progress_bytes = 4 * (sizes.n_rows * (1 + n_cycles)) as u64;
+        Ok(Self {
+            sizes,
+            lists,
+            ids: rows("ids", 1),
+            rows: gpu.storage("rows", 4 * lists.n_values(n_cycles)),
+            x: rows("x", padded(config.hidden)),
+            normed: rows("normed", padded(config.hidden)),
+            qkv: rows("qkv", padded(config.q_dim() + 2 * config.kv_dim())),
+            q: rows("q", config.n_heads * padded(config.head_dim)),
+            heads: rows("heads", padded(config.q_dim())),
+            mlp: rows("mlp", padded(config.intermediate)),
+            logits: gpu.storage("logits", logits_bytes),
+            partials: rows("partials", partials),
+            progress: gpu.storage("progress", progress_bytes),
+            kv,
+            nothing: gpu.storage("nothing", 16),
+            staging: gpu.buffer(
+                "staging",
+                logits_bytes + progress_bytes,
+                BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            ),
+        })
+    }
+}

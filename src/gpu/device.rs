@@ -1,0 +1,214 @@
+//! A device with its queue: buffers, submissions, reading back, faults.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use futures_channel::oneshot;
+use wgpu::util::{BufferInitDescriptor, DeviceExt};
+use wgpu::{BufferUsages, ExperimentalFeatures, MapMode, MemoryHints, PollType, Trace};
+
+use super::pipelines::{Constants, Pipelines};
+use crate::error::{Error, Result, first_line};
+use crate::kernels::Kernel;
+
+/// An opened adapter.
+pub struct Gpu {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub info: wgpu::AdapterInfo,
+    pub limits: wgpu::Limits,
+    faults: Arc<Faults>,
+    pipelines: Mutex<Pipelines>,
+}
+
+/// The first fault the device reported, and what came after it in the log.
+#[derive(Default)]
+struct Faults {
+    first: OnceLock<String>,
+}
+
+impl Faults {
+    fn report(&self, message: String) {
+        tracing::error!("{message}");
+        let _ = self.first.set(first_line(message));
+    }
+}
+
+impl Gpu {
+    /// Opens `adapter` with all of its own limits.
+    pub async fn open(adapter: &wgpu::Adapter) -> Result<Self> {
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        let description = wgpu::DeviceDescriptor {
+            label: Some("ztt-wgpu"),
+            required_features: wgpu::Features::empty(),
+            required_limits: limits.clone(),
+            experimental_features: ExperimentalFeatures::disabled(),
+            memory_hints: MemoryHints::Performance,
+            trace: Trace::Off,
+        };
+        let opened = adapter.request_device(&description).await;
+        let (device, queue) = opened.map_err(|e| Error::Device {
+            adapter: info.name.clone(),
+            message: first_line(e),
+        })?;
+        let faults = Arc::new(Faults::default());
+        let on_error = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            on_error.report(error_chain(&e));
+        }));
+        let on_lost = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                on_lost.report(format!("device lost: {message}"));
+            }
+        });
+        Ok(Self {
+            device,
+            queue,
+            info,
+            limits,
+            faults,
+            pipelines: Mutex::default(),
+        })
+    }
+
+    /// Name, backend and driver in one line; a software adapter is called one.
+    pub fn description(&self) -> String {
+        let info = &self.info;
+        let kind = match info.device_type {
+            wgpu::DeviceType::Cpu => ", software adapter",
+            _ => "",
+        };
+        let driver = format!("{} {}", info.driver, info.driver_info);
+        format!("{} ({}, {}{kind})", info.name, info.backend, driver.trim())
+    }
+
+    /// # Errors
+    /// [`Error::Device`] with the first fault reported so far.
+    pub fn check(&self) -> Result<()> {
+        match self.faults.first.get() {
+            Some(message) => Err(self.fault(message.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn fault(&self, message: String) -> Error {
+        Error::Device {
+            adapter: self.info.name.clone(),
+            message,
+        }
+    }
+
+    /// Refuses what no single binding of this adapter can hold.
+    pub fn check_binding(&self, what: &str, n_bytes: u64, advice: &'static str) -> Result<()> {
+        let limit = self
+            .limits
+            .max_storage_buffer_binding_size
+            .min(self.limits.max_buffer_size);
+        match n_bytes <= limit {
+            true => Ok(()),
+            false => Err(Error::TooLarge {
+                what: what.to_string(),
+                adapter: self.info.name.clone(),
+                limit,
+                found: n_bytes,
+                advice,
+            }),
+        }
+    }
+
+    /// A storage buffer of zeros, of at least 16 bytes.
+    pub fn storage(&self, label: &str, n_bytes: u64) -> wgpu::Buffer {
+        self.buffer(
+            label,
+            n_bytes,
+            BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+        )
+    }
+
+    /// A buffer of zeros, of at least 16 bytes.
+    pub fn buffer(&self, label: &str, n_bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: n_bytes.max(16).next_multiple_of(4),
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// A buffer that holds `data`.
+    pub fn buffer_with<T: bytemuck::NoUninit>(
+        &self,
+        label: &str,
+        data: &[T],
+        usage: BufferUsages,
+    ) -> wgpu::Buffer {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let padding = [0; 16];
+        self.device.create_buffer_init(&BufferInitDescriptor {
+            label: Some(label),
+            contents: if bytes.is_empty() { &padding } else { bytes },
+            usage,
+        })
+    }
+
+    /// The pipeline of `kernel` with `constants`, made on first use.
+    pub fn pipeline(
+        &self,
+        kernel: &'static Kernel,
+        constants: &Constants,
+    ) -> Arc<wgpu::ComputePipeline> {
+        let mut pipelines = self
+            .pipelines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        pipelines.get(&self.device, kernel, constants)
+    }
+
+    /// Waits until everything submitted so far is done.
+    pub fn wait(&self) -> Result<()> {
+        let waited = self.device.poll(PollType::wait_indefinitely());
+        self.check()?;
+        waited.map(|_| ()).map_err(|e| self.fault(first_line(e)))
+    }
+
+    /// The first `n_bytes` of a mappable buffer, once everything submitted before is done.
+    pub async fn read(&self, buffer: &wgpu::Buffer, n_bytes: u64) -> Result<Vec<u8>> {
+        let (sender, receiver) = oneshot::channel();
+        // The callback is called once, but its type does not say so.
+        let sender = Mutex::new(Some(sender));
+        let slice = buffer.slice(..n_bytes);
+        slice.map_async(MapMode::Read, move |result| {
+            let sender = sender.lock().ok().and_then(|mut s| s.take());
+            if let Some(sender) = sender {
+                let _ = sender.send(result);
+            }
+        });
+        #[cfg(not(target_arch = "wasm32"))]
+        self.wait()?;
+        let mapped = receiver.await;
+        self.check()?;
+        match mapped {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(self.fault(first_line(e))),
+            Err(_) => return Err(self.fault("the device stopped answering".to_string())),
+        }
+        let bytes = match slice.get_mapped_range() {
+            Ok(view) => view.to_vec(),
+            Err(e) => return Err(self.fault(first_line(e))),
+        };
+        buffer.unmap();
+        Ok(bytes)
+    }
+}
+
+/// An error with its causes: wgpu's outermost message says little.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        text = format!("{}: {e}", text.trim_end());
+        cause = e.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,87 @@
+//! Compute pipelines: made once for each kernel and set of constants.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::shader::compose;
+use crate::kernels::{Access, Kernel};
+
+/// Values of a kernel's `override` constants.
+pub type Constants = Vec<(&'static str, u32)>;
+
+/// The pipelines made so far.
+#[derive(Default)]
+pub(super) struct Pipelines {
+    made: HashMap<(&'static str, Constants), Arc<wgpu::ComputePipeline>>,
+}
+
+impl Pipelines {
+    /// The pipeline of `kernel` with `constants`.
+    pub(super) fn get(
+        &mut self,
+        device: &wgpu::Device,
+        kernel: &'static Kernel,
+        constants: &Constants,
+    ) -> Arc<wgpu::ComputePipeline> {
+        let key = (kernel.name, constants.clone());
+        let make = || Arc::new(pipeline(device, kernel, constants));
+        Arc::clone(self.made.entry(key).or_insert_with(make))
+    }
+}
+
+fn pipeline(
+    device: &wgpu::Device,
+    kernel: &Kernel,
+    constants: &Constants,
+) -> wgpu::ComputePipeline {
+    let source = wgpu::ShaderModuleDescriptor {
+        label: Some(kernel.name),
+        source: wgpu::ShaderSource::Wgsl(compose(kernel.source).into()),
+    };
+    let module = match cfg!(debug_assertions) {
+        true => device.create_shader_module(source),
+        // SAFETY: unchecked shaders must not read or write out of bounds nor loop forever. These
+        // are this crate's own; the tests run the same text with the checks on.
+        false => unsafe {
+            device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+        },
+    };
+    let entry = |binding: usize, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
+        binding: binding as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    };
+    let uniform = entry(0, wgpu::BufferBindingType::Uniform);
+    let storage = kernel.bindings.iter().enumerate().map(|(i, binding)| {
+        let read_only = binding.access == Access::Read;
+        entry(i + 1, wgpu::BufferBindingType::Storage { read_only })
+    });
+    let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+    let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(kernel.name),
+        entries: &entries,
+    });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(kernel.name),
+        bind_group_layouts: &[Some(&bindings)],
+        immediate_size: 0,
+    });
+    let constants: Vec<_> = constants.iter().map(|&(k, v)| (k, f64::from(v))).collect();
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(kernel.name),
+        layout: Some(&layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            // Every kernel writes workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    })
+}

@@ -1,0 +1,67 @@
+//! Scores of a cycle, who leaves, and the sizes of the dispatches that follow.
+
+use super::{Call, Kernel, params, read, read_write};
+use crate::model::config::Reduce;
+
+params! {
+    n_layers: u32,
+    n_parts: u32,
+    n_heads: u32,
+    reduce: u32,
+    cycle: u32,
+    n_cycles: u32,
+    decides: u32,
+    threshold: f32,
+    list: u32,
+    staying: u32,
+    leaving: u32,
+    first_grid: u32,
+    n_grids: u32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "exit",
+    source: include_str!("../../shaders/exit.wgsl"),
+    bindings: &[
+        read("partials"),
+        read("grids"),
+        read_write("rows"),
+        read_write("progress"),
+        read_write("dispatches"),
+    ],
+    params: FIELDS,
+};
+
+/// A dispatch that works on a list which this kernel writes. The layout is the shader's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Grid {
+    pub x: u32,
+    pub rows_per_group: u32,
+    /// 1: over the rows that leave; 0: over those that stay.
+    pub of_leaving: u32,
+    pub unused: u32,
+}
+
+/// The shader's number of a reduction.
+pub fn reduce_constant(reduce: Reduce) -> u32 {
+    match reduce {
+        Reduce::Mean => 0,
+        Reduce::Max => 1,
+        Reduce::Min => 2,
+        Reduce::First => 3,
+        Reduce::Last => 4,
+    }
+}
+
+/// One workgroup. `buffers`: partials, grids, rows, progress, dispatches.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        buffers: buffers.to_vec(),
+        x: 1,
+        rows_per_group: 1,
+    }
+}

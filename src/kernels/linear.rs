@@ -1,0 +1,90 @@
+//! Matrix times listed rows: `matvec` for few rows, `matmul` for many.
+
+use super::{Binding, Call, Kernel, LANES, params, read, read_write};
+use crate::model::tensor::Dtype;
+
+params! {
+    n_in_octets: u32,
+    n_out: u32,
+    weight_row: u32,
+    y_stride: u32,
+    y_column: u32,
+    bias_at: u32,
+    list: u32,
+    has_bias: u32,
+    accumulate: u32,
+}
+
+const BINDINGS: &[Binding] = &[
+    read("x"),
+    read("weights"),
+    read("bias"),
+    read("rows"),
+    read_write("y"),
+];
+
+pub static MATVEC: Kernel = Kernel {
+    name: "matvec",
+    source: include_str!("../../shaders/matvec.wgsl"),
+    bindings: BINDINGS,
+    params: FIELDS,
+};
+
+pub static MATMUL: Kernel = Kernel {
+    name: "matmul",
+    source: include_str!("../../shaders/matmul.wgsl"),
+    bindings: BINDINGS,
+    params: FIELDS,
+};
+
+/// What happens to the sums before they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    None = 0,
+    /// GELU in its tanh form.
+    Gelu = 1,
+    /// Outputs are (gate, up) pairs; half as many values `silu(gate) * up` are written.
+    SwiGlu = 2,
+}
+
+/// How many rows come at a time, which decides between the two kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    One,
+    Many,
+}
+
+/// The value of the shaders' `WEIGHT_FORMAT`.
+pub fn weight_format(dtype: Dtype) -> (&'static str, u32) {
+    let format = match dtype {
+        Dtype::F32 => 0,
+        Dtype::F16 => 1,
+        Dtype::Bf16 => 2,
+    };
+    ("WEIGHT_FORMAT", format)
+}
+
+/// Outputs of one invocation, in both kernels.
+const OUTPUTS: u32 = 4;
+
+/// `buffers`: x, weights, bias, rows, y.
+pub fn call<'a>(
+    batch: Batch,
+    dtype: Dtype,
+    epilogue: Epilogue,
+    params: Params,
+    buffers: [&'a wgpu::Buffer; 5],
+) -> Call<'a> {
+    let (kernel, rows_per_group) = match batch {
+        Batch::One => (&MATVEC, 1),
+        Batch::Many => (&MATMUL, 4),
+    };
+    Call {
+        kernel,
+        constants: vec![weight_format(dtype), ("EPILOGUE", epilogue as u32)],
+        params: bytemuck::bytes_of(&params).to_vec(),
+        buffers: buffers.to_vec(),
+        x: params.n_out.div_ceil(OUTPUTS * LANES),
+        rows_per_group,
+    }
+}

@@ -1,0 +1,122 @@
+//! The kernels: one small module a shader, with its parameters, its bindings and its grid.
+//!
+//! A kernel's name is its file's name in `shaders/`, and its label everywhere. Binding 0 is the
+//! uniform block `Params`; the storage buffers follow in the order of [`Kernel::bindings`].
+
+pub mod attention;
+pub mod embed;
+pub mod exit;
+pub mod kv_copy;
+pub mod layer_norm;
+pub mod linear;
+pub mod qkv_store;
+pub mod rms_norm;
+
+/// Every kernel, for the tests that look at all of them.
+pub static KERNELS: &[&Kernel] = &[
+    &attention::KERNEL,
+    &embed::KERNEL,
+    &exit::KERNEL,
+    &kv_copy::KERNEL,
+    &layer_norm::KERNEL,
+    &linear::MATMUL,
+    &linear::MATVEC,
+    &qkv_store::KERNEL,
+    &rms_norm::KERNEL,
+];
+
+/// A shader and what the host side knows of it.
+#[derive(Debug)]
+pub struct Kernel {
+    pub name: &'static str,
+    /// The shader's text, imports not yet resolved.
+    pub source: &'static str,
+    /// Storage buffers, from binding 1 on.
+    pub bindings: &'static [Binding],
+    /// Members of `Params` with their offsets in bytes.
+    pub params: &'static [(&'static str, usize)],
+}
+
+/// A storage buffer of a kernel.
+#[derive(Debug)]
+pub struct Binding {
+    pub name: &'static str,
+    pub access: Access,
+}
+
+/// How a kernel uses a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    ReadWrite,
+}
+
+const fn read(name: &'static str) -> Binding {
+    Binding {
+        name,
+        access: Access::Read,
+    }
+}
+
+const fn read_write(name: &'static str) -> Binding {
+    Binding {
+        name,
+        access: Access::ReadWrite,
+    }
+}
+
+/// Invocations of a workgroup, in every kernel.
+pub const LANES: u32 = 64;
+
+/// How an element of the key-value cache is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvType {
+    F32,
+    F16,
+}
+
+impl KvType {
+    /// Bytes of one element.
+    pub fn n_bytes(self) -> usize {
+        match self {
+            KvType::F32 => 4,
+            KvType::F16 => 2,
+        }
+    }
+
+    /// The value of the shaders' `KV_FORMAT`.
+    fn constant(self) -> (&'static str, u32) {
+        ("KV_FORMAT", u32::from(self == KvType::F16))
+    }
+}
+
+/// A kernel ready to be dispatched over listed rows.
+pub struct Call<'a> {
+    pub kernel: &'static Kernel,
+    pub constants: Vec<(&'static str, u32)>,
+    /// The bytes of `Params`.
+    pub params: Vec<u8>,
+    /// In the order of the kernel's bindings.
+    pub buffers: Vec<&'a wgpu::Buffer>,
+    /// Workgroups in the first dimension.
+    pub x: u32,
+    /// Listed rows that one workgroup of the second dimension stands for.
+    pub rows_per_group: u32,
+}
+
+/// Declares a kernel's `Params`: all members are 4 bytes, in the shader's order.
+macro_rules! params {
+    ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
+        /// The uniform block; see the shader for what each member means.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct Params {
+            $($(#[$meta])* pub $name: $ty,)*
+        }
+
+        const FIELDS: &[(&str, usize)] = &[
+            $((stringify!($name), std::mem::offset_of!(Params, $name)),)*
+        ];
+    };
+}
+use params;

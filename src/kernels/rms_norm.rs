@@ -1,0 +1,30 @@
+//! Root-mean-square normalisation of listed rows.
+
+use super::{Call, Kernel, params, read, read_write};
+
+params! {
+    n_cols: u32,
+    stride: u32,
+    list: u32,
+    dense: u32,
+    eps: f32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "rms_norm",
+    source: include_str!("../../shaders/rms_norm.wgsl"),
+    bindings: &[read("x"), read("weight"), read("rows"), read_write("y")],
+    params: FIELDS,
+};
+
+/// One workgroup a row. `buffers`: x, weight, rows, y.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        buffers: buffers.to_vec(),
+        x: 1,
+        rows_per_group: 1,
+    }
+}
