@@ -106,7 +106,7 @@ fn backend(text: &str) -> Result<wgpu::Backend, String> {
     named(text, BACKENDS)
 }
 
-fn kv_type(text: &str) -> Result<KvType, String> {
+pub fn kv_type(text: &str) -> Result<KvType, String> {
     named(text, &[("f16", KvType::F16), ("f32", KvType::F32)])
 }
 

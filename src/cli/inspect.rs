@@ -1,6 +1,241 @@
+//! `inspect`: what a checkpoint holds, and the memory it needs. Needs no adapter.
+
+use std::io::Write;
+
 use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args::{at_least_one, kv_type};
+use super::{output, setup};
+use crate::engine::kv_bytes;
+use crate::kernels::KvType;
+use crate::model::config::{Config, KV_POLICIES, REDUCES, ZeroTokenIndex, ZeroTokenScope};
+use crate::model::{BUILTIN, Model};
+use crate::schedule::{Part, Schedule, Step};
+
 #[derive(clap::Args)]
-pub struct Args {}
-pub fn main(_: Args) -> Result<()> {
+pub struct Args {
+    /// A checkpoint folder, a safetensors file, or `builtin` [default: builtin]
+    model: Option<String>,
+
+    /// Context length for the size of the cache [default: the model's maximum, at most 4096]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    ctx: Option<usize>,
+
+    /// How keys and values are kept: f16, f32
+    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16")]
+    kv_type: KvType,
+
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn main(args: Args) -> Result<()> {
+    let name = args.model.as_deref().unwrap_or(BUILTIN);
+    let model = Model::open(name)?;
+    check_tensors(&model)?;
+    let schedule = Schedule::new(
+        &model.config,
+        model.pool.is_some(),
+        None,
+        model.config.exit(),
+    )?;
+    let n_ctx = setup::n_ctx(args.ctx, &model)?;
+    let document = document(&model, &schedule, n_ctx, args.kv_type);
+    let mut out = output::stdout();
+    match args.json {
+        true => output::json_line(&mut out, &document)?,
+        false => out.write_all(for_people(&model, &schedule, &document).as_bytes())?,
+    }
     Ok(())
+}
+
+/// Finds missing and wrongly shaped tensors, as running the model would.
+fn check_tensors(model: &Model) -> Result<()> {
+    let weights = model.weights();
+    weights.outer()?;
+    for layer in 0..model.config.n_layers {
+        weights.layer(layer)?;
+    }
+    Ok(())
+}
+
+fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Value {
+    let c = &model.config;
+    let sizes = model.checkpoint.sizes_by_dtype();
+    let weight_bytes: u64 = sizes.values().map(|(bytes, _)| bytes).sum();
+    let parameters: u64 = sizes.values().map(|(_, elements)| elements).sum();
+    let cache: u64 = (0..c.n_layers)
+        .map(|layer| kv_bytes(c, layer, schedule.n_cycles(), n_ctx, kv))
+        .sum();
+    let bytes_by_dtype: serde_json::Map<_, _> = sizes
+        .iter()
+        .map(|(dtype, (bytes, _))| (dtype.clone(), json!(bytes)))
+        .collect();
+    let walk: Vec<Value> = schedule.steps().map(step_json).collect();
+    json!({
+        "model": model.name,
+        "family": c.family.name,
+        "ztt": c.ztt.as_ref().map(|z| json!({
+            "head_layers": z.head_layers,
+            "middle_layers": c.middle_layers(),
+            "tail_layers": z.tail_layers,
+            "cycles": z.cycles,
+            "zero_token_scope": match z.scope {
+                ZeroTokenScope::All => "all",
+                ZeroTokenScope::Middle => "middle",
+            },
+            "zero_token_index": match z.index {
+                ZeroTokenIndex::EffectiveLayer => "effective_layer",
+                ZeroTokenIndex::Cycle => "cycle",
+            },
+            "exit": {
+                "threshold": z.exit.threshold,
+                "min_cycles": z.exit.min_cycles,
+                "reduce": name_of(REDUCES, z.exit.reduce),
+                "kv": name_of(KV_POLICIES, z.exit.kv),
+            },
+        })),
+        "layers": c.n_layers,
+        "effective_layers": walk.len(),
+        "hidden": c.hidden,
+        "intermediate": c.intermediate,
+        "heads": c.n_heads,
+        "kv_heads": c.n_kv_heads,
+        "head_dim": c.head_dim,
+        "vocab": c.vocab,
+        "max_positions": c.max_positions,
+        "tied_embeddings": c.tied,
+        "tokenizer": model.has_tokenizer(),
+        "pool": model.pool.as_ref().map(|p| json!({
+            "rows": p.n_rows,
+            "heads": p.n_heads,
+            "value": p.value.is_some(),
+        })),
+        "parameters": parameters,
+        "weight_bytes": weight_bytes,
+        "bytes_by_dtype": bytes_by_dtype,
+        "ctx": n_ctx,
+        "kv_type": match kv { KvType::F16 => "f16", KvType::F32 => "f32" },
+        "kv_cache_bytes": cache,
+        "walk": walk,
+    })
+}
+
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    names.iter().find(|(_, v)| *v == value).map_or("", |(name, _)| name)
+}
+
+fn step_json(step: &Step) -> Value {
+    let (part, cycle) = match step.part {
+        Part::Head => ("head", None),
+        Part::Middle { cycle, .. } => ("middle", Some(cycle)),
+        Part::Tail => ("tail", None),
+    };
+    json!({
+        "effective_layer": step.e,
+        "part": part,
+        "cycle": cycle,
+        "layer": step.layer,
+        "pool_row": step.pool_row,
+    })
+}
+
+fn for_people(model: &Model, schedule: &Schedule, d: &Value) -> String {
+    let c = &model.config;
+    let whole = |key: &str| d[key].as_u64().unwrap_or(0);
+    let by_dtype: Vec<_> = d["bytes_by_dtype"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(dtype, n)| format!("{dtype} {}", output::bytes(n.as_u64().unwrap_or(0))))
+        .collect();
+    let mut text = String::new();
+    let mut line = |key: &str, value: String| text.push_str(&format!("{key:<12} {value}\n"));
+    line("model", model.name.clone());
+    let kind = if c.ztt.is_some() { "zero token transformer on " } else { "plain " };
+    line("family", format!("{kind}{}", c.family.name));
+    line("layers", layers(c));
+    line("walk", walk(schedule));
+    line("pool", pool(model));
+    if c.ztt.is_some() {
+        line("exit", exit(schedule));
+    }
+    line(
+        "shape",
+        format!(
+            "hidden {}, intermediate {}, {} heads over {} KV heads of {}, vocabulary {}",
+            c.hidden, c.intermediate, c.n_heads, c.n_kv_heads, c.head_dim, c.vocab
+        ),
+    );
+    line("positions", c.max_positions.to_string());
+    line("tokenizer", if model.has_tokenizer() { "yes" } else { "none" }.to_string());
+    line("parameters", format!("{:.3} M", whole("parameters") as f64 / 1e6));
+    line("weights", format!("{} ({})", output::bytes(whole("weight_bytes")), by_dtype.join(", ")));
+    line(
+        "KV cache",
+        format!(
+            "{} for {} positions in {}",
+            output::bytes(whole("kv_cache_bytes")),
+            whole("ctx"),
+            d["kv_type"].as_str().unwrap_or("")
+        ),
+    );
+    text
+}
+
+fn layers(c: &Config) -> String {
+    match &c.ztt {
+        None => format!("{} stored", c.n_layers),
+        Some(z) => format!(
+            "{} stored: {} head, {} middle x {} cycles, {} tail",
+            c.n_layers,
+            z.head_layers,
+            c.middle_layers(),
+            z.cycles,
+            z.tail_layers
+        ),
+    }
+}
+
+/// Parameter layers in the order they run, a cycle in brackets.
+fn walk(schedule: &Schedule) -> String {
+    let list = |steps: &[Step]| {
+        let layers: Vec<_> = steps.iter().map(|s| s.layer.to_string()).collect();
+        layers.join(" ")
+    };
+    let cycles = schedule.cycles.iter().map(|c| format!("[{}]", list(c)));
+    let parts: Vec<_> = std::iter::once(list(&schedule.head))
+        .chain(cycles)
+        .chain(std::iter::once(list(&schedule.tail)))
+        .filter(|part| !part.is_empty())
+        .collect();
+    format!("{} ({} effective layers)", parts.join(" "), schedule.steps().count())
+}
+
+fn pool(model: &Model) -> String {
+    match &model.pool {
+        None => "none".to_string(),
+        Some(p) => format!(
+            "{} rows, {} of {} heads, {}",
+            p.n_rows,
+            p.n_heads,
+            model.config.n_heads,
+            if p.value.is_some() { "key and value" } else { "key alone" }
+        ),
+    }
+}
+
+fn exit(schedule: &Schedule) -> String {
+    let rule = &schedule.exit;
+    match rule.threshold {
+        None => "never".to_string(),
+        Some(threshold) => format!(
+            "when the {} score reaches {threshold}, after at least {} cycle(s), KV {}",
+            name_of(REDUCES, rule.reduce),
+            rule.min_cycles,
+            name_of(KV_POLICIES, rule.kv)
+        ),
+    }
 }

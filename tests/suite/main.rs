@@ -7,6 +7,7 @@ mod adapter;
 mod compare;
 mod fixtures;
 mod golden;
+mod models;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -15,5 +16,6 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(compare::trials());
     trials.extend(golden::trials());
+    trials.extend(models::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -1,0 +1,269 @@
+//! Models of other makers against Hugging Face transformers, and what must hold for every model:
+//! a prompt and its tokens one by one agree, a cap is an exit, one submission a token.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use safetensors::SafeTensors;
+use serde_json::Value;
+use ztt_wgpu::engine::sampling::top;
+use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::kernels::KvType;
+use ztt_wgpu::model::config::{ExitRule, KvPolicy};
+use ztt_wgpu::model::{BUILTIN, Model};
+use ztt_wgpu::reference::Output;
+
+use crate::adapter;
+use crate::compare::{all_close, rows_close, same};
+use crate::fixtures::{f32s, i32s, path, trial};
+
+/// The folder that `tests/fixtures/smollm2/smollm2_to_hf.py` wrote.
+const SMOLLM2: &str = "ZTT_SMOLLM2";
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        smollm2(),
+        trial("models::gpt2_tiny::reference", || gpt2_tiny(None)),
+        adapter::trial("models::gpt2_tiny::adapter", |gpu| gpt2_tiny(Some(gpu))),
+        adapter::trial("models::prompt_and_single_tokens_agree_to_the_bit", to_the_bit),
+        adapter::trial("models::a_cap_is_an_exit_of_every_position", cap_is_exit),
+        adapter::trial("models::one_submission_and_one_read_back_a_token", work_per_token),
+        adapter::trial("models::f16_cache_is_close", f16_cache),
+        adapter::trial("models::the_cache_can_be_cut_and_filled_to_the_end", cut_and_fill),
+    ]
+}
+
+fn options(model: &Model, exit: ExitRule) -> Options {
+    Options {
+        cap: None,
+        exit,
+        n_ctx: model.config.max_positions.min(512),
+        kv_type: KvType::F32,
+        logits: Logits::All,
+    }
+}
+
+fn upload(gpu: Arc<Gpu>, model: &Model) -> Result<Arc<DeviceModel>> {
+    Ok(Arc::new(DeviceModel::upload(gpu, model, &mut |_| {})?))
+}
+
+fn prompt(engine: &mut Engine, ids: &[u32]) -> Result<Vec<Output>> {
+    Ok(pollster::block_on(engine.forward(ids, Logits::All))?)
+}
+
+fn one_by_one(engine: &mut Engine, ids: &[u32]) -> Result<Vec<Output>> {
+    let mut outputs = Vec::new();
+    for &id in ids {
+        outputs.extend(prompt(engine, &[id])?);
+    }
+    Ok(outputs)
+}
+
+/// `n` tokens after `ids`, each the likeliest.
+fn greedy(engine: &mut Engine, ids: &[u32], n: usize) -> Result<(Vec<f32>, Vec<u32>)> {
+    let mut last = pollster::block_on(engine.forward(ids, Logits::Last))?.pop();
+    let first_logits = last.as_ref().context("no output")?.logits.clone();
+    let mut tokens = Vec::new();
+    while tokens.len() < n {
+        let id = top(&last.context("no output")?.logits, 1)[0].0;
+        tokens.push(id);
+        last = pollster::block_on(engine.forward(&[id], Logits::Last))?.pop();
+    }
+    Ok((first_logits, tokens))
+}
+
+/// The classics model and a text in its own words.
+fn classics() -> Result<(Model, Vec<u32>)> {
+    let model = Model::open(BUILTIN)?;
+    let text = "ROMEO:\nBut soft, what light through yonder window breaks?\n\
+                In the beginning God created the heaven and the earth. Call me Ishmael. ";
+    let ids = model.tokenizer()?.encode(&text.repeat(4))?;
+    ensure!(ids.len() > 150 && ids.len() < 384, "{} tokens", ids.len());
+    Ok((model, ids))
+}
+
+fn smollm2() -> Trial {
+    let name = "models::smollm2_135m_equals_transformers";
+    let Some(folder) = std::env::var_os(SMOLLM2).map(PathBuf::from) else {
+        let reason = format!("{SMOLLM2} is not set");
+        let skipped = trial(name, || Ok(()));
+        return skipped.with_kind(reason).with_ignored_flag(true);
+    };
+    adapter::trial(name, move |gpu| {
+        let expected = std::fs::read_to_string(path("smollm2/expected.json"))?;
+        let expected: Value = serde_json::from_str(&expected)?;
+        let model = Model::open(folder.to_str().context("path")?)?;
+        let tokenizer = model.tokenizer()?;
+        let device_model = upload(gpu, &model)?;
+        let prompts = expected["prompts"].as_array().context("prompts")?;
+        ensure!(prompts.len() == 3, "{} prompts", prompts.len());
+        for case in prompts {
+            let text = case["text"].as_str().context("text")?;
+            let ids: Vec<u32> = serde_json::from_value(case["ids"].clone())?;
+            same("ids", &tokenizer.encode(text)?, &ids)?;
+            let best: Vec<(u32, f32)> = serde_json::from_value(case["top5"].clone())?;
+            let tokens: Vec<u32> = serde_json::from_value(case["greedy"].clone())?;
+            let options = options(&model, ExitRule::default());
+            let mut engine = Engine::on_device(&model, &device_model, &options)?;
+            let (logits, found) = greedy(&mut engine, &ids, tokens.len())?;
+            let (best_ids, best_logits): (Vec<u32>, Vec<f32>) = best.into_iter().unzip();
+            let (top_ids, top_logits): (Vec<u32>, Vec<f32>) = top(&logits, 5).into_iter().unzip();
+            same(&format!("{text:?} top five"), &top_ids, &best_ids)?;
+            all_close(&format!("{text:?} logits"), &top_logits, &best_logits, 1e-3)?;
+            same(&format!("{text:?} greedy"), &found, &tokens)?;
+        }
+        Ok(())
+    })
+}
+
+fn gpt2_tiny(gpu: Option<Arc<Gpu>>) -> Result<()> {
+    let folder = path("gpt2-tiny");
+    let bytes = std::fs::read(folder.join("expected.safetensors"))?;
+    let expected = SafeTensors::deserialize(&bytes)?;
+    let unsigned = |ids: Vec<i32>| -> Vec<u32> { ids.iter().map(|&id| id as u32).collect() };
+    let ids = unsigned(i32s(&expected, "ids")?);
+    let tokens = unsigned(i32s(&expected, "greedy")?);
+    let model = Model::open(folder.to_str().context("path")?)?;
+    let options = options(&model, ExitRule::default());
+    let mut engine = match gpu {
+        Some(gpu) => Engine::on_device(&model, &upload(gpu, &model)?, &options)?,
+        None => Engine::on_host(&model, &options)?,
+    };
+    let logits: Vec<f32> = prompt(&mut engine, &ids)?.into_iter().flat_map(|o| o.logits).collect();
+    // transformers computes in float32 itself.
+    let vocab = model.config.vocab;
+    rows_close("gpt2-tiny logits", &logits, &f32s(&expected, "logits")?, vocab, 1e-5)?;
+    engine.truncate(0);
+    let (_, found) = greedy(&mut engine, &ids, tokens.len())?;
+    same("gpt2-tiny greedy", &found, &tokens)
+}
+
+/// Batches of 128, 1 and 2 rows, and rows compacted after exits, give the same bits.
+fn to_the_bit(gpu: Arc<Gpu>) -> Result<()> {
+    let (model, ids) = classics()?;
+    let device_model = upload(gpu, &model)?;
+    for kv in [KvPolicy::Propagate, KvPolicy::Share] {
+        let exit = ExitRule { kv, ..model.config.exit() };
+        let options = options(&model, exit);
+        let mut engine = Engine::on_device(&model, &device_model, &options)?;
+        let whole = prompt(&mut engine, &ids)?;
+        let exits: Vec<usize> = whole.iter().map(|o| o.cycles).collect();
+        for cycles in 1..=3 {
+            ensure!(exits.contains(&cycles), "no position runs {cycles} cycles");
+        }
+        engine.truncate(0);
+        same(&format!("{kv:?} one by one"), &one_by_one(&mut engine, &ids)?, &whole)?;
+        engine.truncate(0);
+        let mut pairs = Vec::new();
+        for pair in ids.chunks(2) {
+            pairs.extend(prompt(&mut engine, pair)?);
+        }
+        same(&format!("{kv:?} in pairs"), &pairs, &whole)?;
+        // The control: another token somewhere changes what comes after it, and only that.
+        let mut other = ids.clone();
+        other[100] = (other[100] + 1) % 2048;
+        engine.truncate(0);
+        let changed = prompt(&mut engine, &other)?;
+        same("before the change", &changed[..100], &whole[..100])?;
+        ensure!(changed[100..] != whole[100..], "a changed token changes nothing");
+    }
+    Ok(())
+}
+
+/// `--cycles C` gives the logits of threshold 0 with `min_cycles` C under `propagate`.
+fn cap_is_exit(gpu: Arc<Gpu>) -> Result<()> {
+    let (model, ids) = classics()?;
+    let device_model = upload(gpu, &model)?;
+    for cap in 1..=3 {
+        let capped = Options {
+            cap: Some(cap),
+            ..options(&model, ExitRule::default())
+        };
+        let exit = ExitRule {
+            threshold: Some(0.0),
+            min_cycles: cap,
+            ..ExitRule::default()
+        };
+        let exiting = options(&model, exit);
+        let mut outputs = Vec::new();
+        for options in [&capped, &exiting] {
+            let mut engine = Engine::on_device(&model, &device_model, options)?;
+            outputs.push(prompt(&mut engine, &ids)?);
+        }
+        for (capped, exiting) in outputs[0].iter().zip(&outputs[1]) {
+            same("logits", &capped.logits, &exiting.logits)?;
+            same("cycles", &[capped.cycles], &[exiting.cycles])?;
+            same("scores", &capped.scores, &exiting.scores[..cap])?;
+        }
+    }
+    Ok(())
+}
+
+fn work_per_token(gpu: Arc<Gpu>) -> Result<()> {
+    let (model, ids) = classics()?;
+    let device_model = upload(gpu, &model)?;
+    for threshold in [None, Some(0.0), Some(0.4)] {
+        let exit = ExitRule { threshold, ..model.config.exit() };
+        let mut engine = Engine::on_device(&model, &device_model, &options(&model, exit))?;
+        prompt(&mut engine, &ids[..20])?;
+        let before = engine.work();
+        for &id in &ids[20..30] {
+            pollster::block_on(engine.forward(&[id], Logits::Last))?;
+        }
+        let after = engine.work();
+        same(
+            "submissions and read-backs of ten tokens",
+            &[
+                after.submissions - before.submissions,
+                after.read_backs - before.read_backs,
+            ],
+            &[10, 10],
+        )?;
+    }
+    Ok(())
+}
+
+/// What is approximate in a cache of halves: logits to 2e-2, with the same top token.
+fn f16_cache(gpu: Arc<Gpu>) -> Result<()> {
+    let (model, ids) = classics()?;
+    let device_model = upload(gpu, &model)?;
+    let exact = options(&model, ExitRule::default());
+    let halves = Options {
+        kv_type: KvType::F16,
+        ..exact.clone()
+    };
+    let mut runs = Vec::new();
+    for options in [&exact, &halves] {
+        let mut engine = Engine::on_device(&model, &device_model, options)?;
+        runs.push(prompt(&mut engine, &ids)?);
+    }
+    let mut differs = false;
+    for (exact, halves) in runs[0].iter().zip(&runs[1]) {
+        let vocab = model.config.vocab;
+        rows_close("f16 cache", &halves.logits, &exact.logits, vocab, 2e-2)?;
+        same("top", &[top(&halves.logits, 1)[0].0], &[top(&exact.logits, 1)[0].0])?;
+        differs |= halves.logits != exact.logits;
+    }
+    ensure!(differs, "the cache type changes nothing");
+    Ok(())
+}
+
+/// Positions can be forgotten and run again, and the last position of the context is usable.
+fn cut_and_fill(gpu: Arc<Gpu>) -> Result<()> {
+    let (model, ids) = classics()?;
+    let device_model = upload(gpu, &model)?;
+    let options = Options {
+        n_ctx: ids.len(),
+        ..options(&model, model.config.exit())
+    };
+    let mut engine = Engine::on_device(&model, &device_model, &options)?;
+    let whole = prompt(&mut engine, &ids)?;
+    let full = pollster::block_on(engine.forward(&[1], Logits::Last));
+    ensure!(full.is_err(), "a full context took another token");
+    engine.truncate(ids.len() - 7);
+    let again = prompt(&mut engine, &ids[ids.len() - 7..])?;
+    same("the end again", &again, &whole[ids.len() - 7..])
+}
