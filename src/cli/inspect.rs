@@ -34,7 +34,6 @@ pub struct Args {
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.as_deref().unwrap_or(BUILTIN);
     let model = Model::open(name)?;
-    check_tensors(&model)?;
     let schedule = Schedule::new(
         &model.config,
         model.pool.is_some(),
@@ -47,16 +46,6 @@ pub fn main(args: Args) -> Result<()> {
     match args.json {
         true => output::json_line(&mut out, &document)?,
         false => out.write_all(for_people(&model, &schedule, &document).as_bytes())?,
-    }
-    Ok(())
-}
-
-/// Finds missing and wrongly shaped tensors, as running the model would.
-fn check_tensors(model: &Model) -> Result<()> {
-    let weights = model.weights();
-    weights.outer()?;
-    for layer in 0..model.config.n_layers {
-        weights.layer(layer)?;
     }
     Ok(())
 }
@@ -124,7 +113,10 @@ fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Val
 }
 
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
-    names.iter().find(|(_, v)| *v == value).map_or("", |(name, _)| name)
+    names
+        .iter()
+        .find(|(_, v)| *v == value)
+        .map_or("", |(name, _)| name)
 }
 
 fn step_json(step: &Step) -> Value {
@@ -154,7 +146,11 @@ fn for_people(model: &Model, schedule: &Schedule, d: &Value) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: String| text.push_str(&format!("{key:<12} {value}\n"));
     line("model", model.name.clone());
-    let kind = if c.ztt.is_some() { "zero token transformer on " } else { "plain " };
+    let kind = if c.ztt.is_some() {
+        "zero token transformer on "
+    } else {
+        "plain "
+    };
     line("family", format!("{kind}{}", c.family.name));
     line("layers", layers(c));
     line("walk", walk(schedule));
@@ -170,9 +166,22 @@ fn for_people(model: &Model, schedule: &Schedule, d: &Value) -> String {
         ),
     );
     line("positions", c.max_positions.to_string());
-    line("tokenizer", if model.has_tokenizer() { "yes" } else { "none" }.to_string());
-    line("parameters", format!("{:.3} M", whole("parameters") as f64 / 1e6));
-    line("weights", format!("{} ({})", output::bytes(whole("weight_bytes")), by_dtype.join(", ")));
+    line(
+        "tokenizer",
+        if model.has_tokenizer() { "yes" } else { "none" }.to_string(),
+    );
+    line(
+        "parameters",
+        format!("{:.3} M", whole("parameters") as f64 / 1e6),
+    );
+    line(
+        "weights",
+        format!(
+            "{} ({})",
+            output::bytes(whole("weight_bytes")),
+            by_dtype.join(", ")
+        ),
+    );
     line(
         "KV cache",
         format!(
@@ -211,7 +220,11 @@ fn walk(schedule: &Schedule) -> String {
         .chain(std::iter::once(list(&schedule.tail)))
         .filter(|part| !part.is_empty())
         .collect();
-    format!("{} ({} effective layers)", parts.join(" "), schedule.steps().count())
+    format!(
+        "{} ({} effective layers)",
+        parts.join(" "),
+        schedule.steps().count()
+    )
 }
 
 fn pool(model: &Model) -> String {
@@ -222,7 +235,11 @@ fn pool(model: &Model) -> String {
             p.n_rows,
             p.n_heads,
             model.config.n_heads,
-            if p.value.is_some() { "key and value" } else { "key alone" }
+            if p.value.is_some() {
+                "key and value"
+            } else {
+                "key alone"
+            }
         ),
     }
 }

@@ -47,7 +47,8 @@ pub struct Args {
     json: bool,
 
     /// 0 is greedy [default: the model's, else 0.8]
-    #[arg(long, value_name = "T", value_parser = not_negative, help_heading = "Sampling")]
+    #[arg(long, value_name = "T", value_parser = not_negative, allow_negative_numbers = true,
+           help_heading = "Sampling")]
     temperature: Option<f64>,
 
     /// Keep the K likeliest tokens, 0 keeps all [default: the model's, else 40]
@@ -56,16 +57,19 @@ pub struct Args {
 
     /// Keep the likeliest tokens that reach this probability together
     /// [default: the model's, else 0.95]
-    #[arg(long, value_name = "P", value_parser = fraction, help_heading = "Sampling")]
+    #[arg(long, value_name = "P", value_parser = fraction, allow_negative_numbers = true,
+           help_heading = "Sampling")]
     top_p: Option<f64>,
 
     /// Keep tokens at least this fraction as likely as the likeliest
     /// [default: the model's, else 0.05]
-    #[arg(long, value_name = "P", value_parser = fraction, help_heading = "Sampling")]
+    #[arg(long, value_name = "P", value_parser = fraction, allow_negative_numbers = true,
+           help_heading = "Sampling")]
     min_p: Option<f64>,
 
     /// Make tokens of the last 64 less likely, 1 does not [default: the model's, else 1]
-    #[arg(long, value_name = "X", value_parser = above_zero, help_heading = "Sampling")]
+    #[arg(long, value_name = "X", value_parser = above_zero, allow_negative_numbers = true,
+           help_heading = "Sampling")]
     repeat_penalty: Option<f64>,
 
     /// The same seed gives the same text [default: random, printed]

@@ -26,7 +26,7 @@ pub struct Args {
     text: Option<String>,
 
     /// Token ids instead of a text, separated by blanks or commas; needs no tokenizer
-    #[arg(long, value_name = "IDS")]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true)]
     ids: Option<String>,
 
     /// Feed the positions one by one instead of as a prompt
@@ -103,7 +103,10 @@ pub fn main(args: Args) -> Result<()> {
         let line = Line {
             position,
             id,
-            text: tokenizer.as_ref().map(|t| t.decode(&[id], false)).transpose()?,
+            text: tokenizer
+                .as_ref()
+                .map(|t| t.decode(&[id], false))
+                .transpose()?,
             cycles: output.cycles,
             scores: output.scores.iter().take(output.cycles).copied().collect(),
             top: top(&output.logits, args.top),
@@ -167,25 +170,44 @@ fn for_people(line: &Line, tokenizer: Option<&Tokenizer>) -> Result<String> {
         line.position,
         show(line.id, line.text.as_deref()),
         line.cycles,
-        if scores.is_empty() { "-".to_string() } else { scores.join(" ") },
+        if scores.is_empty() {
+            "-".to_string()
+        } else {
+            scores.join(" ")
+        },
         next.join(", ")
     ))
 }
 
 /// F32 `logits` [T, vocab], I32 `cycles` [T], and with a pool F32 `scores` [T, cycles].
 fn write_logits(path: &Path, outputs: &[Output], vocab: usize) -> Result<()> {
-    let logits: Vec<f32> = outputs.iter().flat_map(|o| o.logits.iter().copied()).collect();
+    let logits: Vec<f32> = outputs
+        .iter()
+        .flat_map(|o| o.logits.iter().copied())
+        .collect();
     let cycles: Vec<i32> = outputs.iter().map(|o| o.cycles as i32).collect();
-    let scores: Vec<f32> = outputs.iter().flat_map(|o| o.scores.iter().copied()).collect();
+    let scores: Vec<f32> = outputs
+        .iter()
+        .flat_map(|o| o.scores.iter().copied())
+        .collect();
     let n = outputs.len();
     let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).context("tensor");
     let mut tensors = vec![
-        ("logits", view(Dtype::F32, vec![n, vocab], bytemuck::cast_slice(&logits))?),
-        ("cycles", view(Dtype::I32, vec![n], bytemuck::cast_slice(&cycles))?),
+        (
+            "logits",
+            view(Dtype::F32, vec![n, vocab], bytemuck::cast_slice(&logits))?,
+        ),
+        (
+            "cycles",
+            view(Dtype::I32, vec![n], bytemuck::cast_slice(&cycles))?,
+        ),
     ];
     if !scores.is_empty() {
         let shape = vec![n, scores.len() / n];
-        tensors.push(("scores", view(Dtype::F32, shape, bytemuck::cast_slice(&scores))?));
+        tensors.push((
+            "scores",
+            view(Dtype::F32, shape, bytemuck::cast_slice(&scores))?,
+        ));
     }
     let shown = path.display();
     let bytes = safetensors::serialize(tensors, None)?;

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 /// The largest head the attention kernels hold in workgroup memory.
 pub const MAX_HEAD_DIM: usize = 256;
 
+/// Cycled effective layers beyond this are a mistake in the file, not a model.
+const MAX_CYCLED_LAYERS: usize = 65_536;
+
 /// What `config.json` says, in one vocabulary for all families.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -321,6 +324,12 @@ fn parse_ztt(json: &Object, n_layers: usize) -> Result<ZttConfig> {
             format!("with the {head_layers} head layers fewer than the {n_layers} stored layers");
         return Err(json.error("tail_layers", &expected, &tail_layers.to_string()));
     }
+    let cycles = json.whole_from("cycles", 1, None)?;
+    let middle = n_layers - head_layers - tail_layers;
+    if cycles.saturating_mul(middle) > MAX_CYCLED_LAYERS {
+        let expected = format!("at most {}", MAX_CYCLED_LAYERS / middle);
+        return Err(json.error("cycles", &expected, &cycles.to_string()));
+    }
     let scopes = [
         ("all", ZeroTokenScope::All),
         ("middle", ZeroTokenScope::Middle),
@@ -332,7 +341,7 @@ fn parse_ztt(json: &Object, n_layers: usize) -> Result<ZttConfig> {
     Ok(ZttConfig {
         head_layers,
         tail_layers,
-        cycles: json.whole_from("cycles", 1, None)?,
+        cycles,
         scope: json.choice("zero_token_scope", &scopes, ZeroTokenScope::All)?,
         index: json.choice("zero_token_index", &indexes, ZeroTokenIndex::EffectiveLayer)?,
         exit: match json.object("exit", "ztt.exit")? {

@@ -41,7 +41,7 @@ struct Text {
 
 impl Model {
     /// Opens what `name` says: [`BUILTIN`], a folder, or a safetensors file. Weights are mapped,
-    /// not read; config and pool are checked here, the other tensors when they are first used.
+    /// not read; names, shapes and types of all tensors are checked here.
     pub fn open(name: &str) -> Result<Self> {
         if name == BUILTIN {
             let checkpoint = Checkpoint::embedded(BUILTIN, BUILTIN_BYTES)?;
@@ -87,6 +87,7 @@ impl Model {
         };
         let tokenizer = text("tokenizer.json")?;
         let pool = Reader::new(&checkpoint, &config).pool()?;
+        Reader::new(&checkpoint, &config).check()?;
         Ok(Self {
             name: name.to_string(),
             config,

@@ -90,3 +90,35 @@ impl<'a> TextStream<'a> {
         Ok(piece)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BUILTIN, Model};
+
+    #[test]
+    fn no_piece_ends_inside_a_character() {
+        let tokenizer = Model::open(BUILTIN).unwrap().tokenizer().unwrap();
+        let text = "Çà et là — 日本語 🦀 naïve\n";
+        let ids = tokenizer.encode(text).unwrap();
+        let mut stream = TextStream::new(&tokenizer);
+        let pieces: Vec<String> = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+        // The control: this tokenizer does split characters.
+        assert!(pieces.iter().any(String::is_empty));
+        assert!(pieces.iter().all(|p| !p.contains('\u{fffd}')));
+        assert_eq!(pieces.concat(), text);
+    }
+
+    #[test]
+    fn bytes_that_are_no_character_do_not_hold_the_text_back_for_ever() {
+        let tokenizer = Model::open(BUILTIN).unwrap().tokenizer().unwrap();
+        let start = tokenizer.encode("日").unwrap()[0];
+        let mut stream = TextStream::new(&tokenizer);
+        let ids = [start; 6];
+        let text: String = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+        assert!(text.contains('\u{fffd}'));
+        let word = tokenizer.encode("Romeo").unwrap();
+        let rest: String = word.iter().map(|&id| stream.push(id).unwrap()).collect();
+        assert!(rest.ends_with("Romeo"), "{rest:?}");
+    }
+}

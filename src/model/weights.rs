@@ -82,6 +82,8 @@ pub struct Reader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub config: &'a Config,
     prefix: &'static str,
+    /// Names, shapes and types alone are of interest: transposed copies are not made.
+    check_only: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -96,7 +98,18 @@ impl<'a> Reader<'a> {
             checkpoint,
             config,
             prefix: known.unwrap_or(names.prefixes[0]),
+            check_only: false,
         }
+    }
+
+    /// Finds tensors that are missing or have the wrong shape or type, without reading them.
+    pub fn check(self) -> Result<()> {
+        let reader = Self {
+            check_only: true,
+            ..self
+        };
+        reader.outer()?;
+        (0..reader.config.n_layers).try_for_each(|i| reader.layer(i).map(|_| ()))
     }
 
     fn name(&self, template: &str, layer: usize) -> String {
@@ -139,10 +152,14 @@ impl<'a> Reader<'a> {
             let weight = format!("{name}.weight");
             matrices.push(match self.config.family.transposed {
                 false => self.checkpoint.tensor(&weight, &[n_out, n_in])?,
-                true => self
-                    .checkpoint
-                    .tensor(&weight, &[n_in, n_out])?
-                    .transposed(),
+                true => {
+                    let stored = self.checkpoint.tensor(&weight, &[n_in, n_out])?;
+                    if self.check_only {
+                        stored
+                    } else {
+                        stored.transposed()
+                    }
+                }
             });
             if let Some(bias) = &mut bias {
                 let name = format!("{name}.bias");

@@ -4,10 +4,13 @@
 //! ignored, with the reason, where there is none.
 
 mod adapter;
+mod cli;
 mod compare;
+mod errors;
 mod fixtures;
 mod golden;
 mod models;
+mod program;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -15,6 +18,8 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(compare::trials());
+    trials.extend(cli::trials());
+    trials.extend(errors::trials());
     trials.extend(golden::trials());
     trials.extend(models::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -28,11 +28,20 @@ pub fn trials() -> Vec<Trial> {
         smollm2(),
         trial("models::gpt2_tiny::reference", || gpt2_tiny(None)),
         adapter::trial("models::gpt2_tiny::adapter", |gpu| gpt2_tiny(Some(gpu))),
-        adapter::trial("models::prompt_and_single_tokens_agree_to_the_bit", to_the_bit),
+        adapter::trial(
+            "models::prompt_and_single_tokens_agree_to_the_bit",
+            to_the_bit,
+        ),
         adapter::trial("models::a_cap_is_an_exit_of_every_position", cap_is_exit),
-        adapter::trial("models::one_submission_and_one_read_back_a_token", work_per_token),
+        adapter::trial(
+            "models::one_submission_and_one_read_back_a_token",
+            work_per_token,
+        ),
         adapter::trial("models::f16_cache_is_close", f16_cache),
-        adapter::trial("models::the_cache_can_be_cut_and_filled_to_the_end", cut_and_fill),
+        adapter::trial(
+            "models::the_cache_can_be_cut_and_filled_to_the_end",
+            cut_and_fill,
+        ),
     ]
 }
 
@@ -132,10 +141,19 @@ fn gpt2_tiny(gpu: Option<Arc<Gpu>>) -> Result<()> {
         Some(gpu) => Engine::on_device(&model, &upload(gpu, &model)?, &options)?,
         None => Engine::on_host(&model, &options)?,
     };
-    let logits: Vec<f32> = prompt(&mut engine, &ids)?.into_iter().flat_map(|o| o.logits).collect();
+    let logits: Vec<f32> = prompt(&mut engine, &ids)?
+        .into_iter()
+        .flat_map(|o| o.logits)
+        .collect();
     // transformers computes in float32 itself.
     let vocab = model.config.vocab;
-    rows_close("gpt2-tiny logits", &logits, &f32s(&expected, "logits")?, vocab, 1e-5)?;
+    rows_close(
+        "gpt2-tiny logits",
+        &logits,
+        &f32s(&expected, "logits")?,
+        vocab,
+        1e-5,
+    )?;
     engine.truncate(0);
     let (_, found) = greedy(&mut engine, &ids, tokens.len())?;
     same("gpt2-tiny greedy", &found, &tokens)
@@ -146,7 +164,10 @@ fn to_the_bit(gpu: Arc<Gpu>) -> Result<()> {
     let (model, ids) = classics()?;
     let device_model = upload(gpu, &model)?;
     for kv in [KvPolicy::Propagate, KvPolicy::Share] {
-        let exit = ExitRule { kv, ..model.config.exit() };
+        let exit = ExitRule {
+            kv,
+            ..model.config.exit()
+        };
         let options = options(&model, exit);
         let mut engine = Engine::on_device(&model, &device_model, &options)?;
         let whole = prompt(&mut engine, &ids)?;
@@ -155,7 +176,11 @@ fn to_the_bit(gpu: Arc<Gpu>) -> Result<()> {
             ensure!(exits.contains(&cycles), "no position runs {cycles} cycles");
         }
         engine.truncate(0);
-        same(&format!("{kv:?} one by one"), &one_by_one(&mut engine, &ids)?, &whole)?;
+        same(
+            &format!("{kv:?} one by one"),
+            &one_by_one(&mut engine, &ids)?,
+            &whole,
+        )?;
         engine.truncate(0);
         let mut pairs = Vec::new();
         for pair in ids.chunks(2) {
@@ -168,7 +193,10 @@ fn to_the_bit(gpu: Arc<Gpu>) -> Result<()> {
         engine.truncate(0);
         let changed = prompt(&mut engine, &other)?;
         same("before the change", &changed[..100], &whole[..100])?;
-        ensure!(changed[100..] != whole[100..], "a changed token changes nothing");
+        ensure!(
+            changed[100..] != whole[100..],
+            "a changed token changes nothing"
+        );
     }
     Ok(())
 }
@@ -206,7 +234,10 @@ fn work_per_token(gpu: Arc<Gpu>) -> Result<()> {
     let (model, ids) = classics()?;
     let device_model = upload(gpu, &model)?;
     for threshold in [None, Some(0.0), Some(0.4)] {
-        let exit = ExitRule { threshold, ..model.config.exit() };
+        let exit = ExitRule {
+            threshold,
+            ..model.config.exit()
+        };
         let mut engine = Engine::on_device(&model, &device_model, &options(&model, exit))?;
         prompt(&mut engine, &ids[..20])?;
         let before = engine.work();
@@ -244,7 +275,11 @@ fn f16_cache(gpu: Arc<Gpu>) -> Result<()> {
     for (exact, halves) in runs[0].iter().zip(&runs[1]) {
         let vocab = model.config.vocab;
         rows_close("f16 cache", &halves.logits, &exact.logits, vocab, 2e-2)?;
-        same("top", &[top(&halves.logits, 1)[0].0], &[top(&exact.logits, 1)[0].0])?;
+        same(
+            "top",
+            &[top(&halves.logits, 1)[0].0],
+            &[top(&exact.logits, 1)[0].0],
+        )?;
         differs |= halves.logits != exact.logits;
     }
     ensure!(differs, "the cache type changes nothing");

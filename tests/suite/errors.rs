@@ -1,0 +1,392 @@
+//! Bad input, on the real binary: status 1 (2 for wrong usage), one line on standard error that
+//! names what is wrong, nothing on standard output.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use crate::fixtures::trial;
+use crate::program::{Checkpoint, run};
+
+/// Runs the program, which must fail in one line that contains all of `words`.
+fn fails(arguments: &[&str], status: i32, words: &[&str]) -> Result<()> {
+    let run = run(arguments)?;
+    let line = run.stderr.trim_end();
+    ensure!(
+        run.status == status,
+        "{arguments:?}: status {}: {line}",
+        run.status
+    );
+    ensure!(
+        run.stdout.is_empty(),
+        "{arguments:?}: printed {:?}",
+        run.stdout
+    );
+    ensure!(
+        line.lines().count() == 1,
+        "{arguments:?}: more than one line: {line}"
+    );
+    ensure!(line.starts_with("ztt-wgpu: "), "{arguments:?}: {line}");
+    ensure!(!line.contains("panicked"), "{arguments:?}: {line}");
+    for word in words {
+        ensure!(line.contains(word), "{arguments:?}: no `{word}` in: {line}");
+    }
+    Ok(())
+}
+
+/// A checkpoint that every subcommand must refuse.
+fn refused(checkpoint: &Checkpoint, words: &[&str]) -> Result<()> {
+    let name = checkpoint.name();
+    fails(&["inspect", &name], 1, words)?;
+    fails(&["trace", &name, "--ids", "1 2"], 1, words)
+}
+
+/// A golden checkpoint with one field of its config replaced.
+fn config(pointer: &str, field: &str, value: serde_json::Value, words: &[&str]) -> Result<()> {
+    let spoilt = Checkpoint::copy_of("llama-key-only")?.set(pointer, field, value)?;
+    refused(&spoilt, words)
+}
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    let mut add = |name: &str, run: fn() -> Result<()>| {
+        trials.push(trial(format!("errors::{name}"), run));
+    };
+    add("missing_file", || {
+        fails(
+            &["run", "/nowhere/model.safetensors"],
+            1,
+            &["/nowhere/model.safetensors", "No such"],
+        )
+    });
+    add("folder_without_weights", || {
+        let folder = tempfile::tempdir()?;
+        let name = folder.path().display().to_string();
+        fails(
+            &["run", &name],
+            1,
+            &[&name, "expected model.safetensors", "found neither"],
+        )
+    });
+    add("empty_file", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?.weights(|_| Vec::new())?;
+        refused(&spoilt, &["model.safetensors", "empty file"])
+    });
+    add("tiny_file", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?.weights(|b| b[..5].to_vec())?;
+        refused(&spoilt, &["model.safetensors", "found 5 bytes"])
+    });
+    add("header_longer_than_the_file", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?.weights(|b| b[..1000].to_vec())?;
+        refused(
+            &spoilt,
+            &["model.safetensors", "header", "file of 1000 bytes"],
+        )
+    });
+    add("weights_cut_short", || {
+        let cut = |b: Vec<u8>| b[..b.len() - 10].to_vec();
+        let spoilt = Checkpoint::copy_of("llama-plain")?.weights(cut)?;
+        refused(&spoilt, &["model.safetensors", "cut short"])
+    });
+    add("header_is_no_json", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?.weights(|mut b| {
+            b[9] = b'!';
+            b
+        })?;
+        refused(
+            &spoilt,
+            &["model.safetensors", "expected a valid safetensors header"],
+        )
+    });
+    add("config_is_no_json", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?;
+        std::fs::write(spoilt.file("config.json"), "{\"model_type\": ")?;
+        refused(&spoilt, &["config.json", "expected valid JSON"])
+    });
+    add("no_config", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?;
+        std::fs::remove_file(spoilt.file("config.json"))?;
+        refused(&spoilt, &["expected config.json", "found none"])
+    });
+    add("generation_config_is_no_json", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?;
+        std::fs::write(spoilt.file("generation_config.json"), "[1]")?;
+        refused(
+            &spoilt,
+            &["generation_config.json", "expected a JSON object"],
+        )
+    });
+    add("tokenizer_is_no_json", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?;
+        std::fs::write(spoilt.file("tokenizer.json"), "nonsense")?;
+        let name = spoilt.name();
+        fails(
+            &["run", &name, "text"],
+            1,
+            &["tokenizer.json", "expected a tokenizer"],
+        )
+    });
+    add("missing_tensor", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?
+            .header("layers.2.mlp.up_proj", "layers.2.mlp.UP_proj")?;
+        refused(
+            &spoilt,
+            &[
+                "model.safetensors",
+                "`model.layers.2.mlp.up_proj.weight`",
+                "no such tensor",
+            ],
+        )
+    });
+    add("wrong_shape", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?
+            .header("\"shape\": [131, 64]", "\"shape\": [64, 131]")?;
+        refused(
+            &spoilt,
+            &[
+                "`model.embed_tokens.weight`",
+                "expected shape [131, 64]",
+                "found shape [64, 131]",
+            ],
+        )
+    });
+    add("wrong_type", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?
+            .header("\"dtype\": \"BF16\"", "\"dtype\": \"I16\"")?;
+        refused(
+            &spoilt,
+            &[
+                "model.safetensors",
+                "expected F32, F16 or BF16",
+                "found I16",
+            ],
+        )
+    });
+    add("pool_rows", || {
+        config(
+            "/ztt",
+            "cycles",
+            json!(4),
+            &[
+                "zero_token_pool.key",
+                "expected shape [10,",
+                "found shape [8,",
+            ],
+        )
+    });
+    add("pool_value_alone", || {
+        let old = "zero_token_pool.key";
+        let spoilt = Checkpoint::copy_of("llama-key-value")?.header(old, "zero_token_pool.KEY")?;
+        refused(&spoilt, &["zero_token_pool.key", "found no such tensor"])
+    });
+    add("cycles_0", || {
+        config(
+            "/ztt",
+            "cycles",
+            json!(0),
+            &["config.json", "`ztt.cycles`", "at least 1", "found 0"],
+        )
+    });
+    add("cycles_missing", || {
+        config(
+            "/ztt",
+            "cycles",
+            json!(null),
+            &["config.json", "`ztt.cycles`", "found nothing"],
+        )
+    });
+    add("cycles_absurd", || {
+        config(
+            "/ztt",
+            "cycles",
+            json!(4_000_000_000u32),
+            &["`ztt.cycles`", "at most"],
+        )
+    });
+    add("no_middle_layer", || {
+        config(
+            "/ztt",
+            "tail_layers",
+            json!(3),
+            &["`ztt.tail_layers`", "4 stored layers", "found 3"],
+        )
+    });
+    add("ztt_block_missing", || {
+        config(
+            "",
+            "ztt",
+            json!(null),
+            &["config.json", "`ztt`", "found nothing"],
+        )
+    });
+    add("threshold_is_no_number", || {
+        config(
+            "/ztt",
+            "exit",
+            json!({"threshold": "high"}),
+            &["`ztt.exit.threshold`", "found `high`"],
+        )
+    });
+    add("unknown_reduce", || {
+        config(
+            "/ztt",
+            "exit",
+            json!({"reduce": "median"}),
+            &["`ztt.exit.reduce`", "`mean` or", "found `median`"],
+        )
+    });
+    add("heads_that_do_not_divide", || {
+        config(
+            "",
+            "num_key_value_heads",
+            json!(3),
+            &["`num_key_value_heads`", "divisor of the 4", "found 3"],
+        )
+    });
+    add("heads_0", || {
+        config(
+            "",
+            "num_attention_heads",
+            json!(0),
+            &["`num_attention_heads`", "found 0"],
+        )
+    });
+    add("head_dim_odd", || {
+        config(
+            "",
+            "head_dim",
+            json!(15),
+            &["`head_dim`", "even", "found 15"],
+        )
+    });
+    add("hidden_is_no_number", || {
+        config(
+            "",
+            "hidden_size",
+            json!("64"),
+            &["`hidden_size`", "found `64`"],
+        )
+    });
+    add("unknown_family", || {
+        config(
+            "",
+            "base_model_type",
+            json!("mamba"),
+            &["`base_model_type`", "`llama`", "found `mamba`"],
+        )
+    });
+    add("unknown_activation", || {
+        config(
+            "",
+            "hidden_act",
+            json!("relu6"),
+            &["`hidden_act`", "`silu`", "found `relu6`"],
+        )
+    });
+    add("unsupported_rope", || {
+        let scaling = json!({"rope_type": "yarn", "factor": 4.0});
+        config("", "rope_scaling", scaling, &["`rope_scaling`", "yarn"])
+    });
+    add("prompt_longer_than_the_context", || {
+        let text = "To be, or not to be: that is the question.";
+        fails(
+            &["run", "builtin", text, "--ctx", "4"],
+            1,
+            &["at most 4 tokens", "found "],
+        )
+    });
+    add("context_longer_than_the_model", || {
+        fails(
+            &["run", "builtin", "a", "--ctx", "385"],
+            1,
+            &["--ctx", "at most 384", "found 385"],
+        )
+    });
+    add("token_outside_the_vocabulary", || {
+        fails(&["trace", "--ids", "1 2048"], 1, &["2048", "0 to 2047"])?;
+        fails(&["trace", "--ids", "-1"], 1, &["0 to 2047", "found -1"])?;
+        fails(&["trace", "--ids", "one"], 1, &["--ids", "found `one`"])
+    });
+    add("no_tokenizer", || {
+        let plain = Checkpoint::copy_of("llama-plain")?;
+        fails(
+            &["run", &plain.name(), "text"],
+            1,
+            &["no tokenizer.json", &plain.name()],
+        )?;
+        fails(&["trace", &plain.name(), "text"], 1, &["no tokenizer.json"])
+    });
+    add("nothing_to_start_from", || {
+        let plain = Checkpoint::copy_of("llama-plain")?;
+        fails(
+            &["trace", &plain.name()],
+            1,
+            &["bos_token_id", "found neither"],
+        )
+    });
+    add("unknown_adapter", || {
+        fails(
+            &["run", "--adapter", "abacus"],
+            1,
+            &["no adapter matches `abacus`", "found"],
+        )?;
+        fails(&["run", "--adapter", "77"], 1, &["no adapter matches `77`"])
+    });
+    add("more_cycles_than_stored", || {
+        fails(
+            &["run", "--cycles", "4"],
+            1,
+            &["--cycles", "1 to 3", "found 4"],
+        )
+    });
+    add("unreadable_prompt_file", || {
+        fails(
+            &["run", "--file", "/nowhere/prompt"],
+            1,
+            &["/nowhere/prompt", "No such"],
+        )
+    });
+    add("unwritable_logits_file", || {
+        let arguments = [
+            "trace",
+            "--ids",
+            "1",
+            "--adapter",
+            "cpu",
+            "--logits",
+            "/nowhere/l",
+        ];
+        fails(&arguments, 1, &["/nowhere/l"])
+    });
+    add("usage", || {
+        let wrong: [(&[&str], &str); 10] = [
+            (
+                &["run", "--no-exit", "--exit-threshold", "0.5"],
+                "--no-exit",
+            ),
+            (&["run", "--exit-threshold", "NaN"], "finite"),
+            (
+                &["run", "--exit-reduce", "median"],
+                "mean, max, min, first, last",
+            ),
+            (&["run", "--exit-kv", "drop"], "propagate, share"),
+            (&["run", "--cycles", "0"], "at least 1"),
+            (&["run", "--min-cycles", "0"], "at least 1"),
+            (&["run", "--temperature", "-1"], "at least 0"),
+            (&["run", "--backend", "cuda"], "vulkan, metal, dx12"),
+            (&["run", "--frobnicate"], "--frobnicate"),
+            (&["walk"], "walk"),
+        ];
+        wrong
+            .iter()
+            .try_for_each(|(arguments, word)| fails(arguments, 2, &[word]))
+    });
+    add("negative_control", || {
+        let control = fails(&["inspect"], 1, &[]);
+        ensure!(control.is_err(), "a success passed for an error");
+        let control = fails(&["run", "/nowhere"], 1, &["no such word"]);
+        ensure!(control.is_err(), "a line without the word passed");
+        Ok(())
+    });
+    trials
+}

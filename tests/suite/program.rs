@@ -1,0 +1,131 @@
+//! Running the real binary.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::fixtures::path;
+
+/// What a run of the program printed, and its status.
+pub struct Run {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The program with `arguments`, nothing on its standard input.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ztt-wgpu"));
+    command
+        .args(arguments)
+        .timeout(std::time::Duration::from_secs(300));
+    // Mesa complains on standard error where this is unset.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    for variable in ["RUST_LOG", "NO_COLOR"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+pub fn output(mut command: Command) -> Result<Run> {
+    let output = command.output()?;
+    Ok(Run {
+        status: output.status.code().context("ended by a signal")?,
+        stdout: String::from_utf8(output.stdout).context("stdout is not UTF-8")?,
+        stderr: String::from_utf8(output.stderr).context("stderr is not UTF-8")?,
+    })
+}
+
+pub fn run(arguments: &[&str]) -> Result<Run> {
+    output(command(arguments))
+}
+
+/// Runs the program, which must succeed, and returns its standard output.
+pub fn succeed(arguments: &[&str]) -> Result<String> {
+    let run = run(arguments)?;
+    ensure!(
+        run.status == 0,
+        "{arguments:?}: status {}: {}",
+        run.status,
+        run.stderr
+    );
+    Ok(run.stdout)
+}
+
+/// JSON lines.
+pub fn json_lines(text: &str) -> Result<Vec<Value>> {
+    text.lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
+}
+
+/// A copy of a golden checkpoint that a test may spoil.
+pub struct Checkpoint {
+    folder: TempDir,
+}
+
+impl Checkpoint {
+    pub fn copy_of(case: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(
+                path("golden").join(case).join(file),
+                folder.path().join(file),
+            )?;
+        }
+        Ok(Self { folder })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn name(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Changes the config; `pointer` is a JSON pointer to an object, `value` null removes a field.
+    pub fn set(self, pointer: &str, field: &str, value: Value) -> Result<Self> {
+        let file = self.file("config.json");
+        let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+        let object = config.pointer_mut(pointer).and_then(Value::as_object_mut);
+        let object = object.context("no such object")?;
+        match value.is_null() {
+            true => drop(object.remove(field)),
+            false => drop(object.insert(field.to_string(), value)),
+        }
+        std::fs::write(file, config.to_string())?;
+        Ok(self)
+    }
+
+    /// Replaces the weights file by `change` of its bytes.
+    pub fn weights(self, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<Self> {
+        let file = self.file("model.safetensors");
+        std::fs::write(&file, change(std::fs::read(&file)?))?;
+        Ok(self)
+    }
+
+    /// Changes the safetensors header's entry of a tensor: the header keeps its length.
+    pub fn header(self, old: &str, new: &str) -> Result<Self> {
+        self.weights(|bytes| {
+            let n = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+            let header = String::from_utf8_lossy(&bytes[8..8 + n]).into_owned();
+            assert!(header.contains(old), "no {old} in the header");
+            let mut header = header.replacen(old, new, 1).trim_end().to_string();
+            while header.len() % 8 != 0 {
+                header.push(' ');
+            }
+            let mut out = (header.len() as u64).to_le_bytes().to_vec();
+            out.extend(header.as_bytes());
+            out.extend(&bytes[8 + n..]);
+            out
+        })
+    }
+}
