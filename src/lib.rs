@@ -1,4 +1,55 @@
-//! placeholder
+//! Runs Zero Token Transformers on any GPU, through wgpu and hand-written WGSL.
+//!
+//! A Zero Token Transformer (arXiv 2502.12214) keeps its first and last layers fixed and runs the
+//! layers between them several times over. Every attention also sees a *zero token*, whose
+//! softmax weight says how little a cycle still adds: a position leaves the cycles as soon as
+//! that score is high.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!  files ──> model ──────> engine::weights ──> engine::session ──> logits ──> generate ──> text
+//!            config         on the device       a batch a            │          │
+//!            checkpoint                         submission           │          sampling,
+//!            tokenizer     schedule ──> engine::forward              │          stop rules
+//!                          the walk     the pass as a                │
+//!                                       list of kernels ─────────────┘
+//! ```
+//!
+//! Each module knows only those before it:
+//!
+//! | module | job |
+//! |---|---|
+//! | [`model`] | what a checkpoint says: config, tensors by role, tokenizer; knows no device |
+//! | [`schedule`] | config to walk: which layer runs when, with which pool row and cache |
+//! | [`mod@reference`] | the whole model in plain Rust, in double precision: the truth |
+//! | [`gpu`] | the device: adapters, buffers, pipelines, plans; knows no model |
+//! | [`kernels`] | one small module a shader: parameters, bindings, grid |
+//! | [`engine`] | model and device together: weights, caches, the pass, sampling |
+//! | [`generate`](mod@generate) | prompt to a stream of tokens, stop rules, statistics |
+//! | [`cli`] | the command line, one file a subcommand |
+//!
+//! # How a token is computed
+//!
+//! The pass is recorded once, as a [`gpu::plan::Plan`]: embed, head layers, each cycle's middle
+//! layers, tail layers, logits. What changes from token to token (ids, positions, which rows are
+//! in the batch) lies in buffers, so a token is one submission, all cycles included.
+//!
+//! Attention leaves the zero attention of each row and middle layer in a small buffer. After
+//! each cycle the `exit` kernel sums it in a fixed order, decides which rows leave, and writes
+//! two lists of rows, those that stay and those that leave, with the sizes of the dispatches that
+//! follow. Later cycles are dispatched indirectly over the rows that stay; rows that leave get
+//! the keys and values of the cycles they skip. The host is not asked.
+//!
+//! # Words
+//!
+//! - *parameter layer*: a stored layer. *Effective layer*: one run of it; `e` counts them.
+//! - *cycle*: one run through the middle layers.
+//! - *pool*: the zero tokens' keys and values, one row an effective layer or cycle.
+//! - *zero attention*: the softmax weight on the zero token. *Score*: its mean over heads,
+//!   reduced over a cycle's layers.
+//! - *row*: a position in a batch. *Octet*: eight values, the unit rows are padded to.
+
 pub mod cli;
 pub mod engine;
 pub mod error;
@@ -9,3 +60,5 @@ pub mod model;
 pub mod reference;
 pub mod rope;
 pub mod schedule;
+
+pub use error::{Error, Result};

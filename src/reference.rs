@@ -17,7 +17,7 @@ use crate::schedule::{Schedule, Step};
 /// What one position came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
-    /// [vocab]; empty where they were not asked for.
+    /// `[vocab]`; empty where they were not asked for.
     pub logits: Vec<f32>,
     /// Cycles that ran.
     pub cycles: usize,
@@ -32,7 +32,7 @@ pub struct Reference<'m> {
     outer: Outer<'m>,
     layers: Vec<Layer<'m>>,
     rope: RopeTable,
-    /// Keys and values, [parameter layer][cycle][position], each [n_kv_heads * head_dim].
+    /// Keys and values, `[parameter layer][cycle][position]`, each `[n_kv_heads * head_dim]`.
     cache: Vec<Vec<Vec<KeyValue>>>,
     n_positions: usize,
 }
@@ -142,7 +142,7 @@ impl<'m> Reference<'m> {
         }
     }
 
-    /// One effective layer on the residual stream `x` [hidden].
+    /// One effective layer on the residual stream `x` `[hidden]`.
     /// Returns the mean over query heads of the zero attention.
     fn layer(&mut self, step: Step, x: &mut [f64], position: usize) -> f64 {
         let (q, row) = self.project(step.layer, x, position);
@@ -156,7 +156,7 @@ impl<'m> Reference<'m> {
         zero_attention
     }
 
-    /// Queries [n_heads * head_dim], and the key and value, position-encoded.
+    /// Queries `[n_heads * head_dim]`, and the key and value, position-encoded.
     fn project(&self, layer: usize, x: &[f64], position: usize) -> (Vec<f64>, KeyValue) {
         let c = &self.model.config;
         let layer = &self.layers[layer];
@@ -171,7 +171,7 @@ impl<'m> Reference<'m> {
     }
 
     /// Attention of the newest position over the cache and the zero token.
-    /// Returns the heads' outputs [n_heads * head_dim] and the mean zero attention.
+    /// Returns the heads' outputs `[n_heads * head_dim]` and the mean zero attention.
     fn attention(&self, step: Step, q: &[f64]) -> (Vec<f64>, f64) {
         let c = &self.model.config;
         let rows = &self.cache[step.layer][step.cycle()];

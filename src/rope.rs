@@ -10,7 +10,7 @@ use crate::model::family::PositionKind;
 pub struct RopeTable {
     /// Pairs of a head, `head_dim / 2`; 0 where the family has no rotary embedding.
     pub n_pairs: usize,
-    /// [position][pair] -> (cos, sin)
+    /// `[position][pair]` -> (cos, sin)
     angles: Vec<(f64, f64)>,
 }
 
@@ -31,7 +31,7 @@ impl RopeTable {
         Self { n_pairs, angles }
     }
 
-    /// Turns the pairs of one head [head_dim] in place.
+    /// Turns the pairs of one head `[head_dim]` in place.
     pub fn rotate(&self, position: usize, head: &mut [f64]) {
         let angles = &self.angles[position * self.n_pairs..];
         let (low, high) = head.split_at_mut(self.n_pairs);
@@ -40,7 +40,7 @@ impl RopeTable {
         }
     }
 
-    /// The table as the device reads it: [position][pair][cos, sin].
+    /// The table as the device reads it: `[position][pair][cos, sin]`.
     pub fn to_f32(&self) -> Vec<[f32; 2]> {
         let narrow = |&(cos, sin): &(f64, f64)| [cos as f32, sin as f32];
         self.angles.iter().map(narrow).collect()

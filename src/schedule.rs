@@ -45,7 +45,7 @@ impl Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     pub head: Vec<Step>,
-    /// [cycle][middle layer]
+    /// `[cycle][middle layer]`
     pub cycles: Vec<Vec<Step>>,
     pub tail: Vec<Step>,
     /// Middle layers have a zero token, so every cycle has a score.

@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Write logits [T, vocab], cycles [T] and scores [T, cycles] to a safetensors file
+    /// Write logits `[T, vocab]`, cycles `[T]` and scores `[T, cycles]` to a safetensors file
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
 
@@ -179,7 +179,7 @@ fn for_people(line: &Line, tokenizer: Option<&Tokenizer>) -> Result<String> {
     ))
 }
 
-/// F32 `logits` [T, vocab], I32 `cycles` [T], and with a pool F32 `scores` [T, cycles].
+/// F32 `logits` `[T, vocab]`, I32 `cycles` `[T]`, and with a pool F32 `scores` `[T, cycles]`.
 fn write_logits(path: &Path, outputs: &[Output], vocab: usize) -> Result<()> {
     let logits: Vec<f32> = outputs
         .iter()

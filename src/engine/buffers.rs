@@ -66,8 +66,8 @@ impl Lists {
     /// What the host writes for a batch: positions, and the first three lists.
     pub fn host_part(self, first_position: usize, n_rows: usize, outputs: &[u32]) -> Vec<u32> {
         let mut values = vec![0; self.at(3) as usize];
-        for row in 0..n_rows {
-            values[row] = (first_position + row) as u32;
+        for (row, position) in values[..n_rows].iter_mut().enumerate() {
+            *position = (first_position + row) as u32;
         }
         let mut put = |list: u32, rows: &mut dyn Iterator<Item = u32>| {
             let at = list as usize;
@@ -88,26 +88,26 @@ impl Lists {
 pub struct Buffers {
     pub sizes: Sizes,
     pub lists: Lists,
-    /// u32 [row]
+    /// u32 `[row]`
     pub ids: wgpu::Buffer,
     pub rows: wgpu::Buffer,
-    /// The residual stream, f32 [row][hidden].
+    /// The residual stream, f32 `[row][hidden]`.
     pub x: wgpu::Buffer,
-    /// The residual stream normed, f32 [row][hidden].
+    /// The residual stream normed, f32 `[row][hidden]`.
     pub normed: wgpu::Buffer,
-    /// f32 [row][queries, keys, values]
+    /// f32 `[row][queries, keys, values]`
     pub qkv: wgpu::Buffer,
-    /// Position-encoded queries, f32 [row][head][head_stride].
+    /// Position-encoded queries, f32 `[row][head][head_stride]`.
     pub q: wgpu::Buffer,
-    /// Attention's outputs, f32 [row][n_heads * head_dim].
+    /// Attention's outputs, f32 `[row][n_heads * head_dim]`.
     pub heads: wgpu::Buffer,
-    /// f32 [row][intermediate]
+    /// f32 `[row][intermediate]`
     pub mlp: wgpu::Buffer,
-    /// f32 [output row][vocab], not padded.
+    /// f32 `[output row][vocab]`, not padded.
     pub logits: wgpu::Buffer,
-    /// Zero attention, f32 [row][middle layer][part].
+    /// Zero attention, f32 `[row][middle layer][part]`.
     pub partials: wgpu::Buffer,
-    /// f32 [row][cycles run, score of each cycle].
+    /// f32 `[row][cycles run, score of each cycle]`.
     pub progress: wgpu::Buffer,
     /// The cache of each parameter layer; see `shaders/shared/kv_cache.wgsl`.
     pub kv: Vec<wgpu::Buffer>,

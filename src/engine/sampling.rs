@@ -52,7 +52,7 @@ impl Sampler {
         }
     }
 
-    /// The next token, from logits [vocab] that are all finite.
+    /// The next token, from logits `[vocab]` that are all finite.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
         let id = self.draw(logits);
         self.seen.push(id);

@@ -22,7 +22,7 @@ pub struct Matrix {
     /// Octets of a row.
     pub n_octets: u32,
     pub parts: Vec<MatrixPart>,
-    /// [n_out]; `None` where there is none.
+    /// `[n_out]`; `None` where there is none.
     pub bias: Option<wgpu::Buffer>,
 }
 
@@ -59,9 +59,9 @@ pub struct Weights {
     pub final_norm: NormBuffers,
     /// `None` where the embedding serves.
     pub lm_head: Option<Matrix>,
-    /// f32 [key, value][row][head][head_stride]; a placeholder without a pool.
+    /// f32 `[key, value][row][head][head_stride]`; a placeholder without a pool.
     pub pool: wgpu::Buffer,
-    /// f32 [position][pair][cos, sin]; a placeholder without rotary embedding.
+    /// f32 `[position][pair][cos, sin]`; a placeholder without rotary embedding.
     pub rope_angles: wgpu::Buffer,
 }
 

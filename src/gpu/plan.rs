@@ -33,7 +33,7 @@ struct Dispatch {
 }
 
 impl Plan {
-    /// Makes pipelines and bind groups for `calls`. `indirect` holds the sizes [x, y, z] of
+    /// Makes pipelines and bind groups for `calls`. `indirect` holds the sizes `[x, y, z]` of
     /// indirect dispatches. All parameters lie in one uniform buffer.
     pub fn new(gpu: &Gpu, calls: &[(Call<'_>, Rows)], indirect: &wgpu::Buffer) -> Self {
         let align = gpu.limits.min_uniform_buffer_offset_alignment as usize;

@@ -302,7 +302,10 @@ pub(super) fn token_ids(json: &Object, field: &str) -> Result<Vec<u32>> {
 
 fn refuse_unsupported(json: &Object, family: &Family) -> Result<()> {
     for (field, allowed) in family.fixed {
-        if let Some(value) = json.get(field).filter(|v| v.to_string() != *allowed) {
+        if let Some(value) = json
+            .get(field)
+            .filter(|v| v.to_string().as_str() != *allowed)
+        {
             let found = match value {
                 serde_json::Value::Object(o) => o
                     .get("rope_type")

@@ -57,7 +57,7 @@ impl Tensor<'_> {
         &self.bytes[i * stride..(i + 1) * stride]
     }
 
-    /// Row `i`, widened into `out` [n_cols].
+    /// Row `i`, widened into `out` `[n_cols]`.
     pub fn read_row(&self, i: usize, out: &mut [f32]) {
         widen(self.dtype, self.row_bytes(i), out);
     }

@@ -8,7 +8,7 @@ use crate::error::Result;
 /// A linear map: matrices stacked along the outputs, each `[out, in]`, and a bias.
 pub struct Linear<'a> {
     pub matrices: Vec<Tensor<'a>>,
-    /// [n_out], or `None`.
+    /// `[n_out]`, or `None`.
     pub bias: Option<Vec<f32>>,
 }
 
@@ -33,7 +33,7 @@ impl Linear<'_> {
     }
 }
 
-/// A normalisation's weight [hidden], and its bias where the family has one.
+/// A normalisation's weight `[hidden]`, and its bias where the family has one.
 pub struct Norm {
     pub weight: Vec<f32>,
     pub bias: Option<Vec<f32>>,
@@ -42,23 +42,23 @@ pub struct Norm {
 /// One parameter layer.
 pub struct Layer<'a> {
     pub attn_norm: Norm,
-    /// Outputs: queries [n_heads * head_dim], keys and values [n_kv_heads * head_dim] each.
+    /// Outputs: queries `[n_heads * head_dim]`, keys and values `[n_kv_heads * head_dim]` each.
     pub qkv: Linear<'a>,
     pub o_proj: Linear<'a>,
     pub mlp_norm: Norm,
-    /// Outputs: gate and up [intermediate] each, or one [intermediate] without a gate.
+    /// Outputs: gate and up `[intermediate]` each, or one `[intermediate]` without a gate.
     pub mlp_in: Linear<'a>,
     pub mlp_out: Linear<'a>,
 }
 
 /// What stands before and after the layers.
 pub struct Outer<'a> {
-    /// [vocab, hidden]
+    /// `[vocab, hidden]`
     pub embedding: Tensor<'a>,
-    /// [max_positions, hidden], for families that learn positions.
+    /// `[max_positions, hidden]`, for families that learn positions.
     pub positions: Option<Tensor<'a>>,
     pub final_norm: Norm,
-    /// [vocab, hidden], or `None` where the embedding serves.
+    /// `[vocab, hidden]`, or `None` where the embedding serves.
     pub lm_head: Option<Tensor<'a>>,
 }
 
@@ -68,9 +68,9 @@ pub struct Pool {
     pub n_rows: usize,
     /// 1, the number of KV heads, or the number of query heads.
     pub n_heads: usize,
-    /// [n_rows, n_heads, head_dim]
+    /// `[n_rows, n_heads, head_dim]`
     pub key: Vec<f32>,
-    /// [n_rows, n_heads, head_dim], or `None` where the value is zero.
+    /// `[n_rows, n_heads, head_dim]`, or `None` where the value is zero.
     pub value: Option<Vec<f32>>,
 }
 

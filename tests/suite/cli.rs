@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
             same(
                 "text",
                 &[host(&["builtin", "ROMEO:", "-n", "30", "--seed", "5"])?],
-                &[first.clone()],
+                std::slice::from_ref(&first),
             )?;
             ensure!(host(&["builtin", "ROMEO:", "-n", "30", "--seed", "6"])? != first);
             Ok(())
@@ -155,12 +155,16 @@ fn prompts() -> Result<()> {
     same(
         "--file",
         &[host(&[&["--file", &name], &rest[..]].concat())?],
-        &[given.clone()],
+        std::slice::from_ref(&given),
     )?;
     for model in [&["builtin", "-"][..], &["builtin"]] {
         let mut piped = command(&[&["run"], model, &rest, &HOST].concat());
         piped.write_stdin("In the beginning");
-        same("pipe", &[output(piped)?.stdout], &[given.clone()])?;
+        same(
+            "pipe",
+            &[output(piped)?.stdout],
+            std::slice::from_ref(&given),
+        )?;
     }
     // Without MODEL a pipe is left alone.
     let mut piped = command(&[&["run"], &rest[..], &HOST].concat());
@@ -254,10 +258,7 @@ fn exits() -> Result<()> {
         Ok(lines.iter().filter_map(|l| l["cycles"].as_u64()).collect())
     };
     let own = cycles(&[])?;
-    ensure!(
-        own.iter().any(|&c| c == 1) && own.iter().any(|&c| c > 1),
-        "{own:?}"
-    );
+    ensure!(own.contains(&1) && own.iter().any(|&c| c > 1), "{own:?}");
     ensure!(cycles(&["--no-exit"])?.iter().all(|&c| c == 3));
     ensure!(cycles(&["--exit-threshold", "-1"])?.iter().all(|&c| c == 1));
     ensure!(
@@ -300,7 +301,7 @@ fn generation_config() -> Result<()> {
     same(
         "greedy by the file",
         &[host(&[&name, "ROMEO:"])?],
-        &[greedy.clone()],
+        std::slice::from_ref(&greedy),
     )?;
     let sampled = host(&[
         &name,

@@ -119,7 +119,7 @@ impl Checkpoint {
             let header = String::from_utf8_lossy(&bytes[8..8 + n]).into_owned();
             assert!(header.contains(old), "no {old} in the header");
             let mut header = header.replacen(old, new, 1).trim_end().to_string();
-            while header.len() % 8 != 0 {
+            while !header.len().is_multiple_of(8) {
                 header.push(' ');
             }
             let mut out = (header.len() as u64).to_le_bytes().to_vec();
