@@ -25,6 +25,8 @@ struct Params {
     zero_key: u32,
     zero_value: u32,
     pool_heads: u32,
+    // Keys that a row sees, its own counted.
+    window: u32,
     // Where the zero attention goes: the middle layer, or nowhere.
     writes_partials: u32,
     layer: u32,
@@ -86,10 +88,15 @@ fn main(
     let kv_head = group.x / tiles;
     let first_head = kv_head * group_size + group.x % tiles * params.heads_per_tile;
     let n_heads = min(params.heads_per_tile, (kv_head + 1u) * group_size - first_head);
+    // Keys that some row of the tile sees: from the block of the first one on.
     var n_keys = 0u;
+    var begin = 0xffffffffu;
     for (var slot = 0u; slot < n_slots; slot++) {
-        n_keys = max(n_keys, position_of(listed(params.list, first_slot + slot)) + 1u);
+        let seen = position_of(listed(params.list, first_slot + slot)) + 1u;
+        n_keys = max(n_keys, seen);
+        begin = min(begin, seen - min(seen, params.window));
     }
+    begin = begin / BLOCK * BLOCK;
 
     // Queries to workgroup memory. Items past the end stay zero and are not written out.
     let width = 2u * HEAD_OCTETS;
@@ -140,7 +147,7 @@ fn main(
         }
     }
 
-    for (var first_key = 0u; first_key < n_keys; first_key += BLOCK) {
+    for (var first_key = begin; first_key < n_keys; first_key += BLOCK) {
         // Scores: one key a lane, all items.
         let key = first_key + lane;
         var scores: array<vec4<f32>, 8>;
@@ -155,7 +162,7 @@ fn main(
             }
         }
         for (var i = 0u; i < ITEMS; i++) {
-            let visible = key <= item_positions[i] && key < n_keys;
+            let visible = item_positions[i] - key < params.window && key <= item_positions[i];
             let score = params.scale * lanes_sum(scores[i]);
             weight_tile[i * BLOCK + lane] = select(LOWEST, score, visible);
         }
@@ -178,7 +185,8 @@ fn main(
         var sum = 0.0;
         if item < ITEMS {
             for (var i = 0u; i < BLOCK / LANES_PER_ITEM; i++) {
-                let weight = exp(weight_tile[weights_at + i] - new_max);
+                let score = weight_tile[weights_at + i];
+                let weight = select(0.0, exp(score - new_max), score > LOWEST);
                 weight_tile[weights_at + i] = weight;
                 sum += weight;
             }

@@ -1,5 +1,6 @@
 // Copies a position's keys and values from one cycle to the cycles after it.
-// One invocation stands for one word of one listed row.
+// One invocation stands for one word of one listed row: a word is copied as it is, whether it
+// holds one f32 or two f16.
 
 struct Params {
     n_kv_heads: u32,

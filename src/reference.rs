@@ -163,6 +163,12 @@ impl<'m> Reference<'m> {
         let mut q = linear(&layer.qkv, &self.norm(&layer.attn_norm, x));
         let value = q.split_off(c.q_dim() + c.kv_dim());
         let mut key = q.split_off(c.q_dim());
+        if let Some([q_norm, k_norm]) = &layer.qk_norm {
+            let norm = |norm, head: &mut [f64]| head.copy_from_slice(&self.norm(norm, head));
+            q.chunks_mut(c.head_dim).for_each(|head| norm(q_norm, head));
+            key.chunks_mut(c.head_dim)
+                .for_each(|head| norm(k_norm, head));
+        }
         if c.position == PositionKind::Rope {
             let heads = q.chunks_mut(c.head_dim).chain(key.chunks_mut(c.head_dim));
             heads.for_each(|head| self.rope.rotate(position, head));
@@ -175,6 +181,8 @@ impl<'m> Reference<'m> {
     fn attention(&self, step: Step, q: &[f64]) -> (Vec<f64>, f64) {
         let c = &self.model.config;
         let rows = &self.cache[step.layer][step.cycle()];
+        let window = c.windows[step.layer].unwrap_or(rows.len());
+        let rows = &rows[rows.len().saturating_sub(window)..];
         let group = c.n_heads / c.n_kv_heads;
         let scale = 1.0 / (c.head_dim as f64).sqrt();
         let pool = self.model.pool.as_ref().zip(step.pool_row);

@@ -3,7 +3,7 @@
 //! Su et al., "RoFormer", arXiv 2104.09864: dimension pair `i` of a head of width `d` turns by
 //! `position * theta^(-2i/d)`. Checkpoints pair dimension `i` with `i + d/2`.
 
-use crate::model::config::Config;
+use crate::model::config::{Config, RopeScaling};
 use crate::model::family::PositionKind;
 
 /// Cosines and sines for every position and pair.
@@ -21,8 +21,10 @@ impl RopeTable {
             PositionKind::Rope => config.head_dim / 2,
             PositionKind::Learned => 0,
         };
+        let rope = config.rope;
         let frequencies: Vec<f64> = (0..n_pairs)
-            .map(|i| config.rope_theta.powf(-(i as f64) / n_pairs as f64))
+            .map(|i| rope.theta.powf(-(i as f64) / n_pairs as f64))
+            .map(|f| scaled(f, rope.scaling))
             .collect();
         let angles = (0..n_positions)
             .flat_map(|p| frequencies.iter().map(move |f| p as f64 * f))
@@ -44,5 +46,32 @@ impl RopeTable {
     pub fn to_f32(&self) -> Vec<[f32; 2]> {
         let narrow = |&(cos, sin): &(f64, f64)| [cos as f32, sin as f32];
         self.angles.iter().map(narrow).collect()
+    }
+}
+
+/// A frequency, stretched. `Llama3` is the rule of LLaMA 3.1's reference code: by how often the
+/// original context holds the wavelength, below `low_freq_factor` times divide, above
+/// `high_freq_factor` times keep, and blend in between.
+fn scaled(frequency: f64, scaling: RopeScaling) -> f64 {
+    match scaling {
+        RopeScaling::None => frequency,
+        RopeScaling::Linear { factor } => frequency / factor,
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: low,
+            high_freq_factor: high,
+            original_positions,
+        } => {
+            let wavelength = 2.0 * std::f64::consts::PI / frequency;
+            let turns = original_positions / wavelength;
+            if turns > high {
+                frequency
+            } else if turns < low {
+                frequency / factor
+            } else {
+                let kept = (turns - low) / (high - low);
+                (1.0 - kept) * frequency / factor + kept * frequency
+            }
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! `inspect`: what a checkpoint holds, and the memory it needs. Needs no adapter.
 
-use std::io::Write;
-
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -42,10 +40,11 @@ pub fn main(args: Args) -> Result<()> {
     )?;
     let n_ctx = setup::n_ctx(args.ctx, &model)?;
     let document = document(&model, &schedule, n_ctx, args.kv_type);
+    setup::warn(&model.warnings);
     let mut out = output::stdout();
     match args.json {
         true => output::json_line(&mut out, &document)?,
-        false => out.write_all(for_people(&model, &schedule, &document).as_bytes())?,
+        false => output::text(&mut out, &for_people(&model, &schedule, &document))?,
     }
     Ok(())
 }

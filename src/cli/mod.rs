@@ -4,8 +4,10 @@
 //! (a closed standard output included), 1 for an error, 2 for wrong usage.
 
 mod args;
+mod devices;
 mod inspect;
 mod output;
+mod pack;
 mod run;
 mod setup;
 mod trace;
@@ -32,6 +34,10 @@ enum Command {
     Trace(trace::Args),
     /// Show what a checkpoint holds, and the memory it needs
     Inspect(inspect::Args),
+    /// Make one file of a checkpoint: weights, config and tokenizer
+    Pack(pack::Args),
+    /// List the adapters of this machine
+    Devices(devices::Args),
 }
 
 /// The whole program, from arguments to exit status.
@@ -51,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(args),
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
+        Command::Pack(args) => pack::main(args),
+        Command::Devices(args) => devices::main(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

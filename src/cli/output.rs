@@ -2,15 +2,20 @@
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// Writes one JSON document on a line of its own, and flushes it.
 pub fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result<()> {
     let line = serde_json::to_string(value)?;
-    writeln!(out, "{line}")?;
-    out.flush()?;
-    Ok(())
+    text(out, &format!("{line}\n"))
+}
+
+/// Writes text, and flushes it.
+pub fn text(out: &mut impl Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("standard output")
 }
 
 /// Standard output, locked once.

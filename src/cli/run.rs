@@ -1,7 +1,7 @@
 //! `run`: a prompt in, text out, token by token.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -122,9 +122,7 @@ pub fn main(args: Args) -> Result<()> {
     let mut sampler = Sampler::new(sampling, &prompt);
     let ready = setup::engine(&args.engine, &model, Logits::Last)?;
     let (mut engine, adapter) = (ready.engine, ready.adapter);
-    if let Some(warning) = ready.warning {
-        eprintln!("ztt-wgpu: warning: {warning}");
-    }
+    setup::warn(&ready.warnings);
     eprintln!("model    {name}\nadapter  {adapter}\nseed     {seed}");
 
     let mut out = output::stdout();
@@ -132,9 +130,7 @@ pub fn main(args: Args) -> Result<()> {
     let receive = |token: &Token| {
         let written = match args.json {
             true => output::json_line(&mut out, token),
-            false => write!(out, "{}", token.text)
-                .and_then(|()| out.flush())
-                .map_err(Into::into),
+            false => output::text(&mut out, &token.text),
         };
         match written {
             Ok(()) => ControlFlow::Continue(()),
@@ -157,7 +153,7 @@ pub fn main(args: Args) -> Result<()> {
     }
     match args.json {
         true => output::json_line(&mut out, &summary_json(&summary, name, &adapter, seed))?,
-        false => writeln!(out)?,
+        false => output::text(&mut out, "\n")?,
     }
     eprint!("{}", summary_text(&summary));
     Ok(())

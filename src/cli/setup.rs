@@ -26,7 +26,14 @@ pub struct Ready<'m> {
     /// What it runs on, in one line.
     pub adapter: String,
     /// To be printed once nothing can go wrong any more.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Prints what is odd and does no harm.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("ztt-wgpu: warning: {warning}");
+    }
 }
 
 /// The context length that the flags and the model ask for.
@@ -53,15 +60,16 @@ pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result
         kv_type: args.kv_type,
         logits,
     };
-    let on_host = |warning: Option<String>| -> Result<Ready<'m>> {
+    let mut warnings = model.warnings.clone();
+    let on_host = |warnings: Vec<String>| -> Result<Ready<'m>> {
         Ok(Ready {
             engine: Engine::on_host(model, &options)?,
             adapter: "cpu (plain Rust reference)".to_string(),
-            warning,
+            warnings,
         })
     };
     if args.adapter.as_deref() == Some(HOST) {
-        return on_host(None);
+        return on_host(warnings);
     }
     let choice = AdapterChoice {
         name: args.adapter.clone(),
@@ -69,7 +77,8 @@ pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result
     };
     let Some(adapter) = pollster::block_on(choose(&choice))? else {
         let warning = "no GPU adapter found: running the plain Rust reference, which is slow";
-        return on_host(Some(warning.to_string()));
+        warnings.push(warning.to_string());
+        return on_host(warnings);
     };
     let gpu = Arc::new(pollster::block_on(Gpu::open(&adapter))?);
     let mut bar = LoadBar::new(model);
@@ -78,7 +87,7 @@ pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result
     Ok(Ready {
         engine: Engine::on_device(model, &Arc::new(device_model), &options)?,
         adapter: gpu.description(),
-        warning: None,
+        warnings,
     })
 }
 

@@ -1,6 +1,5 @@
 //! `trace`: what every position of a text did.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -94,9 +93,7 @@ pub fn main(args: Args) -> Result<()> {
     if let Some(path) = &args.logits {
         write_logits(path, &outputs, model.config.vocab)?;
     }
-    if let Some(warning) = ready.warning {
-        eprintln!("ztt-wgpu: warning: {warning}");
-    }
+    setup::warn(&ready.warnings);
     eprintln!("model    {name}\nadapter  {}", ready.adapter);
     let mut out = output::stdout();
     for (position, (&id, output)) in ids.iter().zip(&outputs).enumerate() {
@@ -113,7 +110,7 @@ pub fn main(args: Args) -> Result<()> {
         };
         match args.json {
             true => output::json_line(&mut out, &line)?,
-            false => writeln!(out, "{}", for_people(&line, tokenizer.as_ref())?)?,
+            false => output::text(&mut out, &for_people(&line, tokenizer.as_ref())?)?,
         }
     }
     Ok(())
@@ -166,7 +163,7 @@ fn for_people(line: &Line, tokenizer: Option<&Tokenizer>) -> Result<String> {
         next.push(format!("{} {logit:.2}", show(id, text.as_deref())));
     }
     Ok(format!(
-        "{:>5}  {:<14}  cycles {}  scores {:<21}  next {}",
+        "{:>5}  {:<14}  cycles {}  scores {:<21}  next {}\n",
         line.position,
         show(line.id, line.text.as_deref()),
         line.cycles,

@@ -8,6 +8,7 @@ use crate::gpu::Gpu;
 use crate::kernels::KvType;
 use crate::kernels::attention::Tiling;
 use crate::model::config::Config;
+use crate::rope::RopeTable;
 use crate::schedule::Schedule;
 
 /// Sizes of a session.
@@ -111,6 +112,8 @@ pub struct Buffers {
     pub progress: wgpu::Buffer,
     /// The cache of each parameter layer; see `shaders/shared/kv_cache.wgsl`.
     pub kv: Vec<wgpu::Buffer>,
+    /// f32 `[position][pair][cos, sin]`; a placeholder without rotary embedding.
+    pub rope_angles: wgpu::Buffer,
     /// For bindings that a model does not use.
     pub nothing: wgpu::Buffer,
     /// Where the host reads logits and progress from.
@@ -163,6 +166,11 @@ impl Buffers {
             partials: rows("partials", partials),
             progress: gpu.storage("progress", progress_bytes),
             kv,
+            rope_angles: gpu.buffer_with(
+                "rope_angles",
+                &RopeTable::new(config, sizes.n_ctx).to_f32(),
+                BufferUsages::STORAGE,
+            ),
             nothing: gpu.storage("nothing", 16),
             staging: gpu.buffer(
                 "staging",

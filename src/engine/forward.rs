@@ -14,7 +14,7 @@ use crate::kernels::attention::Tiling;
 use crate::kernels::exit::Grid;
 use crate::kernels::linear::{Batch, Epilogue};
 use crate::kernels::{
-    Call, attention, embed, exit, kv_copy, layer_norm, linear, qkv_store, rms_norm,
+    Call, attention, embed, exit, head_norm, kv_copy, layer_norm, linear, qkv_store, rms_norm,
 };
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::{Activation, NormKind, PositionKind};
@@ -175,6 +175,7 @@ impl<'a> Forward<'a> {
         };
         self.norm(r, &w.attn_norm, over);
         self.project(r, over, Projection::new(&w.qkv, &b.normed, &b.qkv));
+        self.qk_norm(r, step.layer, 0, over);
         self.qkv_store(r, step.layer, self.qkv_params(step.cycle(), over), over);
         self.attention(r, step, over);
         self.project(
@@ -230,6 +231,7 @@ impl<'a> Forward<'a> {
             let kv = Projection::new(&w.qkv, &b.normed, &b.qkv);
             let first_output = c.q_dim() as u32;
             self.project(r, leaving, Projection { first_output, ..kv });
+            self.qk_norm(r, step.layer, c.n_heads, leaving);
             let params = qkv_store::Params {
                 with_queries: 0,
                 n_cycles: n_skipped,
@@ -356,6 +358,27 @@ impl<'a> Forward<'a> {
         }
     }
 
+    /// Norms of the heads from `first_head` on, query heads first, where the family has them.
+    fn qk_norm<'b>(&'b self, r: &mut Recorder<'b>, layer: usize, first_head: usize, over: Over) {
+        let (c, b) = (self.config, self.buffers);
+        let Some(weights) = &self.weights.layers[layer].qk_norm else {
+            return;
+        };
+        let params = head_norm::Params {
+            n_heads: c.n_heads as u32,
+            first_head: first_head as u32,
+            head_dim: c.head_dim as u32,
+            stride: padded(c.q_dim() + 2 * c.kv_dim()) as u32,
+            list: over.list,
+            eps: c.norm_eps as f32,
+        };
+        let n_heads = (c.n_heads + c.n_kv_heads - first_head) as u32;
+        r.push(
+            head_norm::call(n_heads, params, [weights, &b.rows, &b.qkv]),
+            over,
+        );
+    }
+
     fn qkv_params(&self, cycle: usize, over: Over) -> qkv_store::Params {
         let c = self.config;
         qkv_store::Params {
@@ -384,7 +407,7 @@ impl<'a> Forward<'a> {
         over: Over,
     ) {
         let b = self.buffers;
-        let angles = &self.weights.rope_angles;
+        let angles = &b.rope_angles;
         let buffers = [&b.qkv, angles, &b.rows, &b.q, &b.kv[layer]];
         r.push(qkv_store::call(b.sizes.kv_type, params, buffers), over);
     }
@@ -421,6 +444,7 @@ impl<'a> Forward<'a> {
             zero_key: zero.map_or(0, |(pool, row)| vec4s(pool, row)),
             zero_value: zero.map_or(0, |(pool, row)| vec4s(pool, pool.n_rows + row)),
             pool_heads: zero.map_or(1, |(pool, _)| pool.n_heads as u32),
+            window: c.windows[step.layer].map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
             writes_partials: u32::from(layer.is_some()),
             layer: layer.unwrap_or(0),
             n_layers: c.middle_layers() as u32,

@@ -7,7 +7,6 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::model::tensor::{Dtype, Tensor};
 use crate::model::weights::{Linear, Norm, Pool};
-use crate::rope::RopeTable;
 
 /// Values of an octet: rows are padded to whole ones, so that shaders read 16 bytes at a time.
 pub const OCTET: usize = 8;
@@ -43,6 +42,8 @@ pub struct NormBuffers {
 pub struct LayerBuffers {
     pub attn_norm: NormBuffers,
     pub qkv: Matrix,
+    /// f32 [query, key][head_dim]: the weights of the norms of each head.
+    pub qk_norm: Option<wgpu::Buffer>,
     pub o_proj: Matrix,
     pub mlp_norm: NormBuffers,
     /// With a gate its rows alternate: gate 0, up 0, gate 1, up 1, ...
@@ -61,8 +62,6 @@ pub struct Weights {
     pub lm_head: Option<Matrix>,
     /// f32 `[key, value][row][head][head_stride]`; a placeholder without a pool.
     pub pool: wgpu::Buffer,
-    /// f32 `[position][pair][cos, sin]`; a placeholder without rotary embedding.
-    pub rope_angles: wgpu::Buffer,
 }
 
 /// How the rows of stacked matrices follow each other.
@@ -112,6 +111,10 @@ impl Weights {
             layers.push(LayerBuffers {
                 attn_norm: uploader.norm(&layer.attn_norm),
                 qkv: uploader.matrix(&layer.qkv, Order::Stacked)?,
+                qk_norm: layer.qk_norm.map(|[q, k]| {
+                    let weights = [q.weight, k.weight].concat();
+                    gpu.buffer_with("qk_norm", &weights, BufferUsages::STORAGE)
+                }),
                 o_proj: uploader.matrix(&layer.o_proj, Order::Stacked)?,
                 mlp_norm: uploader.norm(&layer.mlp_norm),
                 mlp_in: uploader.matrix(&layer.mlp_in, Order::Alternating)?,
@@ -120,7 +123,6 @@ impl Weights {
         }
         let storage = BufferUsages::STORAGE;
         let pool = pool_values(model.pool.as_ref(), model.config.head_dim);
-        let angles = RopeTable::new(&model.config, model.config.max_positions).to_f32();
         let weights = Self {
             embedding,
             positions: outer.positions.map(|tensor| {
@@ -131,7 +133,6 @@ impl Weights {
             final_norm: uploader.norm(&outer.final_norm),
             lm_head,
             pool: gpu.buffer_with("pool", &pool, storage),
-            rope_angles: gpu.buffer_with("rope_angles", &angles, storage),
         };
         gpu.wait()?;
         Ok(weights)

@@ -1,6 +1,6 @@
 //! Which adapters the machine has, and which of them to use.
 
-use wgpu::{Backend, Backends, DeviceType, InstanceDescriptor, InstanceFlags};
+use wgpu::{Backend, Backends, DeviceType, InstanceDescriptor, InstanceFlags, PowerPreference};
 
 use crate::error::{Error, Result};
 
@@ -20,10 +20,15 @@ pub const BACKENDS: &[(&str, Backend)] = &[
     ("dx12", Backend::Dx12),
 ];
 
-/// All adapters, best first: discrete, integrated, virtual, then software.
+/// All adapters, best first: discrete, integrated, virtual, then software. `WGPU_BACKEND` leaves
+/// out backends, `WGPU_POWER_PREF=low` puts integrated GPUs first.
 pub async fn list() -> Vec<wgpu::Adapter> {
     let mut description = InstanceDescriptor::new_without_display_handle();
     description.backends = Backends::VULKAN | Backends::METAL | Backends::DX12;
+    if let Some(asked) = Backends::from_env() {
+        description.backends &= asked;
+    }
+    let low_power = PowerPreference::from_env() == Some(PowerPreference::LowPower);
     // Validating an indirect dispatch costs a dispatch of its own, which is what skipping a
     // cycle is meant to save. Every count is written by the engine's own `exit` kernel.
     description.flags = InstanceFlags::from_build_config()
@@ -32,22 +37,25 @@ pub async fn list() -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(description);
     let mut adapters = instance.enumerate_adapters(Backends::all()).await;
     adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
-        DeviceType::DiscreteGpu => 0,
-        DeviceType::IntegratedGpu => 1,
-        DeviceType::VirtualGpu => 2,
-        DeviceType::Other => 3,
-        DeviceType::Cpu => 4,
+        DeviceType::IntegratedGpu if low_power => 0,
+        DeviceType::DiscreteGpu => 1,
+        DeviceType::IntegratedGpu => 2,
+        DeviceType::VirtualGpu => 3,
+        DeviceType::Other => 4,
+        DeviceType::Cpu => 5,
     });
     adapters
 }
 
 /// The adapter that `choice` names, or `None` where the machine has none and none was named.
+/// `WGPU_ADAPTER_NAME` names one where `choice` does not.
 ///
 /// # Errors
 /// [`Error::NoAdapter`] when something was named that is not there.
 pub async fn choose(choice: &AdapterChoice) -> Result<Option<wgpu::Adapter>> {
     let adapters = list().await;
-    let wanted_name = choice.name.as_deref();
+    let by_variable = std::env::var("WGPU_ADAPTER_NAME").ok();
+    let wanted_name = choice.name.as_deref().or(by_variable.as_deref());
     let index = wanted_name.and_then(|name| name.parse::<usize>().ok());
     let matches = |i: usize, info: &wgpu::AdapterInfo| {
         let by_name = match (wanted_name, index) {
@@ -70,7 +78,7 @@ pub async fn choose(choice: &AdapterChoice) -> Result<Option<wgpu::Adapter>> {
         .find(|(i, adapter)| matches(*i, &adapter.get_info()));
     match chosen {
         Some((_, adapter)) => Ok(Some(adapter)),
-        None if *choice == AdapterChoice::default() => Ok(None),
+        None if wanted_name.is_none() && choice.backend.is_none() => Ok(None),
         None => Err(Error::NoAdapter {
             wanted: [
                 wanted_name.map(|name| format!("`{name}`")),

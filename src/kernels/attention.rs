@@ -18,6 +18,7 @@ params! {
     zero_key: u32,
     zero_value: u32,
     pool_heads: u32,
+    window: u32,
     writes_partials: u32,
     layer: u32,
     n_layers: u32,

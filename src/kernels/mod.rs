@@ -6,6 +6,7 @@
 pub mod attention;
 pub mod embed;
 pub mod exit;
+pub mod head_norm;
 pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
@@ -17,6 +18,7 @@ pub static KERNELS: &[&Kernel] = &[
     &attention::KERNEL,
     &embed::KERNEL,
     &exit::KERNEL,
+    &head_norm::KERNEL,
     &kv_copy::KERNEL,
     &layer_norm::KERNEL,
     &linear::MATMUL,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype as StoredDtype, Metadata, SafeTensorError};
+use safetensors::tensor::{Dtype as StoredDtype, Metadata, SafeTensorError, TensorView};
 
 use super::json::{Object, parse_object};
 use super::tensor::{Dtype, Tensor};
@@ -74,6 +74,10 @@ impl Shard {
 }
 
 fn header_error(name: &str, bytes: &[u8], error: SafeTensorError) -> Error {
+    if bytes.starts_with(b"version https://git-lfs") {
+        let found = "a Git LFS pointer: fetch the weights with `git lfs pull`";
+        return Error::file(name, "a safetensors file", found);
+    }
     let declared = bytes
         .first_chunk::<8>()
         .map(|b| u64::from_le_bytes(*b))
@@ -218,6 +222,26 @@ impl Checkpoint {
             }
         }
         sizes
+    }
+
+    /// Every tensor as it is stored, of whatever type.
+    ///
+    /// # Errors
+    /// [`Error::File`] when a header contradicts itself.
+    pub fn views(&self) -> Result<Vec<(String, TensorView<'_>)>> {
+        let mut views = Vec::with_capacity(self.places.len());
+        for name in self.names() {
+            let shard = &self.shards[self.places[name]];
+            let Some(info) = shard.header.info(name) else {
+                continue;
+            };
+            let (start, end) = info.data_offsets;
+            let bytes = &shard.bytes[shard.data_start + start..shard.data_start + end];
+            let view = TensorView::new(info.dtype, info.shape.clone(), bytes)
+                .map_err(|e| header_error(&shard.name, &shard.bytes, e))?;
+            views.push((name.to_string(), view));
+        }
+        Ok(views)
     }
 
     /// An error about the tensor `name`, naming the file it is or should be in.

@@ -1,6 +1,6 @@
 //! `config.json`: the base family's shapes, and the `ztt` block.
 
-use super::family::{Activation, Family, NormKind, PositionKind};
+use super::family::{Activation, Bias, Family, NormKind, PositionKind, Window};
 use super::json::{Object, parse_object};
 use crate::error::{Error, Result};
 
@@ -29,14 +29,42 @@ pub struct Config {
     pub norm: NormKind,
     pub norm_eps: f64,
     pub position: PositionKind,
-    pub rope_theta: f64,
+    pub rope: Rope,
+    /// For each parameter layer how many positions it looks back, itself counted; `None` for all.
+    pub windows: Vec<Option<usize>>,
     pub activation: Activation,
-    pub attention_bias: bool,
+    pub qkv_bias: bool,
+    pub o_bias: bool,
     pub mlp_bias: bool,
     /// The output projection is the embedding.
     pub tied: bool,
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
+}
+
+/// The rotary embedding's frequencies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    pub scaling: RopeScaling,
+}
+
+/// How the frequencies are stretched for contexts longer than the model first knew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    None,
+    /// All frequencies divided by `factor`.
+    Linear {
+        factor: f64,
+    },
+    /// Low frequencies divided by `factor`, high ones kept, those between blended (LLaMA 3.1).
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_positions: f64,
+    },
 }
 
 /// The `ztt` block: how the stored layers are cycled, and how the pool is indexed.
@@ -210,15 +238,15 @@ impl Config {
         let hidden = json.whole_from(keys.hidden, 1, None)?;
         let n_heads = json.whole_from(keys.heads, 1, None)?;
         let n_kv_heads = match keys.kv_heads {
-            Some(key) => json.whole_from(key, 1, Some(n_heads))?,
-            None => n_heads,
+            Some(key) if json.has(key) => json.whole_from(key, 1, Some(n_heads))?,
+            _ => defaults.kv_heads.unwrap_or(n_heads),
         };
         if n_heads % n_kv_heads != 0 {
             let key = keys.kv_heads.unwrap_or(keys.heads);
             let expected = format!("a divisor of the {n_heads} attention heads");
             return Err(json.error(key, &expected, &n_kv_heads.to_string()));
         }
-        let head_dim = match json.whole("head_dim")? {
+        let head_dim = match json.whole("head_dim")?.or(defaults.head_dim) {
             Some(n) if n >= 1 => n,
             Some(n) => return Err(json.error("head_dim", "at least 1", &n.to_string())),
             None if hidden % n_heads != 0 => {
@@ -236,9 +264,10 @@ impl Config {
         let n_layers = json.whole_from(keys.layers, 1, None)?;
         let activation =
             json.choice(keys.activation, family.activations, family.activations[0].1)?;
-        let flag = |key: Option<&str>| match key {
-            Some(key) => json.flag(key, defaults.bias),
-            None => Ok(defaults.bias),
+        let has_bias = |bias: Bias| match bias {
+            Bias::Never => Ok(false),
+            Bias::Always => Ok(true),
+            Bias::Flag(key) => json.flag(key, false),
         };
         let config = Self {
             family,
@@ -254,10 +283,12 @@ impl Config {
             norm: family.norm,
             norm_eps: json.number(keys.norm_eps)?.unwrap_or(defaults.norm_eps),
             position: family.position,
-            rope_theta: rope_theta(&json)?,
+            rope: parse_rope(&json)?,
+            windows: parse_windows(&json, family, n_layers)?,
             activation,
-            attention_bias: flag(keys.attention_bias)?,
-            mlp_bias: flag(keys.mlp_bias)?,
+            qkv_bias: has_bias(family.qkv_bias)?,
+            o_bias: has_bias(family.o_bias)?,
+            mlp_bias: has_bias(family.mlp_bias)?,
             tied: json.flag("tie_word_embeddings", defaults.tied)?,
             bos: token_ids(&json, "bos_token_id")?.first().copied(),
             eos: token_ids(&json, "eos_token_id")?,
@@ -266,20 +297,105 @@ impl Config {
     }
 }
 
-/// The base of the rotary frequencies, in the older or the newer spelling.
-fn rope_theta(json: &Object) -> Result<f64> {
-    let nested = json.object("rope_parameters", "rope_parameters")?;
-    if let Some(rope) = &nested {
-        rope.choice("rope_type", &[("default", ())], ())?;
-        if let Some(theta) = rope.number("rope_theta")? {
-            return Ok(theta);
-        }
-    }
-    let theta = json.number("rope_theta")?.unwrap_or(10_000.0);
+/// The rotary embedding, in the newer spelling (`rope_parameters`) or the older one
+/// (`rope_theta`, `rope_scaling`), which wins where both are given, as in transformers.
+fn parse_rope(json: &Object) -> Result<Rope> {
+    let block = match json.object("rope_scaling", "rope_scaling")? {
+        Some(block) => Some(block),
+        None => json.object("rope_parameters", "rope_parameters")?,
+    };
+    let nested = block.map(|block| block.number("rope_theta")).transpose()?;
+    let theta = nested.flatten().or(json.number("rope_theta")?);
+    let theta = theta.unwrap_or(10_000.0);
     if theta <= 0.0 {
         return Err(json.error("rope_theta", "a number above 0", &theta.to_string()));
     }
-    Ok(theta)
+    let scaling = match block {
+        Some(block) => parse_rope_scaling(json, &block)?,
+        None => RopeScaling::None,
+    };
+    Ok(Rope { theta, scaling })
+}
+
+fn parse_rope_scaling(json: &Object, block: &Object) -> Result<RopeScaling> {
+    let field = if block.get("rope_type").is_some() {
+        "rope_type"
+    } else {
+        "type"
+    };
+    let above_zero = |field: &str| -> Result<f64> {
+        match block.number(field)? {
+            Some(x) if x > 0.0 => Ok(x),
+            Some(x) => Err(block.error(field, "a number above 0", &x.to_string())),
+            None => Err(block.error(field, "a number above 0", "nothing")),
+        }
+    };
+    let kinds = [("default", 0), ("linear", 1), ("llama3", 2)];
+    Ok(match block.choice(field, &kinds, 0)? {
+        0 => RopeScaling::None,
+        1 => RopeScaling::Linear {
+            factor: above_zero("factor")?,
+        },
+        _ => RopeScaling::Llama3 {
+            factor: above_zero("factor")?,
+            low_freq_factor: above_zero("low_freq_factor")?,
+            high_freq_factor: above_zero("high_freq_factor")?,
+            original_positions: match json.whole("original_max_position_embeddings")? {
+                Some(n) if n >= 1 => n as f64,
+                _ if block.has("original_max_position_embeddings") => {
+                    above_zero("original_max_position_embeddings")?
+                }
+                _ => json.whole_from("max_position_embeddings", 1, None)? as f64,
+            },
+        },
+    })
+}
+
+/// The sliding window of each parameter layer.
+fn parse_windows(json: &Object, family: &Family, n: usize) -> Result<Vec<Option<usize>>> {
+    let on = match family.window {
+        Window::Never => false,
+        Window::All => true,
+        Window::Some => json.flag("use_sliding_window", false)?,
+    };
+    let default = match json.has("sliding_window") {
+        true => None,
+        false => family.defaults.sliding_window,
+    };
+    let window = match json.get("sliding_window") {
+        Some(_) if on => Some(json.whole_from("sliding_window", 1, None)?),
+        _ => default,
+    };
+    let window = window.filter(|_| on);
+    if family.window == Window::Never {
+        return Ok(vec![None; n]);
+    }
+    if let Some(types) = json.get("layer_types") {
+        let types = types.as_array().filter(|t| t.len() == n);
+        let expected = format!("a list of {n} layer types");
+        let types = types.ok_or_else(|| json.error("layer_types", &expected, "something else"))?;
+        return types
+            .iter()
+            .map(|t| match (t.as_str(), window) {
+                (Some("full_attention"), _) => Ok(None),
+                (Some("sliding_attention"), Some(window)) => Ok(Some(window)),
+                (Some("sliding_attention"), None) => {
+                    let expected = "`full_attention` where there is no sliding window";
+                    Err(json.error("layer_types", expected, "`sliding_attention`"))
+                }
+                _ => {
+                    let known = "`full_attention` or `sliding_attention`";
+                    Err(json.error("layer_types", known, &t.to_string()))
+                }
+            })
+            .collect();
+    }
+    if family.window == Window::All {
+        return Ok(vec![window; n]);
+    }
+    let first = json.whole("max_window_layers")?;
+    let first = first.unwrap_or(family.defaults.max_window_layers);
+    Ok((0..n).map(|i| window.filter(|_| i >= first)).collect())
 }
 
 /// A token id or a list of them; absent is an empty list.

@@ -35,6 +35,11 @@ impl<'a> Object<'a> {
         self.fields.get(field).filter(|v| !v.is_null())
     }
 
+    /// Whether the field is there, be it null.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
     /// The nested object `field`, if there is one. `path` is how errors name it.
     pub fn object(&self, field: &str, path: &'a str) -> Result<Option<Object<'a>>> {
         match self.get(field) {

@@ -22,6 +22,14 @@ pub const BUILTIN: &str = "builtin";
 
 static BUILTIN_BYTES: &[u8] = include_bytes!("builtin/ztt-classics.safetensors");
 
+/// The JSON texts of a checkpoint.
+const TEXTS: [&str; 4] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
+
 /// A checkpoint with its config: everything but the device.
 pub struct Model {
     /// How the user named it.
@@ -30,7 +38,11 @@ pub struct Model {
     pub generation: GenerationConfig,
     pub pool: Option<Pool>,
     pub checkpoint: Checkpoint,
+    /// What is odd about the files and does no harm, each in one line.
+    pub warnings: Vec<String>,
     tokenizer: Option<Text>,
+    /// The JSON texts that a single-file model carries, by the names of their files.
+    pub texts: Vec<(&'static str, String)>,
 }
 
 /// A JSON text and where it came from.
@@ -56,6 +68,7 @@ impl Model {
                 (path.to_path_buf(), folder)
             }
         };
+        refuse_foreign(&file)?;
         let checkpoint = match file.extension().is_some_and(|e| e == "json") {
             true => Checkpoint::open_index(&file)?,
             false => Checkpoint::open(&file)?,
@@ -86,15 +99,21 @@ impl Model {
             None => GenerationConfig::default(),
         };
         let tokenizer = text("tokenizer.json")?;
+        let mut texts = Vec::new();
+        for part in TEXTS {
+            texts.extend(text(part)?.map(|t| (part, t.text)));
+        }
         let pool = Reader::new(&checkpoint, &config).pool()?;
-        Reader::new(&checkpoint, &config).check()?;
+        let unused = Reader::new(&checkpoint, &config).check()?;
         Ok(Self {
             name: name.to_string(),
             config,
             generation,
             pool,
+            warnings: unused_warning(&checkpoint, &unused),
             checkpoint,
             tokenizer,
+            texts,
         })
     }
 
@@ -154,4 +173,44 @@ fn weights_in(folder: &Path) -> Result<PathBuf> {
         let expected = format!("{} in the folder", names.join(" or "));
         Error::file(folder.display().to_string(), expected, "neither")
     })
+}
+
+/// Refuses formats that hold weights but are not read, with the way to convert them.
+fn refuse_foreign(file: &Path) -> Result<()> {
+    let extension = file
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
+    let way = match extension {
+        "gguf" => "transformers reads it with `from_pretrained(folder, gguf_file=name)`",
+        "bin" | "pt" | "pth" => "transformers reads it with `from_pretrained(folder)`",
+        _ => return Ok(()),
+    };
+    let found = format!("a .{extension} file: {way} and writes safetensors with `save_pretrained`");
+    Err(Error::file(
+        file.display().to_string(),
+        "a safetensors file",
+        found,
+    ))
+}
+
+/// Tensors that stand in the file and are not used: the first few by name.
+fn unused_warning(checkpoint: &Checkpoint, unused: &[String]) -> Vec<String> {
+    const SHOWN: usize = 5;
+    if unused.is_empty() {
+        return Vec::new();
+    }
+    let mut names: Vec<_> = unused
+        .iter()
+        .take(SHOWN)
+        .map(|n| format!("`{n}`"))
+        .collect();
+    if unused.len() > SHOWN {
+        names.push(format!("{} more", unused.len() - SHOWN));
+    }
+    vec![format!(
+        "`{}`: tensors not used: {}",
+        checkpoint.file(),
+        names.join(", ")
+    )]
 }

@@ -62,6 +62,25 @@ impl Tensor<'_> {
         widen(self.dtype, self.row_bytes(i), out);
     }
 
+    /// The index of the first element that is infinite or no number.
+    pub fn first_not_finite(&self) -> Option<usize> {
+        // Sums over runs instead of early exits, so that the scan vectorises.
+        const RUN: usize = 4096;
+        let n = self.dtype.n_bytes();
+        // The high byte of an element, and with f32 and bf16 a bit of the next, hold the exponent.
+        let is_special = |b: &[u8]| match self.dtype {
+            Dtype::F16 => b[1] & 0x7c == 0x7c,
+            Dtype::Bf16 | Dtype::F32 => (b[n - 1] & 0x7f == 0x7f) & (b[n - 2] & 0x80 == 0x80),
+        };
+        let special_run = self.bytes.chunks(RUN).position(|run| {
+            let count: u32 = run.chunks_exact(n).map(|b| u32::from(is_special(b))).sum();
+            count > 0
+        })?;
+        let start = special_run * RUN;
+        let within = self.bytes[start..].chunks_exact(n).position(is_special)?;
+        Some(start / n + within)
+    }
+
     /// All elements, widened.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.bytes.len() / self.dtype.n_bytes()];
@@ -136,6 +155,32 @@ mod tests {
                     _ => bf16::from_bits(b).to_f64(),
                 };
                 assert_eq!(f64::from(*x), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_found() {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+            let bytes_of = |v: f32| match dtype {
+                Dtype::F32 => v.to_le_bytes().to_vec(),
+                Dtype::F16 => f16::from_f32(v).to_le_bytes().to_vec(),
+                Dtype::Bf16 => bf16::from_f32(v).to_le_bytes().to_vec(),
+            };
+            for special in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for at in [0, 1, 2047, 2048, 4999] {
+                    let values = (0..5000).map(|i| if i == at { special } else { -60_000.0 });
+                    let mut tensor = Tensor {
+                        name: "t".into(),
+                        dtype,
+                        shape: vec![5000],
+                        bytes: Cow::Owned(values.flat_map(bytes_of).collect()),
+                    };
+                    assert_eq!(tensor.first_not_finite(), Some(at), "{dtype:?} {special}");
+                    let n = dtype.n_bytes();
+                    tensor.bytes.to_mut()[at * n..][..n].fill(0);
+                    assert_eq!(tensor.first_not_finite(), None);
+                }
             }
         }
     }

@@ -1,5 +1,8 @@
 //! The tensors of a layer by their role, whatever a family calls them.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use super::checkpoint::Checkpoint;
 use super::config::{Config, ZeroTokenIndex, ZeroTokenScope};
 use super::tensor::{Dtype, Tensor};
@@ -33,7 +36,7 @@ impl Linear<'_> {
     }
 }
 
-/// A normalisation's weight `[hidden]`, and its bias where the family has one.
+/// A normalisation's weight, and its bias where the family has one.
 pub struct Norm {
     pub weight: Vec<f32>,
     pub bias: Option<Vec<f32>>,
@@ -44,6 +47,8 @@ pub struct Layer<'a> {
     pub attn_norm: Norm,
     /// Outputs: queries `[n_heads * head_dim]`, keys and values `[n_kv_heads * head_dim]` each.
     pub qkv: Linear<'a>,
+    /// Norms of each query head and each key head, `[head_dim]`.
+    pub qk_norm: Option<[Norm; 2]>,
     pub o_proj: Linear<'a>,
     pub mlp_norm: Norm,
     /// Outputs: gate and up `[intermediate]` each, or one `[intermediate]` without a gate.
@@ -82,8 +87,9 @@ pub struct Reader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub config: &'a Config,
     prefix: &'static str,
-    /// Names, shapes and types alone are of interest: transposed copies are not made.
-    check_only: bool,
+    /// Names, shapes and types alone are of interest: nothing is read, and the names asked for
+    /// are noted here.
+    check: Option<RefCell<BTreeSet<String>>>,
 }
 
 impl<'a> Reader<'a> {
@@ -98,18 +104,45 @@ impl<'a> Reader<'a> {
             checkpoint,
             config,
             prefix: known.unwrap_or(names.prefixes[0]),
-            check_only: false,
+            check: None,
         }
     }
 
     /// Finds tensors that are missing or have the wrong shape or type, without reading them.
-    pub fn check(self) -> Result<()> {
+    /// Returns the names of those that no part of the model uses.
+    pub fn check(self) -> Result<Vec<String>> {
         let reader = Self {
-            check_only: true,
+            check: Some(RefCell::default()),
             ..self
         };
+        reader.pool()?;
         reader.outer()?;
-        (0..reader.config.n_layers).try_for_each(|i| reader.layer(i).map(|_| ()))
+        (0..reader.config.n_layers).try_for_each(|i| reader.layer(i).map(|_| ()))?;
+        let names = &reader.config.family.tensors;
+        let used = reader.check.unwrap_or_default().into_inner();
+        // A tied output projection may be stored all the same.
+        let is_known = |name: &str| {
+            used.contains(name)
+                || names.ignored.iter().any(|suffix| name.ends_with(suffix))
+                || name.strip_suffix(".weight") == Some(names.lm_head)
+        };
+        let all = reader.checkpoint.names().into_iter();
+        Ok(all
+            .filter(|name| !is_known(name))
+            .map(str::to_string)
+            .collect())
+    }
+
+    /// The tensor `name` of that shape, all of its values finite.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'a>> {
+        let tensor = self.checkpoint.tensor(name, shape)?;
+        if let Some(used) = &self.check {
+            used.borrow_mut().insert(name.to_string());
+        } else if let Some(i) = tensor.first_not_finite() {
+            let found = format!("NaN or infinity as element {i}");
+            return Err(self.checkpoint.tensor_error(name, "finite values", &found));
+        }
+        Ok(tensor)
     }
 
     fn name(&self, template: &str, layer: usize) -> String {
@@ -118,14 +151,11 @@ impl<'a> Reader<'a> {
             .replace("{i}", &layer.to_string())
     }
 
-    fn norm(&self, template: &str, layer: usize) -> Result<Norm> {
+    fn norm(&self, template: &str, layer: usize, width: usize) -> Result<Norm> {
         let name = self.name(template, layer);
         let read = |part: &str| {
             let name = format!("{name}.{part}");
-            Ok(self
-                .checkpoint
-                .tensor(&name, &[self.config.hidden])?
-                .to_f32())
+            Ok(self.tensor(&name, &[width])?.to_f32())
         };
         Ok(Norm {
             weight: read("weight")?,
@@ -151,19 +181,18 @@ impl<'a> Reader<'a> {
             let name = self.name(template, layer);
             let weight = format!("{name}.weight");
             matrices.push(match self.config.family.transposed {
-                false => self.checkpoint.tensor(&weight, &[n_out, n_in])?,
+                false => self.tensor(&weight, &[n_out, n_in])?,
                 true => {
-                    let stored = self.checkpoint.tensor(&weight, &[n_in, n_out])?;
-                    if self.check_only {
-                        stored
-                    } else {
-                        stored.transposed()
+                    let stored = self.tensor(&weight, &[n_in, n_out])?;
+                    match self.check {
+                        Some(_) => stored,
+                        None => stored.transposed(),
                     }
                 }
             });
             if let Some(bias) = &mut bias {
                 let name = format!("{name}.bias");
-                bias.extend(self.checkpoint.tensor(&name, &[n_out])?.to_f32());
+                bias.extend(self.tensor(&name, &[n_out])?.to_f32());
             }
         }
         Ok(Linear { matrices, bias })
@@ -178,16 +207,20 @@ impl<'a> Reader<'a> {
             _ => vec![c.q_dim(), c.kv_dim(), c.kv_dim()],
         };
         let mlp_outputs = vec![c.intermediate; names.mlp_in.len()];
-        let (attn, mlp) = (c.attention_bias, c.mlp_bias);
+        let norm = |template: &str, width: usize| self.norm(template, layer, width);
         let linear =
             |t: &[&str], n_in, outputs: &[usize], bias| self.linear(t, layer, n_in, outputs, bias);
         Ok(Layer {
-            attn_norm: self.norm(names.attn_norm, layer)?,
-            qkv: linear(names.qkv, c.hidden, &qkv_outputs, attn)?,
-            o_proj: linear(&[names.o_proj], c.q_dim(), &[c.hidden], attn)?,
-            mlp_norm: self.norm(names.mlp_norm, layer)?,
-            mlp_in: linear(names.mlp_in, c.hidden, &mlp_outputs, mlp)?,
-            mlp_out: linear(&[names.mlp_out], c.intermediate, &[c.hidden], mlp)?,
+            attn_norm: norm(names.attn_norm, c.hidden)?,
+            qkv: linear(names.qkv, c.hidden, &qkv_outputs, c.qkv_bias)?,
+            qk_norm: match names.qk_norm {
+                Some([q, k]) => Some([norm(q, c.head_dim)?, norm(k, c.head_dim)?]),
+                None => None,
+            },
+            o_proj: linear(&[names.o_proj], c.q_dim(), &[c.hidden], c.o_bias)?,
+            mlp_norm: norm(names.mlp_norm, c.hidden)?,
+            mlp_in: linear(names.mlp_in, c.hidden, &mlp_outputs, c.mlp_bias)?,
+            mlp_out: linear(&[names.mlp_out], c.intermediate, &[c.hidden], c.mlp_bias)?,
         })
     }
 
@@ -197,7 +230,7 @@ impl<'a> Reader<'a> {
         let names = &c.family.tensors;
         let matrix = |template: &str, rows| {
             let name = self.name(template, 0) + ".weight";
-            self.checkpoint.tensor(&name, &[rows, c.hidden])
+            self.tensor(&name, &[rows, c.hidden])
         };
         Ok(Outer {
             embedding: matrix(names.embedding, c.vocab)?,
@@ -205,7 +238,7 @@ impl<'a> Reader<'a> {
                 .positions
                 .map(|template| matrix(template, c.max_positions))
                 .transpose()?,
-            final_norm: self.norm(names.final_norm, 0)?,
+            final_norm: self.norm(names.final_norm, 0, c.hidden)?,
             lm_head: match c.tied {
                 true => None,
                 false => Some(matrix(names.lm_head, c.vocab)?),
@@ -246,7 +279,7 @@ impl<'a> Reader<'a> {
             let found = format!("shape {shape:?}");
             return Err(self.checkpoint.tensor_error(POOL_KEY, &expected, &found));
         }
-        let read = |name: &str| Ok(self.checkpoint.tensor(name, shape)?.to_f32());
+        let read = |name: &str| Ok(self.tensor(name, shape)?.to_f32());
         Ok(Some(Pool {
             n_rows,
             n_heads,

@@ -1,0 +1,118 @@
+//! `devices`: the adapters of this machine.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use wgpu::{DeviceType, Features};
+
+use super::output;
+use crate::gpu::adapter::list;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn main(args: Args) -> Result<()> {
+    let adapters = pollster::block_on(list());
+    let described: Vec<Value> = adapters.iter().enumerate().map(describe).collect();
+    let mut out = output::stdout();
+    if args.json {
+        return output::json_line(&mut out, &described);
+    }
+    if described.is_empty() {
+        output::text(
+            &mut out,
+            "no adapter found: models run on the plain Rust reference\n",
+        )?;
+    }
+    for adapter in &described {
+        output::text(&mut out, &for_people(adapter))?;
+    }
+    output::text(&mut out, "cpu: the plain Rust reference, always there\n")
+}
+
+fn describe((index, adapter): (usize, &wgpu::Adapter)) -> Value {
+    let info = adapter.get_info();
+    let limits = adapter.limits();
+    let features = adapter.features();
+    let has = |feature| features.contains(feature);
+    json!({
+        "index": index,
+        "default": index == 0,
+        "name": info.name,
+        "backend": info.backend.to_str(),
+        "type": match info.device_type {
+            DeviceType::DiscreteGpu => "discrete GPU",
+            DeviceType::IntegratedGpu => "integrated GPU",
+            DeviceType::VirtualGpu => "virtual GPU",
+            DeviceType::Cpu => "software",
+            DeviceType::Other => "other",
+        },
+        "driver": info.driver,
+        "driver_info": info.driver_info,
+        "limits": {
+            "buffer_bytes": limits.max_buffer_size,
+            "storage_binding_bytes": limits.max_storage_buffer_binding_size,
+            "storage_buffers": limits.max_storage_buffers_per_shader_stage,
+            "workgroup_memory_bytes": limits.max_compute_workgroup_storage_size,
+            "workgroup_invocations": limits.max_compute_invocations_per_workgroup,
+        },
+        "subgroup_sizes": match has(Features::SUBGROUP) {
+            true => json!([info.subgroup_min_size, info.subgroup_max_size]),
+            false => Value::Null,
+        },
+        "features": {
+            "f16": has(Features::SHADER_F16),
+            "subgroups": has(Features::SUBGROUP),
+            "timestamps": has(Features::TIMESTAMP_QUERY),
+            "pipeline_cache": has(Features::PIPELINE_CACHE),
+            "cooperative_matrix": has(Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+        },
+        "kernels": "workgroup",
+    })
+}
+
+fn for_people(d: &Value) -> String {
+    let text = |v: &Value| v.as_str().unwrap_or("").to_string();
+    let bytes = |key: &str| output::bytes(d["limits"][key].as_u64().unwrap_or(0));
+    let features: Vec<_> = d["features"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, on)| on.as_bool() == Some(true))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    format!(
+        "{}: {} ({}, {}){}\n   driver {} {}\n   buffer {}, storage binding {}, {} storage buffers, \
+         workgroup {} invocations and {}\n   features {}; subgroups of {}\n   kernels {}\n",
+        d["index"],
+        text(&d["name"]),
+        text(&d["backend"]),
+        text(&d["type"]),
+        if d["default"] == true {
+            ", the default"
+        } else {
+            ""
+        },
+        text(&d["driver"]),
+        text(&d["driver_info"]),
+        bytes("buffer_bytes"),
+        bytes("storage_binding_bytes"),
+        d["limits"]["storage_buffers"],
+        d["limits"]["workgroup_invocations"],
+        bytes("workgroup_memory_bytes"),
+        if features.is_empty() {
+            "none".to_string()
+        } else {
+            features.join(", ")
+        },
+        match d["subgroup_sizes"].as_array().map(Vec::as_slice) {
+            Some([low, high]) if low == high => low.to_string(),
+            Some([low, high]) => format!("{low} to {high}"),
+            _ => "unknown size".to_string(),
+        },
+        text(&d["kernels"]),
+    )
+}

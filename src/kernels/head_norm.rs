@@ -1,0 +1,31 @@
+//! Root-mean-square normalisation of query and key heads, in place.
+
+use super::{Call, Kernel, params, read, read_write};
+
+params! {
+    n_heads: u32,
+    first_head: u32,
+    head_dim: u32,
+    stride: u32,
+    list: u32,
+    eps: f32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "head_norm",
+    source: include_str!("../../shaders/head_norm.wgsl"),
+    bindings: &[read("weight"), read("rows"), read_write("qkv")],
+    params: FIELDS,
+};
+
+/// One workgroup for each of `n_heads` heads of a row. `buffers`: weight, rows, qkv.
+pub fn call(n_heads: u32, params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        buffers: buffers.to_vec(),
+        x: n_heads,
+        rows_per_group: 1,
+    }
+}
