@@ -68,6 +68,8 @@ pub fn trials() -> Vec<Trial> {
             same("greedy text", &[on_adapter], &[host(&arguments)?])
         }),
         trial("cli::inspect_counts", inspect),
+        trial("cli::pack_makes_one_file_that_runs_alike", pack),
+        trial("cli::devices_lists_adapters", devices),
         trial("cli::help_and_version", || {
             ensure!(succeed(&["--version"])?.starts_with("ztt-wgpu 0."));
             for arguments in [&["--help"][..], &["run", "--help"], &["trace", "--help"]] {
@@ -401,4 +403,79 @@ fn inspect() -> Result<()> {
         "{text}"
     );
     Ok(())
+}
+
+fn pack() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder
+        .path()
+        .join("packed.safetensors")
+        .display()
+        .to_string();
+    let rest = ["Call me", "-n", "12", "--temperature", "0"];
+    let expected = host(&[&["builtin"], &rest[..]].concat())?;
+    succeed(&["pack", "builtin", "-o", &file])?;
+    same(
+        "text",
+        &[host(&[&[file.as_str()], &rest[..]].concat())?],
+        std::slice::from_ref(&expected),
+    )?;
+    // Onto itself, and out of shards.
+    succeed(&["pack", &file, "-o", &file])?;
+    same(
+        "text",
+        &[host(&[&[file.as_str()], &rest[..]].concat())?],
+        &[expected],
+    )?;
+    let sharded = path("families/sharded").display().to_string();
+    let alone = tempfile::tempdir()?;
+    let file = alone.path().join("one.safetensors").display().to_string();
+    succeed(&["pack", &sharded, "-o", &file])?;
+    let trace = |model: &str| {
+        succeed(&[
+            "trace",
+            model,
+            "--ids",
+            "1 2 3",
+            "--json",
+            "--adapter",
+            "cpu",
+        ])
+    };
+    same("shards", &[trace(&file)?], &[trace(&sharded)?])?;
+    ensure!(
+        std::fs::read_dir(alone.path())?.count() == 1,
+        "a temporary file was left"
+    );
+    Ok(())
+}
+
+fn devices() -> Result<()> {
+    let text = succeed(&["devices"])?;
+    ensure!(text.contains("plain Rust reference"), "{text}");
+    let list: Value = serde_json::from_str(&succeed(&["devices", "--json"])?)?;
+    for adapter in list.as_array().context("no list")? {
+        ensure!(
+            adapter["limits"]["storage_binding_bytes"].as_u64() > Some(0),
+            "{adapter}"
+        );
+        ensure!(
+            text.contains(adapter["name"].as_str().context("name")?),
+            "{text}"
+        );
+    }
+    let mut none = command(&["devices", "--json"]);
+    none.env(
+        "WGPU_BACKEND",
+        if cfg!(target_os = "macos") {
+            "vulkan"
+        } else {
+            "metal"
+        },
+    );
+    same(
+        "adapters of another system's backend",
+        &[output(none)?.stdout.trim()],
+        &["[]"],
+    )
 }

@@ -285,7 +285,12 @@ pub fn trials() -> Vec<Trial> {
     });
     add("unsupported_rope", || {
         let scaling = json!({"rope_type": "yarn", "factor": 4.0});
-        config("", "rope_scaling", scaling, &["`rope_scaling`", "yarn"])
+        config(
+            "",
+            "rope_scaling",
+            scaling,
+            &["`rope_scaling.rope_type`", "yarn"],
+        )
     });
     add("prompt_longer_than_the_context", || {
         let text = "To be, or not to be: that is the question.";
@@ -357,6 +362,134 @@ pub fn trials() -> Vec<Trial> {
             "/nowhere/l",
         ];
         fails(&arguments, 1, &["/nowhere/l"])
+    });
+    add("git_lfs_pointer", || {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+        let spoilt = Checkpoint::copy_of("llama-plain")?.weights(|_| pointer.to_vec())?;
+        refused(
+            &spoilt,
+            &["model.safetensors", "Git LFS pointer", "git lfs pull"],
+        )
+    });
+    add("index_names_a_missing_shard", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?;
+        std::fs::remove_file(spoilt.file("model.safetensors"))?;
+        let index = json!({"weight_map": {"model.norm.weight": "model-1-of-2.safetensors"}});
+        let file = spoilt.file("model.safetensors.index.json");
+        std::fs::write(file, index.to_string())?;
+        refused(&spoilt, &["model-1-of-2.safetensors", "No such"])
+    });
+    add("index_without_a_map", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?;
+        std::fs::remove_file(spoilt.file("model.safetensors"))?;
+        std::fs::write(spoilt.file("model.safetensors.index.json"), "{}")?;
+        refused(&spoilt, &["model.safetensors.index.json", "`weight_map`"])
+    });
+    add("extra_tensors_are_a_warning", || {
+        let odd = Checkpoint::copy_of("llama-plain")?.set("", "num_hidden_layers", json!(3))?;
+        let run = run(&["inspect", &odd.name()])?;
+        ensure!(run.status == 0, "{}", run.stderr);
+        for word in [
+            "warning",
+            "tensors not used",
+            "`model.layers.3.input_layernorm.weight`",
+            "4 more",
+        ] {
+            ensure!(run.stderr.contains(word), "no {word} in {}", run.stderr);
+        }
+        // Held back where the run ends in an error.
+        fails(&["trace", &odd.name(), "--ids", "999"], 1, &["0 to 130"])
+    });
+    add("nan_in_weights", || {
+        let spoilt = Checkpoint::copy_of("llama-key-value")?.weights(|mut b| {
+            let at = b.len() - 40;
+            b[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+            b
+        })?;
+        let arguments = ["trace", &spoilt.name(), "--ids", "1", "--adapter", "cpu"];
+        fails(
+            &arguments,
+            1,
+            &[
+                "model.safetensors",
+                "finite values",
+                "found NaN or infinity",
+            ],
+        )
+    });
+    add("other_formats", || {
+        for (name, way) in [
+            ("m.gguf", "gguf_file"),
+            ("m.bin", "from_pretrained"),
+            ("m.pt", "save_pretrained"),
+        ] {
+            let folder = tempfile::tempdir()?;
+            let file = folder.path().join(name);
+            std::fs::write(&file, "weights")?;
+            fails(&["run", &file.display().to_string()], 1, &[name, way])?;
+        }
+        Ok(())
+    });
+    add("full_disk", || {
+        if !std::path::Path::new("/dev/full").exists() {
+            eprintln!("errors::full_disk: skipped, there is no /dev/full");
+            return Ok(());
+        }
+        let arguments = [
+            "trace",
+            "--ids",
+            "1",
+            "--adapter",
+            "cpu",
+            "--logits",
+            "/dev/full",
+        ];
+        fails(&arguments, 1, &["/dev/full", "No space left"])
+    });
+    add("pack_where_nothing_can_be_written", || {
+        fails(
+            &["pack", "builtin", "-o", "/nowhere/x.safetensors"],
+            1,
+            &["/nowhere/x", "No such"],
+        )?;
+        let folder = tempfile::tempdir()?;
+        let name = folder.path().display().to_string();
+        fails(&["pack", "builtin", "-o", &name], 1, &[&name, "directory"])?;
+        match std::path::Path::new("/dev/full").exists() {
+            true => fails(
+                &["pack", "builtin", "-o", "/dev/full"],
+                1,
+                &["/dev/full", "plain file"],
+            ),
+            false => Ok(()),
+        }
+    });
+    add("cache_larger_than_the_adapter_binds", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?.set(
+            "",
+            "max_position_embeddings",
+            json!(40_000_000),
+        )?;
+        let name = spoilt.name();
+        let run = run(&["trace", &name, "--ids", "1", "--ctx", "40000000"])?;
+        if run.stderr.contains("no GPU adapter") {
+            eprintln!("errors::cache_larger_than_the_adapter_binds: skipped, there is no adapter");
+            return Ok(());
+        }
+        let arguments = ["trace", &name, "--ids", "1", "--ctx", "40000000"];
+        fails(&arguments, 1, &["key-value cache", "at most", "`--ctx`"])
+    });
+    add("layer_types_without_a_window", || {
+        let types = json!([
+            "sliding_attention",
+            "full_attention",
+            "full_attention",
+            "full_attention"
+        ]);
+        let spoilt = Checkpoint::copy_of("llama-plain")?
+            .set("", "model_type", json!("qwen2"))?
+            .set("", "layer_types", types)?;
+        refused(&spoilt, &["`layer_types`", "no sliding window"])
     });
     add("usage", || {
         let wrong: [(&[&str], &str); 10] = [

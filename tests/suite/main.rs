@@ -7,10 +7,15 @@ mod adapter;
 mod cli;
 mod compare;
 mod errors;
+mod families;
 mod fixtures;
 mod golden;
+mod kernels;
 mod models;
 mod program;
+mod property;
+mod random;
+mod shaders;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -20,7 +25,11 @@ fn main() {
     trials.extend(compare::trials());
     trials.extend(cli::trials());
     trials.extend(errors::trials());
+    trials.extend(families::trials());
     trials.extend(golden::trials());
+    trials.extend(kernels::trials());
     trials.extend(models::trials());
+    trials.extend(property::trials());
+    trials.extend(shaders::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

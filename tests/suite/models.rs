@@ -72,7 +72,7 @@ fn one_by_one(engine: &mut Engine, ids: &[u32]) -> Result<Vec<Output>> {
 }
 
 /// `n` tokens after `ids`, each the likeliest.
-fn greedy(engine: &mut Engine, ids: &[u32], n: usize) -> Result<(Vec<f32>, Vec<u32>)> {
+pub fn greedy(engine: &mut Engine, ids: &[u32], n: usize) -> Result<(Vec<f32>, Vec<u32>)> {
     let mut last = pollster::block_on(engine.forward(ids, Logits::Last))?.pop();
     let first_logits = last.as_ref().context("no output")?.logits.clone();
     let mut tokens = Vec::new();

@@ -1,0 +1,318 @@
+//! Every kernel against a plain double-precision computation of the same thing.
+//!
+//! A case works on some rows of a batch, never the first nor the last. Inputs that the kernel
+//! has no business with are NaN, outputs are poisoned, and whatever should not be written must
+//! be there unchanged afterwards.
+
+mod attention;
+mod cache;
+mod exit;
+mod linear;
+mod rows;
+
+use anyhow::{Result, ensure};
+use half::{bf16, f16};
+use libtest_mimic::Trial;
+use wgpu::BufferUsages;
+use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::plan::{Plan, Rows};
+use ztt_wgpu::kernels::{Call, KvType};
+use ztt_wgpu::model::tensor::Dtype;
+
+use crate::compare::{all_close, same};
+use crate::random::Random;
+use crate::shaders::overrides;
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = linear::trials();
+    trials.extend(rows::trials());
+    trials.extend(cache::trials());
+    trials.extend(attention::trials());
+    trials.extend(exit::trials());
+    trials
+}
+
+/// A NaN with a payload that no kernel computes.
+const POISON: u32 = 0x7fc0_dead;
+
+const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+
+const KV_TYPES: [KvType; 2] = [KvType::F32, KvType::F16];
+
+/// Between 0.01 and 1 in size, so that no format has subnormal numbers; one in 40 is 50 to 100
+/// times larger.
+fn value(random: &mut Random) -> f32 {
+    let size = 0.01 + 0.99 * random.unit();
+    let sign = if random.below(2) == 0 { 1.0 } else { -1.0 };
+    let outlier = if random.below(40) == 0 {
+        50.0 + 50.0 * random.unit()
+    } else {
+        1.0
+    };
+    (sign * size * outlier) as f32
+}
+
+fn values(random: &mut Random, n: usize) -> Vec<f32> {
+    (0..n).map(|_| value(random)).collect()
+}
+
+/// A batch of rows, the listed ones among them, and the position of every row.
+struct Listing {
+    listed: Vec<usize>,
+    positions: Vec<u32>,
+}
+
+impl Listing {
+    /// Lists rows 1, 2, 4, 5, 7 ...; other rows lie before, between and after them.
+    fn new(n_listed: usize) -> Self {
+        let listed: Vec<usize> = (0..n_listed).map(|i| 1 + i + i / 2).collect();
+        let n_rows = listed.last().map_or(2, |row| row + 2);
+        let positions = (0..n_rows as u32).collect();
+        Self { listed, positions }
+    }
+
+    fn n_rows(&self) -> usize {
+        self.positions.len()
+    }
+
+    fn n_listed(&self) -> u32 {
+        self.listed.len() as u32
+    }
+
+    /// Where the list lies. Before it lies another one, of all rows.
+    fn list(&self) -> u32 {
+        2 * self.n_rows() as u32 + 1
+    }
+
+    /// The `rows` buffer.
+    fn values(&self) -> Vec<u32> {
+        let mut values = self.positions.clone();
+        values.push(self.n_rows() as u32);
+        values.extend(0..self.n_rows() as u32);
+        values.push(self.n_listed());
+        values.extend(self.listed.iter().map(|&row| row as u32));
+        values
+    }
+
+    /// [row][stride], of which the first `n` values of listed rows are made by `value`.
+    /// The others of these rows are `padding`, and all of the rows not listed are NaN.
+    fn rows(&self, stride: usize, n: usize, padding: f32, random: &mut Random) -> Vec<f32> {
+        let mut rows = vec![f32::NAN; self.n_rows() * stride];
+        for &row in &self.listed {
+            let row = &mut rows[row * stride..(row + 1) * stride];
+            row.fill(padding);
+            row[..n].copy_from_slice(&values(random, n));
+        }
+        rows
+    }
+}
+
+/// How values are compared.
+#[derive(Clone, Copy)]
+enum Within {
+    /// ‖out - expected‖ / size of each piece.
+    Relative(f64),
+    /// Largest difference.
+    Absolute(f64),
+    /// The expected values rounded to f32, bit by bit.
+    Exact,
+}
+
+/// Neighbouring values that a kernel must write.
+struct Piece {
+    at: usize,
+    values: Vec<f64>,
+    /// What errors are relative to.
+    size: f64,
+}
+
+/// What a kernel must leave in a buffer: pieces of values, and elsewhere what was there.
+struct Expected {
+    before: Vec<u32>,
+    pieces: Vec<Piece>,
+}
+
+impl Expected {
+    fn new(before: &[u32]) -> Self {
+        Self {
+            before: before.to_vec(),
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Errors are relative to the norm of the values.
+    fn put(&mut self, at: usize, values: Vec<f64>) {
+        let size = norm(&values);
+        self.pieces.push(Piece { at, values, size });
+    }
+
+    /// Checks the pieces, and that all the rest is as before.
+    fn check(&self, what: &str, after: &[u32], within: Within) -> Result<()> {
+        ensure!(!self.pieces.is_empty(), "{what}: nothing to compare");
+        let mut rest = after.to_vec();
+        for Piece { at, values, size } in &self.pieces {
+            let place = *at..at + values.len();
+            let what = format!("{what} at {at}");
+            let out: Vec<f32> = after[place.clone()]
+                .iter()
+                .map(|&b| f32::from_bits(b))
+                .collect();
+            let rounded: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+            match within {
+                Within::Relative(allowed) => {
+                    let pairs = out.iter().zip(values);
+                    let errors: Vec<f64> = pairs.map(|(a, b)| f64::from(*a) - b).collect();
+                    let relative = norm(&errors) / size;
+                    if std::env::var("MEASURE").is_ok() {
+                        eprintln!("WORST {relative:.3e} {what}");
+                    } // TEMP
+                    // Written so that a NaN fails.
+                    ensure!(
+                        relative < allowed,
+                        "{what}: error {relative:.2e}, allowed {allowed:.0e}"
+                    );
+                }
+                Within::Absolute(allowed) => {
+                    if std::env::var("MEASURE").is_ok() {
+                        eprintln!(
+                            "WORST {:.3e} {what} absolute",
+                            out.iter()
+                                .zip(values)
+                                .map(|(a, b)| (f64::from(*a) - b).abs())
+                                .fold(0.0, f64::max)
+                        );
+                    } // TEMP
+                    all_close(&what, &out, &rounded, allowed)?;
+                }
+                Within::Exact => same(&what, &bits(&out), &bits(&rounded))?,
+            }
+            rest[place.clone()].copy_from_slice(&self.before[place]);
+        }
+        same(&format!("{what}, the rest"), &rest, &self.before)
+    }
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn buffer<T: bytemuck::NoUninit>(gpu: &Gpu, data: &[T]) -> wgpu::Buffer {
+    gpu.buffer_with("data", data, BufferUsages::STORAGE | BufferUsages::COPY_SRC)
+}
+
+/// Dispatches `call` for `n_rows` listed rows, and returns what it left in `outputs`.
+fn run(gpu: &Gpu, call: Call, n_rows: u32, outputs: &[&wgpu::Buffer]) -> Result<Vec<Vec<u32>>> {
+    let mut constants: Vec<&str> = call.constants.iter().map(|c| c.0).collect();
+    constants.sort_unstable();
+    let known = overrides(call.kernel);
+    ensure!(
+        known == constants,
+        "{constants:?} set, the shader has {known:?}"
+    );
+    let indirect = gpu.buffer("indirect", 12, BufferUsages::INDIRECT);
+    let plan = Plan::new(gpu, &[(call, Rows::Counted(0))], &indirect);
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let n_dispatches = plan.encode(&mut encoder, &[n_rows]);
+    ensure!(n_dispatches == 1, "{n_dispatches} dispatches");
+    let staging: Vec<wgpu::Buffer> = outputs
+        .iter()
+        .map(|output| {
+            let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+            let staging = gpu.buffer("staging", output.size(), usage);
+            encoder.copy_buffer_to_buffer(output, 0, &staging, 0, output.size());
+            staging
+        })
+        .collect();
+    gpu.queue.submit([encoder.finish()]);
+    let read = |b: &wgpu::Buffer| {
+        let bytes = pollster::block_on(gpu.read(b, b.size()))?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    };
+    staging.iter().map(read).collect()
+}
+
+/// Length of a row in memory: whole octets.
+fn padded(n: usize) -> usize {
+    n.next_multiple_of(8)
+}
+
+/// A matrix as it is stored: its words, rows padded with zeros, and its values, not padded.
+struct Stored {
+    words: Vec<u32>,
+    values: Vec<f32>,
+}
+
+fn stored(dtype: Dtype, values: &[f32], width: usize) -> Stored {
+    let mut stored = Stored {
+        words: Vec::new(),
+        values: Vec::new(),
+    };
+    for row in values.chunks(width) {
+        let mut halves = Vec::new();
+        for &v in row {
+            let rounded = match dtype {
+                Dtype::F32 => {
+                    stored.words.push(v.to_bits());
+                    v
+                }
+                Dtype::F16 => {
+                    halves.push(f16::from_f32(v).to_bits());
+                    f16::from_f32(v).to_f32()
+                }
+                Dtype::Bf16 => {
+                    halves.push(bf16::from_f32(v).to_bits());
+                    bf16::from_f32(v).to_f32()
+                }
+            };
+            stored.values.push(rounded);
+        }
+        stored.words.extend(pack(&halves));
+        let n_words = stored.words.len();
+        let row_words = padded(width) * dtype.n_bytes() / 4;
+        stored.words.resize(n_words.next_multiple_of(row_words), 0);
+    }
+    stored
+}
+
+/// Two to a word, the first in the low half.
+fn pack(halves: &[u16]) -> Vec<u32> {
+    let word = |pair: &[u16]| u32::from(pair[0]) | u32::from(*pair.get(1).unwrap_or(&0)) << 16;
+    halves.chunks(2).map(word).collect()
+}
+
+/// Words of a cache as elements in f32.
+fn elements(kv_type: KvType, words: &[u32]) -> Vec<u32> {
+    match kv_type {
+        KvType::F32 => words.to_vec(),
+        KvType::F16 => {
+            let halves: &[u16] = bytemuck::cast_slice(words);
+            halves
+                .iter()
+                .map(|&h| f16::from_bits(h).to_f32().to_bits())
+                .collect()
+        }
+    }
+}
+
+/// The other way round, rounding to nearest.
+fn cache_words(kv_type: KvType, values: &[f32]) -> Vec<u32> {
+    match kv_type {
+        KvType::F32 => bits(values),
+        KvType::F16 => {
+            let halves: Vec<u16> = values.iter().map(|&v| f16::from_f32(v).to_bits()).collect();
+            pack(&halves)
+        }
+    }
+}
+
+/// For what uses `exp` and `tanh`, which hardware computes more coarsely.
+fn tolerance(gpu: &Gpu, software: f64, hardware: f64) -> f64 {
+    match gpu.info.device_type {
+        wgpu::DeviceType::Cpu => software,
+        _ => hardware,
+    }
+}

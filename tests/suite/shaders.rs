@@ -1,0 +1,285 @@
+//! The shaders' text against what the host side says of them. Needs no adapter.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use ztt_wgpu::gpu::shader::compose;
+use ztt_wgpu::kernels::{Access, Binding, KERNELS, Kernel, LANES};
+
+use crate::fixtures::trial;
+
+/// Limits that every WebGPU implementation has.
+const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
+const MAX_WORKGROUP_SIZE: u32 = 256;
+
+pub fn trials() -> Vec<Trial> {
+    let interface = |kernel: &&'static Kernel| {
+        let kernel = *kernel;
+        let name = format!("shaders::interface::{}", kernel.name);
+        trial(name, move || check(kernel))
+    };
+    let mut trials: Vec<Trial> = KERNELS.iter().map(interface).collect();
+    trials.push(trial("shaders::files", files));
+    trials.push(trial("shaders::negative_controls", negative_controls));
+    trials
+}
+
+/// The shader as naga sees it, imports resolved.
+fn parse(kernel: &Kernel) -> Result<Module> {
+    let source = compose(kernel.source);
+    let parsed = naga::front::wgsl::parse_str(&source);
+    let module = parsed.map_err(|e| anyhow::anyhow!(e.emit_to_string(&source)))?;
+    // The core of WGSL and no more, because the device is opened without features. Naga counts
+    // the packing of f16 pairs apart from it.
+    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    Validator::new(ValidationFlags::all(), core)
+        .validate(&module)
+        .map_err(|e| anyhow::anyhow!(e.emit_to_string(&source)))?;
+    Ok(module)
+}
+
+/// Names of a kernel's `override` constants, in rising order.
+pub fn overrides(kernel: &Kernel) -> &'static [String] {
+    static ALL: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
+        let names = |kernel: &&Kernel| {
+            let module = parse(kernel).unwrap_or_default();
+            let names = module.overrides.iter().filter_map(|(_, o)| o.name.clone());
+            names.collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        KERNELS.iter().map(names).collect()
+    });
+    let index = KERNELS.iter().position(|k| k.name == kernel.name);
+    index.map_or(&[], |i| &ALL[i])
+}
+
+/// Holds a shader against its [`Kernel`], and against what every implementation offers.
+fn check(kernel: &Kernel) -> Result<()> {
+    let module = parse(kernel)?;
+    check_entry_point(&module)?;
+    check_params(kernel, &module)?;
+    check_bindings(kernel, &module)?;
+    check_workgroup_memory(&module)?;
+    for (_, constant) in module.overrides.iter() {
+        let is_u32 = matches!(
+            module.types[constant.ty].inner,
+            TypeInner::Scalar(s) if s.kind == ScalarKind::Uint && s.width == 4
+        );
+        ensure!(is_u32, "override {:?} is not u32", constant.name);
+    }
+    Ok(())
+}
+
+fn check_entry_point(module: &Module) -> Result<()> {
+    let n = module.entry_points.len();
+    ensure!(n == 1, "{n} entry points");
+    let entry = &module.entry_points[0];
+    ensure!(entry.name == "main", "entry point `{}`", entry.name);
+    ensure!(
+        entry.workgroup_size_overrides.is_none(),
+        "workgroup size is overridden"
+    );
+    let size = entry.workgroup_size.iter().product::<u32>();
+    ensure!(
+        size == LANES && size <= MAX_WORKGROUP_SIZE,
+        "workgroup size {size}"
+    );
+    Ok(())
+}
+
+/// Binding 0 is the uniform `params`, whose members are those of `Kernel::params`.
+fn check_params(kernel: &Kernel, module: &Module) -> Result<()> {
+    let uniforms: Vec<_> = module
+        .global_variables
+        .iter()
+        .map(|(_, v)| v)
+        .filter(|v| v.space == AddressSpace::Uniform)
+        .collect();
+    ensure!(uniforms.len() == 1, "{} uniforms", uniforms.len());
+    let at = uniforms[0].binding.context("params are not bound")?;
+    ensure!((at.group, at.binding) == (0, 0), "params are at {at:?}");
+    let name = uniforms[0].name.as_deref();
+    ensure!(name == Some("params"), "params are called {name:?}");
+    let ty = &module.types[uniforms[0].ty];
+    ensure!(ty.name.as_deref() == Some("Params"), "type {:?}", ty.name);
+    let TypeInner::Struct { members, .. } = &ty.inner else {
+        anyhow::bail!("params are no struct");
+    };
+    let found = members.iter().map(|m| {
+        let bytes = match module.types[m.ty].inner {
+            TypeInner::Scalar(scalar) => u32::from(scalar.width),
+            _ => 0,
+        };
+        (m.name.as_deref().unwrap_or(""), m.offset as usize, bytes)
+    });
+    let expected = kernel
+        .params
+        .iter()
+        .map(|&(name, offset)| (name, offset, 4));
+    let (found, expected): (Vec<_>, Vec<_>) = (found.collect(), expected.collect());
+    ensure!(
+        found == expected,
+        "members (name, offset, bytes) are {found:?}, the host's {expected:?}"
+    );
+    Ok(())
+}
+
+/// Bindings 1, 2 ... are the storage buffers of `Kernel::bindings`, and there are no others.
+fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
+    let mut found = Vec::new();
+    for (_, variable) in module.global_variables.iter() {
+        let Some(at) = variable.binding else { continue };
+        if variable.space == AddressSpace::Uniform {
+            continue;
+        }
+        let AddressSpace::Storage { access } = variable.space else {
+            anyhow::bail!("binding {at:?} is no buffer");
+        };
+        ensure!(at.group == 0, "binding {at:?} is not in group 0");
+        let access = match access.contains(StorageAccess::STORE) {
+            true => Access::ReadWrite,
+            false => Access::Read,
+        };
+        found.push((at.binding, variable.name.as_deref().unwrap_or(""), access));
+    }
+    found.sort_by_key(|b| b.0);
+    let expected = (1..).zip(kernel.bindings);
+    let expected: Vec<_> = expected.map(|(i, b)| (i, b.name, b.access)).collect();
+    ensure!(
+        found == expected,
+        "bindings are {found:?}, the host's {expected:?}"
+    );
+    let n = found.len();
+    ensure!(n <= MAX_STORAGE_BUFFERS, "{n} storage buffers");
+    Ok(())
+}
+
+fn check_workgroup_memory(module: &Module) -> Result<()> {
+    let mut total = 0;
+    for (_, variable) in module.global_variables.iter() {
+        if variable.space == AddressSpace::WorkGroup {
+            let size = module.types[variable.ty].inner.size(module.to_ctx());
+            // naga gives 0 where the size depends on an override.
+            ensure!(size > 0, "size of {:?} is not known", variable.name);
+            total += size.next_multiple_of(16);
+        }
+    }
+    ensure!(
+        total <= MAX_WORKGROUP_BYTES,
+        "{total} bytes of workgroup memory"
+    );
+    Ok(())
+}
+
+/// The WGSL files right in `folder`.
+fn wgsl_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
+    let paths = entries.into_iter().map(|e| e.path());
+    Ok(paths
+        .filter(|p| p.extension().is_some_and(|e| e == "wgsl"))
+        .collect())
+}
+
+/// Every file is a kernel or imported by one, and says what it is.
+fn files() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let kernels = wgsl_files(&folder)?;
+    ensure!(kernels.len() == KERNELS.len(), "{} files", kernels.len());
+    let mut texts = Vec::new();
+    for path in &kernels {
+        let name = path.file_stem().and_then(|s| s.to_str()).context("name")?;
+        let text = std::fs::read_to_string(path)?;
+        let kernel = KERNELS.iter().find(|k| k.name == name);
+        let kernel = kernel.with_context(|| format!("`{name}` is in no list"))?;
+        ensure!(kernel.source == text, "`{name}` has another file's text");
+        let comment = text.lines().take_while(|line| line.starts_with("//"));
+        ensure!(comment.count() >= 3, "`{name}` does not say what it is");
+        texts.push(text);
+    }
+    let shared = wgsl_files(&folder.join("shared"))?;
+    ensure!(!shared.is_empty(), "no shared files");
+    for path in &shared {
+        texts.push(std::fs::read_to_string(path)?);
+    }
+    for path in &shared {
+        let name = path.file_stem().and_then(|s| s.to_str()).context("name")?;
+        let import = format!("#import shared/{name}");
+        let imported = texts.iter().any(|t| t.lines().any(|line| line == import));
+        ensure!(imported, "nobody imports `shared/{name}`");
+    }
+    Ok(())
+}
+
+/// A small kernel that passes, and copies of it with one thing wrong each.
+fn negative_controls() -> Result<()> {
+    const SOURCE: &str = "
+        struct Params { first: u32, second: f32 }
+        @group(0) @binding(0) var<uniform> params: Params;
+        @group(0) @binding(1) var<storage, read> x: array<f32>;
+        @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+        var<workgroup> lane_values: array<f32, 64>;
+        @compute @workgroup_size(64)
+        fn main(@builtin(local_invocation_index) lane: u32) {
+            lane_values[lane] = x[lane];
+            y[lane] = lane_values[lane];
+        }
+    ";
+    const PARAMS: &[(&str, usize)] = &[("first", 0), ("second", 4)];
+    const SWAPPED: &[(&str, usize)] = &[("second", 0), ("first", 4)];
+    const SHIFTED: &[(&str, usize)] = &[("first", 0), ("second", 8)];
+    let kernel = |source: &str, bindings: Vec<(&'static str, Access)>, params| Kernel {
+        name: "control",
+        source: source.to_string().leak(),
+        bindings: bindings
+            .into_iter()
+            .map(|(name, access)| Binding { name, access })
+            .collect::<Vec<_>>()
+            .leak(),
+        params,
+    };
+    let (read, write) = (Access::Read, Access::ReadWrite);
+    let right = || vec![("x", read), ("y", write)];
+    check(&kernel(SOURCE, right(), PARAMS))?;
+
+    // Seven buffers more, known to both sides.
+    let more = ["a", "b", "c", "d", "e", "f", "g"];
+    let nine: Vec<_> = right().into_iter().chain(more.map(|n| (n, read))).collect();
+    let declared = (3..).zip(more).map(|(i, name)| {
+        format!("@group(0) @binding({i}) var<storage, read> {name}: array<f32>;\n")
+    });
+    let nine_source = SOURCE.to_string() + &declared.collect::<String>();
+    let changed = |from: &str, to: &str| {
+        assert!(SOURCE.contains(from));
+        kernel(&SOURCE.replace(from, to), right(), PARAMS)
+    };
+    let wrong_access = vec![("x", write), ("y", write)];
+    let wrong_order = vec![("y", write), ("x", read)];
+    // Each with a part of the complaint, so that it fails for the reason meant.
+    let wrong = [
+        (kernel(SOURCE, wrong_access, PARAMS), "bindings are"),
+        (kernel(SOURCE, wrong_order, PARAMS), "bindings are"),
+        (kernel(SOURCE, vec![("x", read)], PARAMS), "bindings are"),
+        (kernel(SOURCE, right(), SWAPPED), "members"),
+        (kernel(SOURCE, right(), SHIFTED), "members"),
+        (kernel(SOURCE, right(), &PARAMS[..1]), "members"),
+        (kernel(&nine_source, nine, PARAMS), "9 storage buffers"),
+        (changed("f32, 64>", "f32, 4097>"), "of workgroup memory"),
+        (changed("size(64)", "size(32)"), "workgroup size 32"),
+        (changed("fn main", "fn other"), "entry point `other`"),
+        (changed("> params:", "> p:"), "params are called"),
+        (changed("second: f32", "second: vec2<f32>"), "members"),
+        (changed("x[lane]", "x[first]"), "first"),
+    ];
+    for (kernel, complaint) in wrong {
+        let Err(error) = check(&kernel) else {
+            anyhow::bail!("a kernel passes that should not: {complaint}");
+        };
+        ensure!(error.to_string().contains(complaint), "{error}");
+    }
+    Ok(())
+}
