@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 /// The largest head the attention kernels hold in workgroup memory.
 pub const MAX_HEAD_DIM: usize = 256;
 
-/// Cycled effective layers beyond this are a mistake in the file, not a model.
-const MAX_CYCLED_LAYERS: usize = 65_536;
+/// More layers, stored or run, are a mistake in the file, not a model.
+const MAX_LAYERS: usize = 65_536;
 
 /// What `config.json` says, in one vocabulary for all families.
 #[derive(Clone, Debug)]
@@ -262,6 +262,10 @@ impl Config {
             return Err(json.error("head_dim", &expected, &head_dim.to_string()));
         }
         let n_layers = json.whole_from(keys.layers, 1, None)?;
+        if n_layers > MAX_LAYERS {
+            let expected = format!("at most {MAX_LAYERS}");
+            return Err(json.error(keys.layers, &expected, &n_layers.to_string()));
+        }
         let activation =
             json.choice(keys.activation, family.activations, family.activations[0].1)?;
         let has_bias = |bias: Bias| match bias {
@@ -445,8 +449,8 @@ fn parse_ztt(json: &Object, n_layers: usize) -> Result<ZttConfig> {
     }
     let cycles = json.whole_from("cycles", 1, None)?;
     let middle = n_layers - head_layers - tail_layers;
-    if cycles.saturating_mul(middle) > MAX_CYCLED_LAYERS {
-        let expected = format!("at most {}", MAX_CYCLED_LAYERS / middle);
+    if cycles.saturating_mul(middle) > MAX_LAYERS {
+        let expected = format!("at most {}", MAX_LAYERS / middle);
         return Err(json.error("cycles", &expected, &cycles.to_string()));
     }
     let scopes = [

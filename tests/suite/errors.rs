@@ -203,6 +203,14 @@ pub fn trials() -> Vec<Trial> {
             &["`ztt.cycles`", "at most"],
         )
     });
+    add("layers_absurd", || {
+        config(
+            "",
+            "num_hidden_layers",
+            json!(4_000_000_000u32),
+            &["`num_hidden_layers`", "at most"],
+        )
+    });
     add("no_middle_layer", || {
         config(
             "/ztt",

@@ -12,6 +12,7 @@ mod fixtures;
 mod golden;
 mod kernels;
 mod models;
+mod mutations;
 mod program;
 mod property;
 mod random;
@@ -29,6 +30,7 @@ fn main() {
     trials.extend(golden::trials());
     trials.extend(kernels::trials());
     trials.extend(models::trials());
+    trials.extend(mutations::trials());
     trials.extend(property::trials());
     trials.extend(shaders::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -39,6 +39,10 @@ pub fn trials() -> Vec<Trial> {
         ),
         adapter::trial("models::f16_cache_is_close", f16_cache),
         adapter::trial(
+            "models::a_vocabulary_larger_than_a_binding",
+            large_vocabulary,
+        ),
+        adapter::trial(
             "models::the_cache_can_be_cut_and_filled_to_the_end",
             cut_and_fill,
         ),
@@ -301,4 +305,98 @@ fn cut_and_fill(gpu: Arc<Gpu>) -> Result<()> {
     engine.truncate(ids.len() - 7);
     let again = prompt(&mut engine, &ids[ids.len() - 7..])?;
     same("the end again", &again, &whole[ids.len() - 7..])
+}
+
+/// An untied embedding of 150,000 x 4,096 in f16, larger than what many adapters bind at once:
+/// embedding and output projection are split by rows.
+fn large_vocabulary(gpu: Arc<Gpu>) -> Result<()> {
+    const VOCAB: usize = 150_000;
+    const HIDDEN: usize = 4096;
+    let folder = tempfile::tempdir()?;
+    let config = serde_json::json!({
+        "model_type": "llama", "hidden_size": HIDDEN, "num_hidden_layers": 1,
+        "num_attention_heads": 1, "head_dim": 8, "intermediate_size": 8, "vocab_size": VOCAB,
+        "max_position_embeddings": 16,
+    });
+    std::fs::write(folder.path().join("config.json"), config.to_string())?;
+    let file = folder.path().join("model.safetensors");
+    let layer =
+        |name: &str, shape: &[usize]| (format!("model.layers.0.{name}.weight"), shape.to_vec());
+    let tensors = [
+        ("model.embed_tokens.weight".to_string(), vec![VOCAB, HIDDEN]),
+        ("lm_head.weight".to_string(), vec![VOCAB, HIDDEN]),
+        ("model.norm.weight".to_string(), vec![HIDDEN]),
+        layer("input_layernorm", &[HIDDEN]),
+        layer("post_attention_layernorm", &[HIDDEN]),
+        layer("self_attn.q_proj", &[8, HIDDEN]),
+        layer("self_attn.k_proj", &[8, HIDDEN]),
+        layer("self_attn.v_proj", &[8, HIDDEN]),
+        layer("self_attn.o_proj", &[HIDDEN, 8]),
+        layer("mlp.gate_proj", &[8, HIDDEN]),
+        layer("mlp.up_proj", &[8, HIDDEN]),
+        layer("mlp.down_proj", &[HIDDEN, 8]),
+    ];
+    // A file with holes: all weights are zero but a few rows of the embedding and the projection
+    // on both sides of every border, and the final norm.
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, shape) in &tensors {
+        let start = end;
+        end += 2 * shape.iter().product::<usize>();
+        let info =
+            serde_json::json!({"dtype": "F16", "shape": shape, "data_offsets": [start, end]});
+        header.insert(name.clone(), info);
+    }
+    let header = Value::Object(header).to_string();
+    let out = std::fs::File::create(&file)?;
+    let data = 8 + header.len() as u64;
+    let write = |bytes: &[u8], at: u64| -> Result<()> {
+        use std::io::{Seek, SeekFrom, Write};
+        (&out).seek(SeekFrom::Start(at))?;
+        Ok((&out).write_all(bytes)?)
+    };
+    out.set_len(data + end as u64)?;
+    write(&(header.len() as u64).to_le_bytes(), 0)?;
+    write(header.as_bytes(), 8)?;
+    let mut random = crate::random::Random::new(3);
+    let mut halves = |n: usize| -> Vec<u8> {
+        let values = random.normals(n).into_iter().map(half::f16::from_f32);
+        values.flat_map(half::f16::to_le_bytes).collect()
+    };
+    let row_bytes = 2 * HIDDEN as u64;
+    let mut rows = vec![0, 1, 77_777, VOCAB as u64 - 1];
+    let a_part = gpu.limits.max_storage_buffer_binding_size / row_bytes;
+    rows.extend(
+        (1..9)
+            .map(|i| i * a_part)
+            .filter(|&r| r < VOCAB as u64)
+            .flat_map(|r| [r - 1, r]),
+    );
+    for &row in &rows {
+        write(&halves(HIDDEN), data + row * row_bytes)?;
+        write(&halves(HIDDEN), data + (VOCAB as u64 + row) * row_bytes)?;
+    }
+    write(&halves(HIDDEN), data + 2 * VOCAB as u64 * row_bytes)?;
+    drop(out);
+
+    let model = Model::open(folder.path().to_str().context("path")?)?;
+    let options = Options {
+        n_ctx: 16,
+        ..options(&model, ExitRule::default())
+    };
+    let ids: Vec<u32> = rows.iter().take(4).map(|&r| r as u32).collect();
+    let mut host = Engine::on_host(&model, &options)?;
+    let expected = pollster::block_on(host.forward(&ids, Logits::Last))?;
+    let mut device = Engine::on_device(&model, &upload(gpu, &model)?, &options)?;
+    let found = pollster::block_on(device.forward(&ids, Logits::Last))?;
+    let (found, expected) = (&found[3].logits, &expected[3].logits);
+    let alive = rows
+        .iter()
+        .filter(|&&r| expected[r as usize] != 0.0)
+        .count();
+    ensure!(
+        alive == rows.len(),
+        "{alive} of {} rows give a logit",
+        rows.len()
+    );
+    rows_close("logits", found, expected, VOCAB, 5e-5)
 }

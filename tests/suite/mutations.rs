@@ -1,0 +1,117 @@
+//! Spoilt model files through the real binary: whatever is in them, it ends with status 0, 1 or
+//! 2, says at most one line, and neither panics nor is ended by a signal.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::fixtures::trial;
+use crate::program::{Checkpoint, run};
+use crate::random::Random;
+
+/// How many files are spoilt.
+const FILES: usize = 300;
+
+/// Trials the files are shared out over.
+const TRIALS: usize = 4;
+
+pub fn trials() -> Vec<Trial> {
+    (0..TRIALS)
+        .map(|i| {
+            trial(format!("mutations::files_{i}_of_{TRIALS}"), move || {
+                let mut refused = 0;
+                for seed in (i..FILES).step_by(TRIALS) {
+                    refused += usize::from(check(seed as u64)?);
+                }
+                // The control: the mutations do spoil something.
+                let share = refused * TRIALS * 10 / FILES;
+                ensure!(share >= 4, "only {refused} files were refused");
+                Ok(())
+            })
+        })
+        .collect()
+}
+
+/// Spoils one file and runs the program on it; true when it is refused.
+fn check(seed: u64) -> Result<bool> {
+    let mut random = Random::new(seed);
+    let case = [
+        "llama-key-only",
+        "llama-key-value",
+        "gpt2-key-only",
+        "llama-plain",
+    ][random.below(4)];
+    let checkpoint = Checkpoint::copy_of(case)?;
+    let name = ["config.json", "model.safetensors"][random.below(2)];
+    let file = checkpoint.file(name);
+    let mut bytes = std::fs::read(&file)?;
+    for _ in 0..=random.below(3) {
+        mutate(&mut bytes, &mut random);
+    }
+    std::fs::write(&file, &bytes)?;
+    // The adapter too, now and then: it is slower to start.
+    let adapter: &[&str] = if seed.is_multiple_of(10) {
+        &[]
+    } else {
+        &["--adapter", "cpu"]
+    };
+    let folder = checkpoint.name();
+    let run = run(&[&["trace", &folder, "--ids", "1 2 3"], adapter].concat())
+        .with_context(|| format!("seed {seed}"))?;
+    let what = || format!("seed {seed}, {name}: status {}: {}", run.status, run.stderr);
+    ensure!((0..=2).contains(&run.status), "{}", what());
+    ensure!(!run.stderr.contains("panicked"), "{}", what());
+    if run.status != 0 {
+        ensure!(run.stderr.trim_end().lines().count() == 1, "{}", what());
+        ensure!(
+            run.stderr.starts_with("ztt-wgpu: ") && run.stdout.is_empty(),
+            "{}",
+            what()
+        );
+    }
+    Ok(run.status != 0)
+}
+
+/// One change, mostly where it hurts: in the header or the JSON text.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    let near = 1 + bytes.len().min(4000);
+    let at = random.below(near.min(bytes.len().max(1)));
+    match random.below(7) {
+        0 => bytes.truncate(random.below(bytes.len() + 1)),
+        1 if !bytes.is_empty() => bytes[at] = random.next() as u8,
+        2 if !bytes.is_empty() => bytes[at] ^= 1 << random.below(8),
+        3 if !bytes.is_empty() => drop(bytes.remove(at)),
+        4 => {
+            let inserted = ["-1", "1e999", "99999999999", "null", "\"", "{", "[]"];
+            let text = inserted[random.below(inserted.len())];
+            bytes.splice(at..at, text.bytes());
+        }
+        5 => replace_number(bytes, at, random),
+        _ => {
+            let end = (at + 1 + random.below(64)).min(bytes.len());
+            bytes.splice(at..end, []);
+        }
+    }
+}
+
+/// Replaces the first number from `at` on.
+fn replace_number(bytes: &mut Vec<u8>, at: usize, random: &mut Random) {
+    let Some(start) = bytes.iter().skip(at).position(u8::is_ascii_digit) else {
+        return;
+    };
+    let start = at + start;
+    let digits = bytes[start..]
+        .iter()
+        .take_while(|b| b.is_ascii_digit())
+        .count();
+    let numbers = [
+        "0",
+        "1",
+        "7",
+        "65536",
+        "4294967295",
+        "4294967296",
+        "18446744073709551615",
+    ];
+    let number = numbers[random.below(numbers.len())];
+    bytes.splice(start..start + digits, number.bytes());
+}
