@@ -5,6 +5,35 @@ use clap::Args;
 use crate::gpu::adapter::BACKENDS;
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
+use crate::model::{BUILTIN, Fetch, Model};
+
+/// Which model.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// A checkpoint folder, a safetensors file, `org/name` in the Hugging Face cache, or `builtin`
+    /// [default: builtin]
+    #[arg(value_name = "MODEL")]
+    pub model: Option<String>,
+
+    /// Fetch `org/name` from the Hugging Face hub where the cache does not hold it
+    #[arg(long)]
+    pub download: bool,
+}
+
+impl ModelArgs {
+    /// What the user calls it.
+    pub fn name(&self) -> &str {
+        self.model.as_deref().unwrap_or(BUILTIN)
+    }
+
+    pub fn open(&self) -> crate::Result<Model> {
+        let fetch = match self.download {
+            true => Fetch::IfMissing,
+            false => Fetch::Never,
+        };
+        Model::open(self.name(), fetch)
+    }
+}
 
 /// How the model is run, and where.
 #[derive(Args)]

@@ -3,18 +3,18 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::args::{at_least_one, kv_type};
+use super::args::{ModelArgs, at_least_one, kv_type};
 use super::{output, setup};
 use crate::engine::kv_bytes;
 use crate::kernels::KvType;
+use crate::model::Model;
 use crate::model::config::{Config, KV_POLICIES, REDUCES, ZeroTokenIndex, ZeroTokenScope};
-use crate::model::{BUILTIN, Model};
 use crate::schedule::{Part, Schedule, Step};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint folder, a safetensors file, or `builtin` [default: builtin]
-    model: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// Context length for the size of the cache [default: the model's maximum, at most 4096]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -30,8 +30,7 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<()> {
-    let name = args.model.as_deref().unwrap_or(BUILTIN);
-    let model = Model::open(name)?;
+    let model = args.model.open()?;
     let schedule = Schedule::new(
         &model.config,
         model.pool.is_some(),

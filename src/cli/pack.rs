@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::args::ModelArgs;
 use super::setup;
 use crate::model::Model;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint folder, a safetensors file, or `builtin`
-    model: String,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
@@ -20,7 +21,7 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<()> {
-    let model = Model::open(&args.model)?;
+    let model = args.model.open()?;
     let shown = args.output.display().to_string();
     write(&model, &args.output).with_context(|| format!("`{shown}`"))?;
     setup::warn(&model.warnings);

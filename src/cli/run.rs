@@ -8,18 +8,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::args::{EngineArgs, above_zero, fraction, not_negative};
+use super::args::{EngineArgs, ModelArgs, above_zero, fraction, not_negative};
 use super::{output, setup};
 use crate::engine::Logits;
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::error::Error;
 use crate::generate::{StopRules, Summary, Token, generate};
-use crate::model::{BUILTIN, Model};
+use crate::model::Model;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint folder, a safetensors file, or `builtin` [default: builtin]
-    model: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// The text to continue; `-` reads standard input. Without one, a piped standard input is
     /// read where MODEL is given, and else the text starts from nothing
@@ -81,8 +81,8 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<()> {
-    let name = args.model.as_deref().unwrap_or(BUILTIN);
-    let model = Model::open(name)?;
+    let name = args.model.name();
+    let model = args.model.open()?;
     let tokenizer = model.tokenizer()?;
     let prompt = match prompt_text(&args)?.filter(|text| !text.is_empty()) {
         Some(text) => tokenizer.encode(&text)?,
@@ -168,7 +168,7 @@ fn prompt_text(args: &Args) -> Result<Option<String>> {
         }
         (None, Some("-")) => read_stdin()?,
         (None, Some(text)) => return Ok(Some(text.to_string())),
-        (None, None) if args.model.is_some() && stdin_is_pipe_or_file() => read_stdin()?,
+        (None, None) if args.model.model.is_some() && stdin_is_pipe_or_file() => read_stdin()?,
         (None, None) => return Ok(None),
     };
     let text = text.strip_suffix('\n').unwrap_or(&text);

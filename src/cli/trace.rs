@@ -6,19 +6,19 @@ use anyhow::{Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
-use super::args::EngineArgs;
+use super::args::{EngineArgs, ModelArgs};
 use super::{output, setup};
 use crate::engine::Logits;
 use crate::engine::sampling::top;
 use crate::error::Error;
+use crate::model::Model;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{BUILTIN, Model};
 use crate::reference::Output;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint folder, a safetensors file, or `builtin` [default: builtin]
-    model: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// The text; without one, the trace is of the token a text begins with
     #[arg(conflicts_with = "ids")]
@@ -63,8 +63,8 @@ struct Line {
 }
 
 pub fn main(args: Args) -> Result<()> {
-    let name = args.model.as_deref().unwrap_or(BUILTIN);
-    let model = Model::open(name)?;
+    let name = args.model.name();
+    let model = args.model.open()?;
     let needs_text = args.text.is_some();
     let tokenizer = match model.has_tokenizer() || needs_text {
         true => Some(model.tokenizer()?),

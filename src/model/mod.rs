@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod family;
+mod hub;
 mod json;
 pub mod tensor;
 pub mod tokenizer;
@@ -45,6 +46,13 @@ pub struct Model {
     pub texts: Vec<(&'static str, String)>,
 }
 
+/// Whether a model that is not on this machine is fetched from the Hugging Face hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    Never,
+    IfMissing,
+}
+
 /// A JSON text and where it came from.
 struct Text {
     file: String,
@@ -52,14 +60,19 @@ struct Text {
 }
 
 impl Model {
-    /// Opens what `name` says: [`BUILTIN`], a folder, or a safetensors file. Weights are mapped,
+    /// Opens what `name` says: [`BUILTIN`], a folder, a safetensors file, or `org/name` in the
+    /// local Hugging Face cache, where `fetch` may put it. Weights are mapped,
     /// not read; names, shapes and types of all tensors are checked here.
-    pub fn open(name: &str) -> Result<Self> {
+    pub fn open(name: &str, fetch: Fetch) -> Result<Self> {
         if name == BUILTIN {
             let checkpoint = Checkpoint::embedded(BUILTIN, BUILTIN_BYTES)?;
             return Self::from_checkpoint(name, checkpoint, None);
         }
-        let path = Path::new(name);
+        let path = match !Path::new(name).exists() && hub::is_repository(name) {
+            true => hub::folder(name, fetch)?,
+            false => PathBuf::from(name),
+        };
+        let path = path.as_path();
         let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
         let (file, folder) = match meta.is_dir() {
             true => (weights_in(path)?, path.to_path_buf()),

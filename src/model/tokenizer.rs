@@ -94,11 +94,14 @@ impl<'a> TextStream<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BUILTIN, Model};
+    use crate::model::{BUILTIN, Fetch, Model};
 
     #[test]
     fn no_piece_ends_inside_a_character() {
-        let tokenizer = Model::open(BUILTIN).unwrap().tokenizer().unwrap();
+        let tokenizer = Model::open(BUILTIN, Fetch::Never)
+            .unwrap()
+            .tokenizer()
+            .unwrap();
         let text = "Çà et là — 日本語 🦀 naïve\n";
         let ids = tokenizer.encode(text).unwrap();
         let mut stream = TextStream::new(&tokenizer);
@@ -111,7 +114,10 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_character_do_not_hold_the_text_back_for_ever() {
-        let tokenizer = Model::open(BUILTIN).unwrap().tokenizer().unwrap();
+        let tokenizer = Model::open(BUILTIN, Fetch::Never)
+            .unwrap()
+            .tokenizer()
+            .unwrap();
         let start = tokenizer.encode("日").unwrap()[0];
         let mut stream = TextStream::new(&tokenizer);
         let ids = [start; 6];

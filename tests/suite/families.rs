@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
-use ztt_wgpu::model::Model;
 use ztt_wgpu::model::config::ExitRule;
+use ztt_wgpu::model::{Fetch, Model};
 use ztt_wgpu::reference::Output;
 
 use crate::adapter;
@@ -63,7 +63,7 @@ fn plain(case: &str, gpu: Option<Arc<Gpu>>) -> Result<()> {
     let unsigned = |ids: Vec<i32>| -> Vec<u32> { ids.iter().map(|&id| id as u32).collect() };
     let ids = unsigned(i32s(&expected, "ids")?);
     let tokens = unsigned(i32s(&expected, "greedy")?);
-    let model = Model::open(folder.to_str().context("path")?)?;
+    let model = Model::open(folder.to_str().context("path")?, Fetch::Never)?;
     let options = options(&model, ExitRule::default());
     let mut engine = match gpu {
         Some(gpu) => {
@@ -95,7 +95,7 @@ fn options(model: &Model, exit: ExitRule) -> Options {
 /// all KV, and of all query heads, with and without values.
 fn as_ztt(case: &str, gpu: Arc<Gpu>) -> Result<()> {
     let folder = path("families").join(case);
-    let base = Model::open(folder.to_str().context("path")?)?;
+    let base = Model::open(folder.to_str().context("path")?, Fetch::Never)?;
     let c = &base.config;
     let mut random = Random::new(7);
     let rows = 1 + 3 * (c.n_layers - 1);
@@ -122,7 +122,7 @@ fn as_ztt(case: &str, gpu: Arc<Gpu>) -> Result<()> {
             ztt.path().join("model.safetensors"),
             safetensors::serialize(tensors, None)?,
         )?;
-        let model = Model::open(ztt.path().to_str().context("path")?)?;
+        let model = Model::open(ztt.path().to_str().context("path")?, Fetch::Never)?;
         let what = format!("{case} with {heads} pool heads");
         adapter_equals_reference(&what, &model, Arc::clone(&gpu), &mut random)?;
     }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
-use ztt_wgpu::model::Model;
 use ztt_wgpu::model::config::{ExitRule, KV_POLICIES, REDUCES};
+use ztt_wgpu::model::{Fetch, Model};
 
 use crate::adapter;
 use crate::compare::{all_close, rows_close, same};
@@ -73,7 +73,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn open(case: &str) -> Result<Model> {
     let folder = path("golden").join(case);
-    Ok(Model::open(folder.to_str().context("path")?)?)
+    Ok(Model::open(folder.to_str().context("path")?, Fetch::Never)?)
 }
 
 /// Runs every variant of a case: on `gpu`, or on the reference.

@@ -10,6 +10,7 @@ mod errors;
 mod families;
 mod fixtures;
 mod golden;
+mod hub;
 mod kernels;
 mod models;
 mod mutations;
@@ -28,6 +29,7 @@ fn main() {
     trials.extend(errors::trials());
     trials.extend(families::trials());
     trials.extend(golden::trials());
+    trials.extend(hub::trials());
     trials.extend(kernels::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());

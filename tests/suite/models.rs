@@ -13,7 +13,7 @@ use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::{ExitRule, KvPolicy};
-use ztt_wgpu::model::{BUILTIN, Model};
+use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use ztt_wgpu::reference::Output;
 
 use crate::adapter;
@@ -90,7 +90,7 @@ pub fn greedy(engine: &mut Engine, ids: &[u32], n: usize) -> Result<(Vec<f32>, V
 
 /// The classics model and a text in its own words.
 fn classics() -> Result<(Model, Vec<u32>)> {
-    let model = Model::open(BUILTIN)?;
+    let model = Model::open(BUILTIN, Fetch::Never)?;
     let text = "ROMEO:\nBut soft, what light through yonder window breaks?\n\
                 In the beginning God created the heaven and the earth. Call me Ishmael. ";
     let ids = model.tokenizer()?.encode(&text.repeat(4))?;
@@ -108,7 +108,7 @@ fn smollm2() -> Trial {
     adapter::trial(name, move |gpu| {
         let expected = std::fs::read_to_string(path("smollm2/expected.json"))?;
         let expected: Value = serde_json::from_str(&expected)?;
-        let model = Model::open(folder.to_str().context("path")?)?;
+        let model = Model::open(folder.to_str().context("path")?, Fetch::Never)?;
         let tokenizer = model.tokenizer()?;
         let device_model = upload(gpu, &model)?;
         let prompts = expected["prompts"].as_array().context("prompts")?;
@@ -139,7 +139,7 @@ fn gpt2_tiny(gpu: Option<Arc<Gpu>>) -> Result<()> {
     let unsigned = |ids: Vec<i32>| -> Vec<u32> { ids.iter().map(|&id| id as u32).collect() };
     let ids = unsigned(i32s(&expected, "ids")?);
     let tokens = unsigned(i32s(&expected, "greedy")?);
-    let model = Model::open(folder.to_str().context("path")?)?;
+    let model = Model::open(folder.to_str().context("path")?, Fetch::Never)?;
     let options = options(&model, ExitRule::default());
     let mut engine = match gpu {
         Some(gpu) => Engine::on_device(&model, &upload(gpu, &model)?, &options)?,
@@ -378,7 +378,7 @@ fn large_vocabulary(gpu: Arc<Gpu>) -> Result<()> {
     write(&halves(HIDDEN), data + 2 * VOCAB as u64 * row_bytes)?;
     drop(out);
 
-    let model = Model::open(folder.path().to_str().context("path")?)?;
+    let model = Model::open(folder.path().to_str().context("path")?, Fetch::Never)?;
     let options = Options {
         n_ctx: 16,
         ..options(&model, ExitRule::default())

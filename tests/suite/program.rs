@@ -21,7 +21,7 @@ pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ztt-wgpu"));
     command
         .args(arguments)
-        .timeout(std::time::Duration::from_secs(300));
+        .timeout(std::time::Duration::from_secs(120));
     // Mesa complains on standard error where this is unset.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     for variable in ["RUST_LOG", "NO_COLOR"] {

@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::model::Model;
+use ztt_wgpu::model::{Fetch, Model};
 
 use crate::adapter;
 use crate::families::adapter_equals_reference;
@@ -41,7 +41,8 @@ fn check(seed: u64, gpu: &Arc<Gpu>) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = write(folder.path(), &mut random)?;
     let what = || format!("seed {seed}: {config}");
-    let model = Model::open(folder.path().to_str().context("path")?).with_context(what)?;
+    let model =
+        Model::open(folder.path().to_str().context("path")?, Fetch::Never).with_context(what)?;
     adapter_equals_reference("", &model, Arc::clone(gpu), &mut random).with_context(what)
 }
 

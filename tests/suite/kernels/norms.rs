@@ -1,14 +1,12 @@
-//! `rms_norm`, `layer_norm`, `head_norm` and `embed`: what works on each row alone.
+//! `rms_norm`, `layer_norm` and `head_norm`.
 
 use anyhow::{Result, ensure};
-use half::{bf16, f16};
 use libtest_mimic::Trial;
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::kernels::{embed, head_norm, layer_norm, rms_norm};
-use ztt_wgpu::model::tensor::Dtype;
+use ztt_wgpu::kernels::{head_norm, layer_norm, rms_norm};
 
-use super::{DTYPES, Expected, Listing, POISON, Within};
-use super::{bits, buffer, pack, padded, run, stored, values};
+use super::{Expected, Listing, POISON, Within};
+use super::{bits, buffer, padded, run, values};
 use crate::adapter;
 use crate::random::Random;
 
@@ -41,10 +39,6 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
-        adapter::trial("kernels::embed", |gpu| every_embedding(&gpu)),
-        adapter::trial("kernels::embed_of_every_16_bit_value", |gpu| {
-            every_16_bit_value(&gpu)
-        }),
         adapter::trial("kernels::controls::norms", |gpu| {
             for kind in [Norm::Rms, Norm::Layer] {
                 norm(&gpu, kind, 65, 5, false, 0.0)?;
@@ -57,12 +51,6 @@ pub fn trials() -> Vec<Trial> {
             heads(&gpu, (9, 3, 16, 5), true, 0.0)?;
             let wrong = heads(&gpu, (9, 3, 16, 5), true, 0.1);
             ensure!(wrong.is_err(), "a wrong weight passes");
-            Ok(())
-        }),
-        adapter::trial("kernels::controls::embed", |gpu| {
-            embedding(&gpu, 65, 5, Dtype::F32, true, 0)?;
-            let wrong = embedding(&gpu, 65, 5, Dtype::F32, true, 1);
-            ensure!(wrong.is_err(), "a wrong token passes");
             Ok(())
         }),
     ]
@@ -170,7 +158,9 @@ fn heads(
     let listing = Listing::new(n_listed);
     let n_values = (n_heads + 2 * n_kv_heads) * head_dim;
     let stride = padded(n_values);
-    let qkv = listing.rows(stride, n_values, f32::NAN, random);
+    let mut qkv = listing.rows(stride, n_values, f32::NAN, random);
+    // A norm of NaN would leave no trace.
+    qkv.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = 3.0);
     let mut weight = values(random, 2 * head_dim);
     let mut expected = Expected::new(&bits(&qkv));
     let first_head = if with_queries { 0 } else { n_heads };
@@ -200,125 +190,4 @@ fn heads(
     let call = head_norm::call(n_normed, params, [&weight, &rows, &qkv]);
     let out = run(gpu, call, listing.n_listed() + 3, &[&qkv])?;
     expected.check(&format!("{params:?}"), &out[0], Within::Relative(TOLERANCE))
-}
-
-fn every_embedding(gpu: &Gpu) -> Result<()> {
-    for &(width, n_listed) in SHAPES {
-        for dtype in DTYPES {
-            for positions in [false, true] {
-                embedding(gpu, width, n_listed, dtype, positions, 0)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Tokens 4, 5 ... 10 lie in the buffer, the first and last of them included. `planted` is
-/// added to the token of the first row.
-fn embedding(
-    gpu: &Gpu,
-    width: usize,
-    n_listed: usize,
-    dtype: Dtype,
-    with_positions: bool,
-    planted: u32,
-) -> Result<()> {
-    const FIRST: u32 = 4;
-    const N_TOKENS: u32 = 7;
-    let random = &mut Random::new(width as u64);
-    let stride = padded(width);
-    let mut listing = Listing::new(n_listed);
-    listing.positions.reverse();
-    let n_rows = listing.n_rows();
-    // The rows of the list take turns: the first token here, the last, the one before, the one
-    // after, and one in the middle.
-    let mut ids = vec![FIRST; n_rows];
-    for (i, &row) in listing.listed.iter().enumerate() {
-        ids[row] = [
-            FIRST,
-            FIRST + N_TOKENS - 1,
-            FIRST - 1,
-            FIRST + N_TOKENS,
-            FIRST + 2,
-        ][i % 5];
-    }
-    let matrix = stored(dtype, &values(random, N_TOKENS as usize * width), width);
-    let mut positions = vec![0.0; n_rows * stride];
-    for row in positions.chunks_mut(stride) {
-        row[..width].copy_from_slice(&values(random, width));
-    }
-    let x = vec![POISON; n_rows * stride];
-    let mut expected = Expected::new(&x);
-    for &row in &listing.listed {
-        if !(FIRST..FIRST + N_TOKENS).contains(&ids[row]) {
-            continue;
-        }
-        let embedding = &matrix.values[(ids[row] - FIRST) as usize * width..][..width];
-        let position = &positions[listing.positions[row] as usize * stride..];
-        let value = |c: usize| {
-            let learned = if with_positions { position[c] } else { 0.0 };
-            f64::from(embedding[c]) + f64::from(learned)
-        };
-        let mut values: Vec<f64> = (0..width).map(value).collect();
-        values.resize(stride, 0.0);
-        expected.put(row * stride, values);
-    }
-    ids[listing.listed[0]] += planted;
-    let params = embed::Params {
-        n_octets: stride as u32 / 8,
-        first_token: FIRST,
-        n_tokens: N_TOKENS,
-        list: listing.list(),
-        has_positions: with_positions.into(),
-    };
-    let (ids, weights) = (buffer(gpu, &ids), buffer(gpu, &matrix.words));
-    let (positions, x) = (buffer(gpu, &positions), buffer(gpu, &x));
-    let rows = buffer(gpu, &listing.values());
-    let call = embed::call(dtype, params, [&ids, &weights, &positions, &rows, &x]);
-    let out = run(gpu, call, listing.n_listed() + 3, &[&x])?;
-    let what = format!("{width} {dtype:?}, {n_listed} rows, positions {with_positions}");
-    // One sum of two numbers at most, which is rounded correctly.
-    expected.check(&what, &out[0], Within::Exact)
-}
-
-/// Every finite f16 and bf16 must widen exactly; subnormal numbers may become zero instead.
-fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
-    const WIDTH: usize = 256;
-    for dtype in [Dtype::F16, Dtype::Bf16] {
-        let widen = |bits: u16| match dtype {
-            Dtype::F16 => f16::from_bits(bits).to_f32(),
-            _ => bf16::from_bits(bits).to_f32(),
-        };
-        let all: Vec<u16> = (0..=u16::MAX).collect();
-        let n_rows = all.len() / WIDTH;
-        let listing = Listing::new(n_rows);
-        let mut ids = vec![0; listing.n_rows()];
-        for (token, &row) in listing.listed.iter().enumerate() {
-            ids[row] = token as u32;
-        }
-        let params = embed::Params {
-            n_octets: WIDTH as u32 / 8,
-            first_token: 0,
-            n_tokens: n_rows as u32,
-            list: listing.list(),
-            has_positions: 0,
-        };
-        let x = buffer(gpu, &vec![POISON; listing.n_rows() * WIDTH]);
-        let (ids, weights) = (buffer(gpu, &ids), buffer(gpu, &pack(&all)));
-        let (positions, rows) = (buffer(gpu, &[0u32; 4]), buffer(gpu, &listing.values()));
-        let call = embed::call(dtype, params, [&ids, &weights, &positions, &rows, &x]);
-        let out = run(gpu, call, listing.n_listed(), &[&x])?.remove(0);
-        for (token, &row) in listing.listed.iter().enumerate() {
-            for c in 0..WIDTH {
-                let bits = all[token * WIDTH + c];
-                let (expected, found) = (widen(bits), f32::from_bits(out[row * WIDTH + c]));
-                let subnormal = bits & if dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 } == 0;
-                ensure!(
-                    !expected.is_finite() || found == expected || (subnormal && found == 0.0),
-                    "{dtype:?} {bits:#06x} is {expected:e}, not {found:e}"
-                );
-            }
-        }
-    }
-    Ok(())
 }
