@@ -4,17 +4,15 @@
 //! lies in buffers, so that the list is built once for a session and encoded for every batch.
 //! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
 
-use wgpu::BufferUsages;
-
 use super::buffers::Buffers;
+use super::recorder::{DispatchSizes, Over, Recorder, Size};
 use super::weights::{Matrix, NormBuffers, Weights, padded};
 use crate::gpu::Gpu;
-use crate::gpu::plan::{Plan, Rows};
+use crate::gpu::plan::Plan;
 use crate::kernels::attention::Tiling;
-use crate::kernels::exit::Grid;
 use crate::kernels::linear::{Batch, Epilogue};
 use crate::kernels::{
-    Call, attention, embed, exit, head_norm, kv_copy, layer_norm, linear, qkv_store, rms_norm,
+    attention, embed, exit, head_norm, kv_copy, layer_norm, linear, qkv_store, rms_norm,
 };
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::{Activation, NormKind, PositionKind};
@@ -38,102 +36,16 @@ pub struct Forward<'a> {
     pub batch: Batch,
 }
 
-/// A list of rows, and how dispatches over it are sized.
-#[derive(Clone, Copy)]
-struct Over {
-    list: u32,
-    size: Size,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Size {
-    /// Known to the host.
-    Counted(usize),
-    /// Written by `exit`: the rows that stay, or those that leave.
-    Staying,
-    Leaving,
-}
-
-/// The calls recorded so far, and the grids that the latest `exit` sizes.
-struct Recorder<'a> {
-    calls: Vec<(Call<'a>, Rows)>,
-    grids: Vec<Grid>,
-    /// The latest deciding `exit`: its call, its parameters, its first grid.
-    open_exit: Option<(usize, exit::Params)>,
-}
-
-impl<'a> Recorder<'a> {
-    fn push(&mut self, call: Call<'a>, over: Over) {
-        let rows = match over.size {
-            Size::Counted(i) => Rows::Counted(i),
-            size => Rows::Indirect(self.grid(&call, size)),
-        };
-        self.calls.push((call, rows));
-    }
-
-    /// The index of the dispatch size for `call`, shared by all calls of the same grid.
-    fn grid(&mut self, call: &Call, size: Size) -> u32 {
-        let grid = Grid {
-            x: call.x,
-            rows_per_group: call.rows_per_group,
-            of_leaving: u32::from(size == Size::Leaving),
-            unused: 0,
-        };
-        let first = self
-            .open_exit
-            .as_ref()
-            .map_or(0, |e| e.1.first_grid as usize);
-        let known = self.grids[first..].iter().position(|g| *g == grid);
-        let index = known.map_or(self.grids.len(), |i| first + i);
-        if known.is_none() {
-            self.grids.push(grid);
-        }
-        index as u32
-    }
-
-    /// Tells the latest `exit` how many grids it sizes.
-    fn close_exit(&mut self) {
-        if let Some((call, mut params)) = self.open_exit.take() {
-            params.n_grids = self.grids.len() as u32 - params.first_grid;
-            self.calls[call].0.params = bytemuck::bytes_of(&params).to_vec();
-        }
-    }
-}
-
 impl<'a> Forward<'a> {
     /// Builds the pass.
     pub fn plan(&self) -> Plan {
-        // `exit` binds these before it is known how many there are; ten a cycle is usual.
-        let n_grids = 64 * self.schedule.n_cycles() as u64;
-        let grids = self.gpu.buffer(
-            "grids",
-            n_grids * size_of::<Grid>() as u64,
-            BufferUsages::STORAGE | BufferUsages::COPY_DST,
-        );
-        let dispatches = self.gpu.buffer(
-            "dispatches",
-            12 * n_grids,
-            BufferUsages::STORAGE | BufferUsages::INDIRECT,
-        );
-        let mut recorder = Recorder {
-            calls: Vec::new(),
-            grids: Vec::new(),
-            open_exit: None,
-        };
-        self.pass(&mut recorder, &grids, &dispatches);
-        recorder.close_exit();
-        assert!(recorder.grids.len() as u64 <= n_grids, "too many grids");
-        let bytes = bytemuck::cast_slice(&recorder.grids);
-        self.gpu.queue.write_buffer(&grids, 0, bytes);
-        Plan::new(self.gpu, &recorder.calls, &dispatches)
+        let sizes = DispatchSizes::new(self.gpu, self.schedule.n_cycles());
+        let mut recorder = Recorder::default();
+        self.pass(&mut recorder, &sizes);
+        recorder.finish(self.gpu, &sizes)
     }
 
-    fn pass<'b>(
-        &'b self,
-        r: &mut Recorder<'b>,
-        grids: &'b wgpu::Buffer,
-        dispatches: &'b wgpu::Buffer,
-    ) {
+    fn pass<'b>(&'b self, r: &mut Recorder<'b>, sizes: &'b DispatchSizes) {
         let b = self.buffers;
         let all = Over {
             list: b.lists.all(),
@@ -151,7 +63,7 @@ impl<'a> Forward<'a> {
             if !self.schedule.has_scores {
                 continue;
             }
-            self.exit(r, cycle, running.list, [grids, dispatches]);
+            self.exit(r, cycle, running.list, sizes);
             if self.schedule.may_exit_after(cycle) {
                 self.fill_skipped(r, cycle, steps);
                 running = Over {
@@ -241,16 +153,9 @@ impl<'a> Forward<'a> {
         }
     }
 
-    fn exit<'b>(
-        &'b self,
-        r: &mut Recorder<'b>,
-        cycle: usize,
-        list: u32,
-        [grids, dispatches]: [&'b wgpu::Buffer; 2],
-    ) {
+    fn exit<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, list: u32, sizes: &'b DispatchSizes) {
         let (c, b, rule) = (self.config, self.buffers, &self.schedule.exit);
         let decides = self.schedule.may_exit_after(cycle);
-        r.close_exit();
         let params = exit::Params {
             n_layers: c.middle_layers() as u32,
             n_parts: self.tiling().n_parts,
@@ -263,14 +168,13 @@ impl<'a> Forward<'a> {
             list,
             staying: b.lists.staying(cycle),
             leaving: b.lists.leaving(cycle),
-            first_grid: r.grids.len() as u32,
+            // The recorder knows what follows.
+            first_grid: 0,
             n_grids: 0,
         };
+        let (grids, dispatches) = (&sizes.grids, &sizes.dispatches);
         let buffers = [&b.partials, grids, &b.rows, &b.progress, dispatches];
-        r.calls.push((exit::call(params, buffers), Rows::One));
-        if decides {
-            r.open_exit = Some((r.calls.len() - 1, params));
-        }
+        r.push_exit(params, buffers);
     }
 
     fn embed<'b>(&'b self, r: &mut Recorder<'b>, over: Over) {

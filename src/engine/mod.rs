@@ -2,6 +2,7 @@
 
 mod buffers;
 mod forward;
+mod recorder;
 pub mod sampling;
 mod session;
 mod weights;

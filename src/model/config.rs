@@ -2,13 +2,21 @@
 
 use super::family::{Activation, Bias, Family, NormKind, PositionKind, Window};
 use super::json::{Object, parse_object};
-use crate::error::{Error, Result};
+use super::rope_config::parse_rope;
+use super::ztt::parse_ztt;
+use crate::error::Result;
+
+pub use super::generation::GenerationConfig;
+pub use super::rope_config::{Rope, RopeScaling};
+pub use super::ztt::{
+    ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce, ZeroTokenIndex, ZeroTokenScope, ZttConfig,
+};
 
 /// The largest head the attention kernels hold in workgroup memory.
 pub const MAX_HEAD_DIM: usize = 256;
 
 /// More layers, stored or run, are a mistake in the file, not a model.
-const MAX_LAYERS: usize = 65_536;
+pub(super) const MAX_LAYERS: usize = 65_536;
 
 /// What `config.json` says, in one vocabulary for all families.
 #[derive(Clone, Debug)]
@@ -40,135 +48,6 @@ pub struct Config {
     pub tied: bool,
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
-}
-
-/// The rotary embedding's frequencies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rope {
-    /// Base of the frequencies.
-    pub theta: f64,
-    pub scaling: RopeScaling,
-}
-
-/// How the frequencies are stretched for contexts longer than the model first knew.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RopeScaling {
-    None,
-    /// All frequencies divided by `factor`.
-    Linear {
-        factor: f64,
-    },
-    /// Low frequencies divided by `factor`, high ones kept, those between blended (LLaMA 3.1).
-    Llama3 {
-        factor: f64,
-        low_freq_factor: f64,
-        high_freq_factor: f64,
-        original_positions: f64,
-    },
-}
-
-/// The `ztt` block: how the stored layers are cycled, and how the pool is indexed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ZttConfig {
-    /// `h`: layers before the cycled ones.
-    pub head_layers: usize,
-    /// `t`: layers after them.
-    pub tail_layers: usize,
-    /// `N`: how often the middle layers run.
-    pub cycles: usize,
-    pub scope: ZeroTokenScope,
-    pub index: ZeroTokenIndex,
-    pub exit: ExitRule,
-}
-
-/// Which effective layers have a zero token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZeroTokenScope {
-    All,
-    Middle,
-}
-
-/// What a row of the pool belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZeroTokenIndex {
-    EffectiveLayer,
-    Cycle,
-}
-
-/// How the zero attention of a cycle's layers becomes one score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reduce {
-    Mean,
-    Max,
-    Min,
-    First,
-    Last,
-}
-
-/// Where keys and values of skipped cycles come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KvPolicy {
-    /// Projected from the residual stream at the exit.
-    Propagate,
-    /// Copied from the last cycle that ran.
-    Share,
-}
-
-/// The names of [`Reduce`] in files and flags.
-pub const REDUCES: &[(&str, Reduce)] = &[
-    ("mean", Reduce::Mean),
-    ("max", Reduce::Max),
-    ("min", Reduce::Min),
-    ("first", Reduce::First),
-    ("last", Reduce::Last),
-];
-
-/// The names of [`KvPolicy`] in files and flags.
-pub const KV_POLICIES: &[(&str, KvPolicy)] = &[
-    ("propagate", KvPolicy::Propagate),
-    ("share", KvPolicy::Share),
-];
-
-/// When a position leaves the cycles.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExitRule {
-    /// `None`: nothing exits.
-    pub threshold: Option<f64>,
-    /// No position leaves before it ran this many cycles; at least 1.
-    pub min_cycles: usize,
-    pub reduce: Reduce,
-    pub kv: KvPolicy,
-}
-
-impl Default for ExitRule {
-    fn default() -> Self {
-        Self {
-            threshold: None,
-            min_cycles: 1,
-            reduce: Reduce::Mean,
-            kv: KvPolicy::Propagate,
-        }
-    }
-}
-
-impl ExitRule {
-    /// Whether a position that ran `cycles_run` of `n_cycles` cycles may leave on its score.
-    pub fn decides_after(&self, cycles_run: usize, n_cycles: usize) -> bool {
-        self.threshold.is_some() && cycles_run >= self.min_cycles && cycles_run < n_cycles
-    }
-}
-
-impl Reduce {
-    /// One score from the mean zero attention of each middle layer.
-    pub fn apply(self, layers: &[f64]) -> f64 {
-        match self {
-            Reduce::Mean => layers.iter().sum::<f64>() / layers.len() as f64,
-            Reduce::Max => layers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            Reduce::Min => layers.iter().copied().fold(f64::INFINITY, f64::min),
-            Reduce::First => layers[0],
-            Reduce::Last => layers[layers.len() - 1],
-        }
-    }
 }
 
 impl Config {
@@ -301,60 +180,6 @@ impl Config {
     }
 }
 
-/// The rotary embedding, in the newer spelling (`rope_parameters`) or the older one
-/// (`rope_theta`, `rope_scaling`), which wins where both are given, as in transformers.
-fn parse_rope(json: &Object) -> Result<Rope> {
-    let block = match json.object("rope_scaling", "rope_scaling")? {
-        Some(block) => Some(block),
-        None => json.object("rope_parameters", "rope_parameters")?,
-    };
-    let nested = block.map(|block| block.number("rope_theta")).transpose()?;
-    let theta = nested.flatten().or(json.number("rope_theta")?);
-    let theta = theta.unwrap_or(10_000.0);
-    if theta <= 0.0 {
-        return Err(json.error("rope_theta", "a number above 0", &theta.to_string()));
-    }
-    let scaling = match block {
-        Some(block) => parse_rope_scaling(json, &block)?,
-        None => RopeScaling::None,
-    };
-    Ok(Rope { theta, scaling })
-}
-
-fn parse_rope_scaling(json: &Object, block: &Object) -> Result<RopeScaling> {
-    let field = if block.get("rope_type").is_some() {
-        "rope_type"
-    } else {
-        "type"
-    };
-    let above_zero = |field: &str| -> Result<f64> {
-        match block.number(field)? {
-            Some(x) if x > 0.0 => Ok(x),
-            Some(x) => Err(block.error(field, "a number above 0", &x.to_string())),
-            None => Err(block.error(field, "a number above 0", "nothing")),
-        }
-    };
-    let kinds = [("default", 0), ("linear", 1), ("llama3", 2)];
-    Ok(match block.choice(field, &kinds, 0)? {
-        0 => RopeScaling::None,
-        1 => RopeScaling::Linear {
-            factor: above_zero("factor")?,
-        },
-        _ => RopeScaling::Llama3 {
-            factor: above_zero("factor")?,
-            low_freq_factor: above_zero("low_freq_factor")?,
-            high_freq_factor: above_zero("high_freq_factor")?,
-            original_positions: match json.whole("original_max_position_embeddings")? {
-                Some(n) if n >= 1 => n as f64,
-                _ if block.has("original_max_position_embeddings") => {
-                    above_zero("original_max_position_embeddings")?
-                }
-                _ => json.whole_from("max_position_embeddings", 1, None)? as f64,
-            },
-        },
-    })
-}
-
 /// The sliding window of each parameter layer.
 fn parse_windows(json: &Object, family: &Family, n: usize) -> Result<Vec<Option<usize>>> {
     let on = match family.window {
@@ -437,78 +262,4 @@ fn refuse_unsupported(json: &Object, family: &Family) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn parse_ztt(json: &Object, n_layers: usize) -> Result<ZttConfig> {
-    let head_layers = json.whole_from("head_layers", 0, None)?;
-    let tail_layers = json.whole_from("tail_layers", 0, None)?;
-    if head_layers + tail_layers >= n_layers {
-        let expected =
-            format!("with the {head_layers} head layers fewer than the {n_layers} stored layers");
-        return Err(json.error("tail_layers", &expected, &tail_layers.to_string()));
-    }
-    let cycles = json.whole_from("cycles", 1, None)?;
-    let middle = n_layers - head_layers - tail_layers;
-    if cycles.saturating_mul(middle) > MAX_LAYERS {
-        let expected = format!("at most {}", MAX_LAYERS / middle);
-        return Err(json.error("cycles", &expected, &cycles.to_string()));
-    }
-    let scopes = [
-        ("all", ZeroTokenScope::All),
-        ("middle", ZeroTokenScope::Middle),
-    ];
-    let indexes = [
-        ("effective_layer", ZeroTokenIndex::EffectiveLayer),
-        ("cycle", ZeroTokenIndex::Cycle),
-    ];
-    Ok(ZttConfig {
-        head_layers,
-        tail_layers,
-        cycles,
-        scope: json.choice("zero_token_scope", &scopes, ZeroTokenScope::All)?,
-        index: json.choice("zero_token_index", &indexes, ZeroTokenIndex::EffectiveLayer)?,
-        exit: match json.object("exit", "ztt.exit")? {
-            None => ExitRule::default(),
-            Some(exit) => ExitRule {
-                threshold: exit.number("threshold")?,
-                min_cycles: exit.whole_from("min_cycles", 1, Some(1))?,
-                reduce: exit.choice("reduce", REDUCES, Reduce::Mean)?,
-                kv: exit.choice("kv", KV_POLICIES, KvPolicy::Propagate)?,
-            },
-        },
-    })
-}
-
-/// `generation_config.json`: what the model's makers suggest for sampling.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GenerationConfig {
-    pub temperature: Option<f64>,
-    pub top_k: Option<usize>,
-    pub top_p: Option<f64>,
-    pub min_p: Option<f64>,
-    pub repeat_penalty: Option<f64>,
-    pub max_tokens: Option<usize>,
-    /// `do_sample`: false asks for greedy decoding.
-    pub sample: Option<bool>,
-    pub bos: Option<u32>,
-    pub eos: Vec<u32>,
-}
-
-impl GenerationConfig {
-    /// Reads `text`; `file` names it in errors.
-    pub fn parse(file: &str, text: &str) -> Result<Self, Error> {
-        let fields = parse_object(file, text)?;
-        let json = Object::new(file, &fields);
-        Ok(Self {
-            temperature: json.number("temperature")?,
-            top_k: json.whole("top_k")?,
-            top_p: json.number("top_p")?,
-            min_p: json.number("min_p")?,
-            repeat_penalty: json.number("repetition_penalty")?,
-            max_tokens: json.whole("max_new_tokens")?,
-            sample: json.get("do_sample").and_then(|v| v.as_bool()),
-            bos: token_ids(&json, "bos_token_id")?.first().copied(),
-            eos: token_ids(&json, "eos_token_id")?,
-        })
-    }
 }

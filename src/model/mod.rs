@@ -3,11 +3,14 @@
 pub mod checkpoint;
 pub mod config;
 pub mod family;
+pub mod generation;
 mod hub;
 mod json;
+pub mod rope_config;
 pub mod tensor;
 pub mod tokenizer;
 pub mod weights;
+pub mod ztt;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,123 @@
+//! Recording a pass: calls in order, and the dispatches that the device sizes.
+//!
+//! A call over rows that stay or leave is dispatched indirectly. Its size is written by the
+//! `exit` kernel before it, which needs a table of the calls that follow until the next decision:
+//! [`Recorder`] keeps that table while the calls are recorded.
+
+use wgpu::BufferUsages;
+
+use crate::gpu::Gpu;
+use crate::gpu::plan::{Plan, Rows};
+use crate::kernels::Call;
+use crate::kernels::exit::{self, Grid};
+
+/// A list of rows, and how dispatches over it are sized.
+#[derive(Clone, Copy)]
+pub struct Over {
+    pub list: u32,
+    pub size: Size,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Size {
+    /// Known to the host.
+    Counted(usize),
+    /// Written by `exit`: the rows that stay, or those that leave.
+    Staying,
+    Leaving,
+}
+
+/// Buffers of the dispatches that `exit` sizes.
+pub struct DispatchSizes {
+    /// What is to be sized: [`Grid`]s.
+    pub grids: wgpu::Buffer,
+    /// The sizes, u32 `[grid][x, y, z]`.
+    pub dispatches: wgpu::Buffer,
+    n_grids: usize,
+}
+
+impl DispatchSizes {
+    /// Room for every cycle's grids: calls of the same grid share one, so ten are usual.
+    pub fn new(gpu: &Gpu, n_cycles: usize) -> Self {
+        let n_grids = 64 * n_cycles;
+        let bytes = |each: usize| (each * n_grids) as u64;
+        let storage = BufferUsages::STORAGE;
+        Self {
+            grids: gpu.buffer(
+                "grids",
+                bytes(size_of::<Grid>()),
+                storage | BufferUsages::COPY_DST,
+            ),
+            dispatches: gpu.buffer("dispatches", bytes(12), storage | BufferUsages::INDIRECT),
+            n_grids,
+        }
+    }
+}
+
+/// The calls recorded so far.
+#[derive(Default)]
+pub struct Recorder<'a> {
+    calls: Vec<(Call<'a>, Rows)>,
+    grids: Vec<Grid>,
+    /// The latest `exit`: its call and its parameters.
+    latest_exit: Option<(usize, exit::Params)>,
+}
+
+impl<'a> Recorder<'a> {
+    /// Records a call over listed rows.
+    pub fn push(&mut self, call: Call<'a>, over: Over) {
+        let rows = match over.size {
+            Size::Counted(i) => Rows::Counted(i),
+            size => Rows::Indirect(self.grid(&call, size)),
+        };
+        self.calls.push((call, rows));
+    }
+
+    /// Records an `exit`, which sizes the indirect calls from here to the next one.
+    pub fn push_exit(&mut self, params: exit::Params, buffers: [&'a wgpu::Buffer; 5]) {
+        self.close_exit();
+        let first_grid = self.grids.len() as u32;
+        let params = exit::Params {
+            first_grid,
+            ..params
+        };
+        self.calls.push((exit::call(params, buffers), Rows::One));
+        self.latest_exit = Some((self.calls.len() - 1, params));
+    }
+
+    /// The index of the dispatch size for `call`, shared by all calls of the same grid.
+    fn grid(&mut self, call: &Call, size: Size) -> u32 {
+        let grid = Grid {
+            x: call.x,
+            rows_per_group: call.rows_per_group,
+            of_leaving: u32::from(size == Size::Leaving),
+            unused: 0,
+        };
+        let first = self
+            .latest_exit
+            .map_or(0, |(_, params)| params.first_grid as usize);
+        let known = self.grids[first..].iter().position(|g| *g == grid);
+        let index = known.map_or(self.grids.len(), |i| first + i);
+        if known.is_none() {
+            self.grids.push(grid);
+        }
+        index as u32
+    }
+
+    /// Tells the latest `exit` how many grids it sizes.
+    fn close_exit(&mut self) {
+        if let Some((call, mut params)) = self.latest_exit.take() {
+            params.n_grids = self.grids.len() as u32 - params.first_grid;
+            self.calls[call].0.params = bytemuck::bytes_of(&params).to_vec();
+        }
+    }
+
+    /// Makes the plan.
+    pub fn finish(mut self, gpu: &Gpu, sizes: &DispatchSizes) -> Plan {
+        self.close_exit();
+        assert!(self.grids.len() <= sizes.n_grids, "too many grids");
+        gpu.queue
+            .write_buffer(&sizes.grids, 0, bytemuck::cast_slice(&self.grids));
+        Plan::new(gpu, &self.calls, &sizes.dispatches)
+    }
+}

@@ -1,0 +1,83 @@
+//! The rotary embedding in `config.json`.
+
+use super::json::Object;
+use crate::error::Result;
+
+/// The rotary embedding's frequencies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    pub scaling: RopeScaling,
+}
+
+/// How the frequencies are stretched for contexts longer than the model first knew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    None,
+    /// All frequencies divided by `factor`.
+    Linear {
+        factor: f64,
+    },
+    /// Low frequencies divided by `factor`, high ones kept, those between blended (LLaMA 3.1).
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_positions: f64,
+    },
+}
+
+/// The rotary embedding, in the newer spelling (`rope_parameters`) or the older one
+/// (`rope_theta`, `rope_scaling`), which wins where both are given, as in transformers.
+pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
+    let block = match json.object("rope_scaling", "rope_scaling")? {
+        Some(block) => Some(block),
+        None => json.object("rope_parameters", "rope_parameters")?,
+    };
+    let nested = block.map(|block| block.number("rope_theta")).transpose()?;
+    let theta = nested.flatten().or(json.number("rope_theta")?);
+    let theta = theta.unwrap_or(10_000.0);
+    if theta <= 0.0 {
+        return Err(json.error("rope_theta", "a number above 0", &theta.to_string()));
+    }
+    let scaling = match block {
+        Some(block) => parse_rope_scaling(json, &block)?,
+        None => RopeScaling::None,
+    };
+    Ok(Rope { theta, scaling })
+}
+
+fn parse_rope_scaling(json: &Object, block: &Object) -> Result<RopeScaling> {
+    let field = if block.get("rope_type").is_some() {
+        "rope_type"
+    } else {
+        "type"
+    };
+    let above_zero = |field: &str| -> Result<f64> {
+        match block.number(field)? {
+            Some(x) if x > 0.0 => Ok(x),
+            Some(x) => Err(block.error(field, "a number above 0", &x.to_string())),
+            None => Err(block.error(field, "a number above 0", "nothing")),
+        }
+    };
+    let kinds = [("default", 0), ("linear", 1), ("llama3", 2)];
+    Ok(match block.choice(field, &kinds, 0)? {
+        0 => RopeScaling::None,
+        1 => RopeScaling::Linear {
+            factor: above_zero("factor")?,
+        },
+        _ => RopeScaling::Llama3 {
+            factor: above_zero("factor")?,
+            low_freq_factor: above_zero("low_freq_factor")?,
+            high_freq_factor: above_zero("high_freq_factor")?,
+            original_positions: match json.whole("original_max_position_embeddings")? {
+                Some(n) if n >= 1 => n as f64,
+                _ if block.has("original_max_position_embeddings") => {
+                    above_zero("original_max_position_embeddings")?
+                }
+                _ => json.whole_from("max_position_embeddings", 1, None)? as f64,
+            },
+        },
+    })
+}
