@@ -11,7 +11,7 @@ use crate::model::config::KvPolicy;
 use crate::model::family::{Activation, NormKind, PositionKind};
 use crate::model::tensor::Tensor;
 use crate::model::weights::{Layer, Linear, Norm, Outer, Pool};
-use crate::rope::RopeTable;
+use crate::rope::{RopeTable, rotate};
 use crate::schedule::{Schedule, Step};
 
 /// What one position came to.
@@ -44,8 +44,8 @@ struct KeyValue {
 }
 
 impl<'m> Reference<'m> {
-    /// Prepares `model` to run `schedule` for up to `n_ctx` positions.
-    pub fn new(model: &'m Model, schedule: Schedule, n_ctx: usize) -> Result<Self> {
+    /// Prepares `model` to run `schedule`.
+    pub fn new(model: &'m Model, schedule: Schedule) -> Result<Self> {
         let weights = model.weights();
         let layers: Result<Vec<_>> = (0..model.config.n_layers)
             .map(|i| weights.layer(i))
@@ -54,7 +54,7 @@ impl<'m> Reference<'m> {
             model,
             outer: weights.outer()?,
             layers: layers?,
-            rope: RopeTable::new(&model.config, n_ctx),
+            rope: RopeTable::new(&model.config),
             cache: vec![vec![Vec::new(); schedule.n_cycles()]; model.config.n_layers],
             n_positions: 0,
             schedule,
@@ -171,7 +171,8 @@ impl<'m> Reference<'m> {
         }
         if c.position == PositionKind::Rope {
             let heads = q.chunks_mut(c.head_dim).chain(key.chunks_mut(c.head_dim));
-            heads.for_each(|head| self.rope.rotate(position, head));
+            let angles = self.rope.angles(position);
+            heads.for_each(|head| rotate(&angles, head));
         }
         (q, KeyValue { key, value })
     }

@@ -1,4 +1,4 @@
-//! Rotary position embedding: the table of angles, computed in double precision on the host.
+//! Rotary position embedding: its angles, computed in double precision on the host.
 //!
 //! Su et al., "RoFormer", arXiv 2104.09864: dimension pair `i` of a head of width `d` turns by
 //! `position * theta^(-2i/d)`. Checkpoints pair dimension `i` with `i + d/2`.
@@ -6,46 +6,49 @@
 use crate::model::config::{Config, RopeScaling};
 use crate::model::family::PositionKind;
 
-/// Cosines and sines for every position and pair.
+/// The angles by which a position turns the pairs of a head.
 pub struct RopeTable {
-    /// Pairs of a head, `head_dim / 2`; 0 where the family has no rotary embedding.
-    pub n_pairs: usize,
-    /// `[position][pair]` -> (cos, sin)
-    angles: Vec<(f64, f64)>,
+    /// Of each pair, in radians a position. None where the family has no rotary embedding.
+    frequencies: Vec<f64>,
 }
 
 impl RopeTable {
-    /// The table for positions `0..n_positions`.
-    pub fn new(config: &Config, n_positions: usize) -> Self {
+    pub fn new(config: &Config) -> Self {
         let n_pairs = match config.position {
             PositionKind::Rope => config.head_dim / 2,
             PositionKind::Learned => 0,
         };
         let rope = config.rope;
-        let frequencies: Vec<f64> = (0..n_pairs)
+        let frequencies = (0..n_pairs)
             .map(|i| rope.theta.powf(-(i as f64) / n_pairs as f64))
             .map(|f| scaled(f, rope.scaling))
             .collect();
-        let angles = (0..n_positions)
-            .flat_map(|p| frequencies.iter().map(move |f| p as f64 * f))
-            .map(|angle| (angle.cos(), angle.sin()))
-            .collect();
-        Self { n_pairs, angles }
+        Self { frequencies }
     }
 
-    /// Turns the pairs of one head `[head_dim]` in place.
-    pub fn rotate(&self, position: usize, head: &mut [f64]) {
-        let angles = &self.angles[position * self.n_pairs..];
-        let (low, high) = head.split_at_mut(self.n_pairs);
-        for ((a, b), (cos, sin)) in low.iter_mut().zip(high).zip(angles) {
-            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-        }
+    /// Cosine and sine of each pair's angle.
+    pub fn angles(&self, position: usize) -> Vec<(f64, f64)> {
+        let turn = |frequency: &f64| {
+            let angle = position as f64 * frequency;
+            (angle.cos(), angle.sin())
+        };
+        self.frequencies.iter().map(turn).collect()
     }
 
     /// The table as the device reads it: `[position][pair][cos, sin]`.
-    pub fn to_f32(&self) -> Vec<[f32; 2]> {
-        let narrow = |&(cos, sin): &(f64, f64)| [cos as f32, sin as f32];
-        self.angles.iter().map(narrow).collect()
+    pub fn to_f32(&self, n_positions: usize) -> Vec<[f32; 2]> {
+        (0..n_positions)
+            .flat_map(|position| self.angles(position))
+            .map(|(cos, sin)| [cos as f32, sin as f32])
+            .collect()
+    }
+}
+
+/// Turns the pairs of one head `[head_dim]` in place.
+pub fn rotate(angles: &[(f64, f64)], head: &mut [f64]) {
+    let (low, high) = head.split_at_mut(angles.len());
+    for ((a, b), (cos, sin)) in low.iter_mut().zip(high).zip(angles) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
     }
 }
 

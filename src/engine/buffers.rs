@@ -168,7 +168,7 @@ impl Buffers {
             kv,
             rope_angles: gpu.buffer_with(
                 "rope_angles",
-                &RopeTable::new(config, sizes.n_ctx).to_f32(),
+                &RopeTable::new(config).to_f32(sizes.n_ctx),
                 BufferUsages::STORAGE,
             ),
             nothing: gpu.storage("nothing", 16),

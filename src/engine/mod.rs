@@ -58,7 +58,7 @@ impl<'m> Engine<'m> {
     /// Runs `model` in plain Rust on the host.
     pub fn on_host(model: &'m Model, options: &Options) -> Result<Self> {
         let schedule = schedule(model, options)?;
-        let reference = Reference::new(model, schedule, options.n_ctx)?;
+        let reference = Reference::new(model, schedule)?;
         Ok(Self::new(
             model,
             options,

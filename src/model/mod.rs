@@ -210,9 +210,9 @@ fn refuse_foreign(file: &Path) -> Result<()> {
     ))
 }
 
-/// Tensors that stand in the file and are not used: the first few by name.
+/// Tensors that stand in the file and are not used: the first by name.
 fn unused_warning(checkpoint: &Checkpoint, unused: &[String]) -> Vec<String> {
-    const SHOWN: usize = 5;
+    const SHOWN: usize = 16;
     if unused.is_empty() {
         return Vec::new();
     }
