@@ -115,7 +115,10 @@ pub async fn generate(
             summary.finish = Finish::Eos;
             break;
         }
+        let is_last =
+            summary.n_generated + 1 == rules.max_tokens || engine.n_positions() == engine.n_ctx();
         let text = match &mut stream {
+            Some(stream) if is_last => stream.push(id)? + &stream.finish()?,
             Some(stream) => stream.push(id)?,
             None => String::new(),
         };

@@ -16,11 +16,13 @@
 //!                                       list of kernels ─────────────┘
 //! ```
 //!
-//! Each module knows only those before it:
+//! Each module knows only those before it, but for the kernels' declarations, which `gpu` reads:
 //!
 //! | module | job |
 //! |---|---|
+//! | [`error`] | what can go wrong, each in one line |
 //! | [`model`] | what a checkpoint says: config, tensors by role, tokenizer; knows no device |
+//! | [`rope`] | the rotary embedding's angles |
 //! | [`schedule`] | config to walk: which layer runs when, with which pool row and cache |
 //! | [`mod@reference`] | the whole model in plain Rust, in double precision: the truth |
 //! | [`gpu`] | the device: adapters, buffers, pipelines, plans; knows no model |

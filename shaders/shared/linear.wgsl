@@ -46,7 +46,8 @@ fn gelu_tanh(v: f32) -> f32 {
 }
 
 fn silu(v: f32) -> f32 {
-    return v / (1.0 + exp(-v));
+    // exp overflows below -88, where the result is 0 to the last bit that f32 has near 1.
+    return v / (1.0 + exp(-max(v, -88.0)));
 }
 
 fn put(row: u32, column: u32, value: f32) {

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::gpu::adapter::BACKENDS;
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
+use crate::model::generation::REPEAT_PENALTIES;
 use crate::model::{BUILTIN, Fetch, Model};
 
 /// Which model.
@@ -117,10 +118,10 @@ pub fn not_negative(text: &str) -> Result<f64, String> {
     }
 }
 
-pub fn above_zero(text: &str) -> Result<f64, String> {
+pub fn repeat_penalty(text: &str) -> Result<f64, String> {
     match finite(text) {
-        Ok(x) if x > 0.0 => Ok(x),
-        _ => Err("expected a number above 0".to_string()),
+        Ok(x) if REPEAT_PENALTIES.contains(&x) => Ok(x),
+        _ => Err("expected a number from 0.001 to 1000".to_string()),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use wgpu::{DeviceType, Features};
+use wgpu::{AdapterInfo, DeviceType, Features};
 
 use super::output;
-use crate::gpu::adapter::list;
+use crate::gpu::adapter::{AdapterChoice, choose, list};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,7 +16,16 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let adapters = pollster::block_on(list());
-    let described: Vec<Value> = adapters.iter().enumerate().map(describe).collect();
+    // What `run` takes without flags; nothing where a variable names what is not there.
+    let chosen = pollster::block_on(choose(&AdapterChoice::default()));
+    let chosen = chosen.ok().flatten().map(|adapter| adapter.get_info());
+    let describe = |(i, adapter)| describe(i, adapter, chosen.as_ref());
+    let mut described: Vec<Value> = adapters.iter().enumerate().map(describe).collect();
+    // Of several adapters alike the first is taken.
+    let first = described.iter().position(|d| d["default"] == true);
+    for (i, adapter) in described.iter_mut().enumerate() {
+        adapter["default"] = json!(Some(i) == first);
+    }
     let mut out = output::stdout();
     if args.json {
         return output::json_line(&mut out, &described);
@@ -33,14 +42,14 @@ pub fn main(args: Args) -> Result<()> {
     output::text(&mut out, "cpu: the plain Rust reference, always there\n")
 }
 
-fn describe((index, adapter): (usize, &wgpu::Adapter)) -> Value {
+fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>) -> Value {
     let info = adapter.get_info();
     let limits = adapter.limits();
     let features = adapter.features();
     let has = |feature| features.contains(feature);
     json!({
         "index": index,
-        "default": index == 0,
+        "default": chosen == Some(&info),
         "name": info.name,
         "backend": info.backend.to_str(),
         "type": match info.device_type {

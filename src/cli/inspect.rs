@@ -55,7 +55,7 @@ fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Val
     let parameters: u64 = sizes.values().map(|(_, elements)| elements).sum();
     let cache: u64 = (0..c.n_layers)
         .map(|layer| kv_bytes(c, layer, schedule.n_cycles(), n_ctx, kv))
-        .sum();
+        .fold(0, u64::saturating_add);
     let bytes_by_dtype: serde_json::Map<_, _> = sizes
         .iter()
         .map(|(dtype, (bytes, _))| (dtype.clone(), json!(bytes)))
@@ -212,7 +212,13 @@ fn walk(schedule: &Schedule) -> String {
         let layers: Vec<_> = steps.iter().map(|s| s.layer.to_string()).collect();
         layers.join(" ")
     };
-    let cycles = schedule.cycles.iter().map(|c| format!("[{}]", list(c)));
+    const SHOWN: usize = 8;
+    let n = schedule.cycles.len();
+    let cycles = schedule.cycles.iter().take(if n > SHOWN { 1 } else { n });
+    let cycles = cycles.map(|c| match n > SHOWN {
+        true => format!("[{}] x {n}", list(c)),
+        false => format!("[{}]", list(c)),
+    });
     let parts: Vec<_> = std::iter::once(list(&schedule.head))
         .chain(cycles)
         .chain(std::iter::once(list(&schedule.tail)))

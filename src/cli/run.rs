@@ -1,15 +1,13 @@
 //! `run`: a prompt in, text out, token by token.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 
-use super::args::{EngineArgs, ModelArgs, above_zero, fraction, not_negative};
-use super::{output, setup};
+use super::args::{EngineArgs, ModelArgs, fraction, not_negative, repeat_penalty};
+use super::{output, prompt, setup};
 use crate::engine::Logits;
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::error::Error;
@@ -68,7 +66,7 @@ pub struct Args {
     min_p: Option<f64>,
 
     /// Make tokens of the last 64 less likely, 1 does not [default: the model's, else 1]
-    #[arg(long, value_name = "X", value_parser = above_zero, allow_negative_numbers = true,
+    #[arg(long, value_name = "X", value_parser = repeat_penalty, allow_negative_numbers = true,
            help_heading = "Sampling")]
     repeat_penalty: Option<f64>,
 
@@ -84,7 +82,13 @@ pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
     let model = args.model.open()?;
     let tokenizer = model.tokenizer()?;
-    let prompt = match prompt_text(&args)?.filter(|text| !text.is_empty()) {
+    let prompt = match prompt::text(
+        args.file.as_deref(),
+        args.prompt.as_deref(),
+        args.model.model.is_some(),
+    )?
+    .filter(|text| !text.is_empty())
+    {
         Some(text) => tokenizer.encode(&text)?,
         None => Vec::new(),
     };
@@ -157,47 +161,6 @@ pub fn main(args: Args) -> Result<()> {
     }
     eprint!("{}", summary_text(&summary));
     Ok(())
-}
-
-/// The prompt as text, or `None` where nothing was given.
-fn prompt_text(args: &Args) -> Result<Option<String>> {
-    let text = match (&args.file, args.prompt.as_deref()) {
-        (Some(path), _) => {
-            let shown = path.display();
-            std::fs::read_to_string(path).with_context(|| format!("`{shown}`"))?
-        }
-        (None, Some("-")) => read_stdin()?,
-        (None, Some(text)) => return Ok(Some(text.to_string())),
-        (None, None) if args.model.model.is_some() && stdin_is_pipe_or_file() => read_stdin()?,
-        (None, None) => return Ok(None),
-    };
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_string()))
-}
-
-fn read_stdin() -> Result<String> {
-    let mut text = String::new();
-    io::stdin()
-        .read_to_string(&mut text)
-        .context("standard input")?;
-    Ok(text)
-}
-
-#[cfg(unix)]
-fn stdin_is_pipe_or_file() -> bool {
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::FileTypeExt;
-    let Ok(fd) = io::stdin().as_fd().try_clone_to_owned() else {
-        return false;
-    };
-    let kind = File::from(fd).metadata().map(|m| m.file_type());
-    kind.is_ok_and(|k| k.is_fifo() || k.is_file() || k.is_socket())
-}
-
-#[cfg(not(unix))]
-fn stdin_is_pipe_or_file() -> bool {
-    use std::io::IsTerminal;
-    !io::stdin().is_terminal()
 }
 
 /// Flags over `generation_config.json` over the defaults.

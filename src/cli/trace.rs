@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{output, setup};
+use super::{output, prompt, setup};
 use crate::engine::Logits;
 use crate::engine::sampling::top;
 use crate::error::Error;
@@ -20,7 +20,8 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The text; without one, the trace is of the token a text begins with
+    /// The text; `-` reads standard input. Without one, a piped standard input is read where
+    /// MODEL is given, and else the trace is of the token a text begins with
     #[arg(conflicts_with = "ids")]
     text: Option<String>,
 
@@ -65,12 +66,22 @@ struct Line {
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
     let model = args.model.open()?;
-    let needs_text = args.text.is_some();
+    let text = match args.ids {
+        Some(_) => None,
+        None => prompt::text(None, args.text.as_deref(), args.model.model.is_some())?,
+    };
+    let text = text.filter(|text| !text.is_empty());
+    let needs_text = text.is_some();
     let tokenizer = match model.has_tokenizer() || needs_text {
         true => Some(model.tokenizer()?),
         false => None,
     };
-    let ids = token_ids(&args, &model, tokenizer.as_ref())?;
+    let ids = token_ids(
+        args.ids.as_deref(),
+        text.as_deref(),
+        &model,
+        tokenizer.as_ref(),
+    )?;
     let limit = setup::n_ctx(args.engine.ctx, &model)?;
     if ids.len() > limit {
         let found = ids.len();
@@ -117,8 +128,13 @@ pub fn main(args: Args) -> Result<()> {
 }
 
 /// The ids to trace, from `--ids`, the text, or the model's first token.
-fn token_ids(args: &Args, model: &Model, tokenizer: Option<&Tokenizer>) -> Result<Vec<u32>> {
-    let ids = match (&args.ids, &args.text, tokenizer) {
+fn token_ids(
+    ids: Option<&str>,
+    text: Option<&str>,
+    model: &Model,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<Vec<u32>> {
+    let ids = match (ids, text, tokenizer) {
         (Some(list), _, _) => parse_ids(list, model.config.vocab)?,
         (None, Some(text), Some(tokenizer)) => tokenizer.encode(text)?,
         _ => Vec::new(),
@@ -147,7 +163,10 @@ fn parse_ids(list: &str, vocab: usize) -> Result<Vec<u32>> {
             Ok(inside.ok_or(Error::TokenOutside { id, vocab })?)
         })
         .collect();
-    ids
+    match ids {
+        Ok(ids) if ids.is_empty() => anyhow::bail!("--ids: expected token ids, found none"),
+        other => other,
+    }
 }
 
 /// A line for people: position, token, cycles, scores, likeliest next tokens.

@@ -124,8 +124,18 @@ pub struct Buffers {
 pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv: KvType) -> u64 {
     let middle = config.head_layers()..config.head_layers() + config.middle_layers();
     let cycles = if middle.contains(&layer) { n_cycles } else { 1 };
-    let heads = 2 * cycles * config.n_kv_heads;
-    (heads * n_ctx * padded(config.head_dim) * kv.n_bytes()) as u64
+    let factors = [
+        2,
+        cycles,
+        config.n_kv_heads,
+        n_ctx,
+        padded(config.head_dim),
+        kv.n_bytes(),
+    ];
+    // Absurd sizes stay large instead of wrapping round: no adapter takes them.
+    factors
+        .iter()
+        .fold(1, |product: u64, &n| product.saturating_mul(n as u64))
 }
 
 impl Buffers {
@@ -139,7 +149,11 @@ impl Buffers {
         let tiling = Tiling::new(config.n_heads as u32, config.n_kv_heads as u32, true);
         let partials = config.middle_layers() * tiling.n_parts as usize;
         let f32s = |label: &str, rows: usize, width: usize| {
-            gpu.storage(label, 4 * rows as u64 * width as u64)
+            gpu.storage(
+                label,
+                4u64.saturating_mul(rows as u64)
+                    .saturating_mul(width as u64),
+            )
         };
         let rows = |label: &str, width: usize| f32s(label, sizes.n_rows, width);
         let mut kv = Vec::with_capacity(config.n_layers);
@@ -149,6 +163,9 @@ impl Buffers {
             gpu.check_binding("the key-value cache of a layer", n_bytes, advice)?;
             kv.push(gpu.storage("kv", n_bytes));
         }
+        let advice = " (a smaller `--ctx` needs less)";
+        let angle_bytes = 8 * sizes.n_ctx as u64 * (config.head_dim / 2) as u64;
+        gpu.check_binding("the table of rotary angles", angle_bytes, advice)?;
         let logits_bytes = 4 * (sizes.n_outputs * config.vocab) as u64;
         let progress_bytes = 4 * (sizes.n_rows * (1 + n_cycles)) as u64;
         Ok(Self {

@@ -161,7 +161,23 @@ impl<'m> Engine<'m> {
     }
 }
 
+/// Checks the options and makes the walk they ask for.
 fn schedule(model: &Model, options: &Options) -> Result<Schedule> {
+    let maximum = model.config.max_positions;
+    if !(1..=maximum).contains(&options.n_ctx) {
+        return Err(Error::Option {
+            option: "--ctx",
+            expected: format!("1 to {maximum}, the positions of the model"),
+            found: options.n_ctx.to_string(),
+        });
+    }
+    if let Some(threshold) = options.exit.threshold.filter(|t| !t.is_finite()) {
+        return Err(Error::Option {
+            option: "--exit-threshold",
+            expected: "a finite number".to_string(),
+            found: threshold.to_string(),
+        });
+    }
     Schedule::new(
         &model.config,
         model.pool.is_some(),

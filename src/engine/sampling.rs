@@ -102,7 +102,9 @@ impl Sampler {
             });
             candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
         }
-        candidates.retain(|c| weight(c) >= o.min_p);
+        // The likeliest stays, whatever the bound.
+        let best = candidates[0].0;
+        candidates.retain(|c| c.0 == best || weight(c) >= o.min_p);
         let tempered = |&(_, v): &(u32, f64)| ((v - max) / o.temperature).exp();
         let total: f64 = candidates.iter().map(tempered).sum();
         let mut left = uniform(o.seed, self.n_drawn) * total;

@@ -122,7 +122,12 @@ impl Weights {
             });
         }
         let storage = BufferUsages::STORAGE;
+        if let Some(tensor) = &outer.positions {
+            let n_bytes = 4 * (tensor.n_rows() * padded(tensor.n_cols())) as u64;
+            gpu.check_binding(&tensor.name, n_bytes, "")?;
+        }
         let pool = pool_values(model.pool.as_ref(), model.config.head_dim);
+        gpu.check_binding("the zero-token pool", 4 * pool.len() as u64, "")?;
         let weights = Self {
             embedding,
             positions: outer.positions.map(|tensor| {
@@ -181,7 +186,7 @@ impl Uploader<'_> {
         let (n_out, n_in) = (linear.n_out(), linear.n_in());
         let dtype = linear.dtype();
         let row_bytes = padded(n_in) * dtype.n_bytes();
-        let limit = self.gpu.limits.max_storage_buffer_binding_size as usize;
+        let limit = self.gpu.binding_limit() as usize;
         // Whole groups of the outputs that one invocation computes.
         let rows_a_part = (limit / row_bytes / OCTET * OCTET).max(OCTET).min(n_out);
         let row_of = |i: usize| locate(linear, order, i);

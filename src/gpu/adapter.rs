@@ -56,7 +56,9 @@ pub async fn choose(choice: &AdapterChoice) -> Result<Option<wgpu::Adapter>> {
     let adapters = list().await;
     let by_variable = std::env::var("WGPU_ADAPTER_NAME").ok();
     let wanted_name = choice.name.as_deref().or(by_variable.as_deref());
-    let index = wanted_name.and_then(|name| name.parse::<usize>().ok());
+    // A number that is no index may be part of a name, such as `4090`.
+    let index = wanted_name.and_then(|name| name.parse().ok());
+    let index = index.filter(|&i: &usize| i < adapters.len());
     let matches = |i: usize, info: &wgpu::AdapterInfo| {
         let by_name = match (wanted_name, index) {
             (None, _) => true,

@@ -99,12 +99,16 @@ impl Gpu {
         }
     }
 
+    /// Bytes that one binding can hold. Shaders count elements in 32 bits, and bytes are no fewer.
+    pub fn binding_limit(&self) -> u64 {
+        let limits = &self.limits;
+        let binding = limits.max_storage_buffer_binding_size;
+        binding.min(limits.max_buffer_size).min(u32::MAX.into())
+    }
+
     /// Refuses what no single binding of this adapter can hold.
     pub fn check_binding(&self, what: &str, n_bytes: u64, advice: &'static str) -> Result<()> {
-        let limit = self
-            .limits
-            .max_storage_buffer_binding_size
-            .min(self.limits.max_buffer_size);
+        let limit = self.binding_limit();
         match n_bytes <= limit {
             true => Ok(()),
             false => Err(Error::TooLarge {

@@ -121,7 +121,11 @@ impl Checkpoint {
         let Some(serde_json::Value::Object(map)) = json.get("weight_map") else {
             return Err(json.error("weight_map", "an object", "none"));
         };
-        let mut names: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
+        let name = |v: &'_ serde_json::Value| v.as_str().map(str::to_string);
+        let names: Option<Vec<String>> = map.values().map(name).collect();
+        let Some(mut names) = names else {
+            return Err(json.error("weight_map", "names of files", "something else"));
+        };
         names.sort_unstable();
         names.dedup();
         let folder = path.parent().unwrap_or(Path::new("."));

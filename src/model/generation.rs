@@ -4,6 +4,9 @@ use super::config::token_ids;
 use super::json::{Object, parse_object};
 use crate::error::Result;
 
+/// Repeat penalties outside this range make logits overflow.
+pub const REPEAT_PENALTIES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
+
 /// What the model's makers suggest for sampling.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GenerationConfig {
@@ -24,14 +27,22 @@ impl GenerationConfig {
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let fields = parse_object(file, text)?;
         let json = Object::new(file, &fields);
+        let is_fraction = |x: f64| (0.0..=1.0).contains(&x);
         Ok(Self {
-            temperature: json.number("temperature")?,
+            temperature: json.number_that("temperature", "at least 0", |x| x >= 0.0)?,
             top_k: json.whole("top_k")?,
-            top_p: json.number("top_p")?,
-            min_p: json.number("min_p")?,
-            repeat_penalty: json.number("repetition_penalty")?,
+            top_p: json.number_that("top_p", "a number from 0 to 1", is_fraction)?,
+            min_p: json.number_that("min_p", "a number from 0 to 1", is_fraction)?,
+            repeat_penalty: json.number_that(
+                "repetition_penalty",
+                "a number from 0.001 to 1000",
+                |x| REPEAT_PENALTIES.contains(&x),
+            )?,
             max_tokens: json.whole("max_new_tokens")?,
-            sample: json.get("do_sample").and_then(|v| v.as_bool()),
+            sample: match json.get("do_sample") {
+                Some(_) => Some(json.flag("do_sample", false)?),
+                None => None,
+            },
             bos: token_ids(&json, "bos_token_id")?.first().copied(),
             eos: token_ids(&json, "eos_token_id")?,
         })

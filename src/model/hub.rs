@@ -1,6 +1,6 @@
 //! Models by their name on the Hugging Face hub: in the local cache, or fetched into it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
@@ -30,7 +30,10 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
     let cached = Cache::from_env().repo(repo.clone());
     let weights = WEIGHTS.iter().find_map(|file| cached.get(file));
     if let (Some(config), Some(_)) = (cached.get("config.json"), weights) {
-        return Ok(config.parent().map(PathBuf::from).unwrap_or_default());
+        let folder = config.parent().map(PathBuf::from).unwrap_or_default();
+        if fetch == Fetch::Never || has_all_shards(&folder) {
+            return Ok(folder);
+        }
     }
     if fetch == Fetch::Never {
         let expected = "a file, a folder, or a model in the Hugging Face cache";
@@ -70,6 +73,18 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
     // Last, so that an interrupted fetch does not look complete.
     let weights = get(&repo, weights)?;
     Ok(weights.parent().map(PathBuf::from).unwrap_or_default())
+}
+
+/// Whether no shard that the folder's index names is missing; true without an index.
+fn has_all_shards(folder: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(folder.join(WEIGHTS[1])) else {
+        return true;
+    };
+    let index: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let map = index["weight_map"].as_object();
+    let shards = map.into_iter().flat_map(|m| m.values());
+    let mut names = shards.filter_map(|name| name.as_str());
+    names.all(|name| folder.join(name).exists())
 }
 
 #[cfg(test)]

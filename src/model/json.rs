@@ -87,6 +87,19 @@ impl<'a> Object<'a> {
             .transpose()
     }
 
+    /// A finite number that `fits`, or `None` where the field is absent; `expected` says which.
+    pub fn number_that(
+        &self,
+        field: &str,
+        expected: &str,
+        fits: impl Fn(f64) -> bool,
+    ) -> Result<Option<f64>> {
+        match self.number(field)? {
+            Some(x) if !fits(x) => Err(self.error(field, expected, &x.to_string())),
+            other => Ok(other),
+        }
+    }
+
     /// `true` or `false`, with a default where the field is absent.
     pub fn flag(&self, field: &str, default: bool) -> Result<bool> {
         match self.get(field) {

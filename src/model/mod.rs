@@ -45,7 +45,7 @@ pub struct Model {
     /// What is odd about the files and does no harm, each in one line.
     pub warnings: Vec<String>,
     tokenizer: Option<Text>,
-    /// The JSON texts that a single-file model carries, by the names of their files.
+    /// The JSON texts of the model, beside the weights or embedded, by the names of their files.
     pub texts: Vec<(&'static str, String)>,
 }
 

@@ -29,7 +29,8 @@ pub enum RopeScaling {
 }
 
 /// The rotary embedding, in the newer spelling (`rope_parameters`) or the older one
-/// (`rope_theta`, `rope_scaling`), which wins where both are given, as in transformers.
+/// (`rope_theta`, `rope_scaling`). As in transformers `rope_scaling` replaces `rope_parameters`, and
+/// a `rope_theta` in either goes before one outside.
 pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
     let block = match json.object("rope_scaling", "rope_scaling")? {
         Some(block) => Some(block),

@@ -72,6 +72,15 @@ impl<'a> TextStream<'a> {
         }
     }
 
+    /// The text of ids still held back: broken characters, as U+FFFD, are left out.
+    pub fn finish(&mut self) -> Result<String> {
+        let before = self.tokenizer.decode(&self.ids[..self.read], true)?;
+        let after = self.tokenizer.decode(&self.ids, true)?;
+        let rest = after.strip_prefix(before.as_str()).unwrap_or("");
+        self.read = self.ids.len();
+        Ok(rest.trim_end_matches('\u{fffd}').to_string())
+    }
+
     /// The text that `id` completes; empty while a character is incomplete.
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.ids.push(id);

@@ -168,7 +168,18 @@ fn prompts() -> Result<()> {
             std::slice::from_ref(&given),
         )?;
     }
+    let given = succeed(&["trace", "builtin", "Call me", "--adapter", "cpu"])?;
+    for arguments in [&["trace", "builtin", "-"][..], &["trace", "builtin"]] {
+        let mut piped = command(&[arguments, &HOST].concat());
+        piped.write_stdin("Call me\n");
+        same(
+            "pipe",
+            &[output(piped)?.stdout],
+            std::slice::from_ref(&given),
+        )?;
+    }
     // Without MODEL a pipe is left alone.
+    let given = host(&[&["builtin", "In the beginning"], &rest[..]].concat())?;
     let mut piped = command(&[&["run"], &rest[..], &HOST].concat());
     piped.write_stdin("In the beginning");
     ensure!(output(piped)?.stdout != given, "standard input was read");

@@ -116,6 +116,36 @@ pub fn trials() -> Vec<Trial> {
             &["generation_config.json", "expected a JSON object"],
         )
     });
+    add("generation_config_out_of_range", || {
+        let values = [
+            ("temperature", json!(-1), "at least 0"),
+            ("top_p", json!(-3), "0 to 1"),
+            ("min_p", json!(2), "0 to 1"),
+            ("repetition_penalty", json!(0), "0.001 to 1000"),
+            ("do_sample", json!("no"), "true or false"),
+        ];
+        for (field, value, expected) in values {
+            let spoilt = Checkpoint::copy_of("llama-plain")?;
+            let text = json!({field: value}).to_string();
+            std::fs::write(spoilt.file("generation_config.json"), text)?;
+            let field = format!("`{field}`");
+            refused(&spoilt, &["generation_config.json", &field, expected])?;
+        }
+        Ok(())
+    });
+    add("sizes_beyond_64_bits", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?.set(
+            "",
+            "max_position_embeddings",
+            json!(4_294_967_295u32),
+        )?;
+        let arguments = ["trace", &spoilt.name(), "--ids", "1", "--ctx", "4294967295"];
+        if run(&arguments)?.stderr.contains("no GPU adapter") {
+            eprintln!("errors::sizes_beyond_64_bits: skipped, there is no adapter");
+            return Ok(());
+        }
+        fails(&arguments, 1, &["key-value cache", "at most"])
+    });
     add("tokenizer_is_no_json", || {
         let spoilt = Checkpoint::copy_of("llama-plain")?;
         std::fs::write(spoilt.file("tokenizer.json"), "nonsense")?;
@@ -318,6 +348,7 @@ pub fn trials() -> Vec<Trial> {
     add("token_outside_the_vocabulary", || {
         fails(&["trace", "--ids", "1 2048"], 1, &["2048", "0 to 2047"])?;
         fails(&["trace", "--ids", "-1"], 1, &["0 to 2047", "found -1"])?;
+        fails(&["trace", "--ids", ""], 1, &["--ids", "found none"])?;
         fails(&["trace", "--ids", "one"], 1, &["--ids", "found `one`"])
     });
     add("no_tokenizer", || {
@@ -500,7 +531,7 @@ pub fn trials() -> Vec<Trial> {
         refused(&spoilt, &["`layer_types`", "no sliding window"])
     });
     add("usage", || {
-        let wrong: [(&[&str], &str); 10] = [
+        let wrong: [(&[&str], &str); 11] = [
             (
                 &["run", "--no-exit", "--exit-threshold", "0.5"],
                 "--no-exit",
@@ -514,6 +545,7 @@ pub fn trials() -> Vec<Trial> {
             (&["run", "--cycles", "0"], "at least 1"),
             (&["run", "--min-cycles", "0"], "at least 1"),
             (&["run", "--temperature", "-1"], "at least 0"),
+            (&["run", "--repeat-penalty", "1e-320"], "0.001 to 1000"),
             (&["run", "--backend", "cuda"], "vulkan, metal, dx12"),
             (&["run", "--frobnicate"], "--frobnicate"),
             (&["walk"], "walk"),
