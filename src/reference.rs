@@ -61,11 +61,6 @@ impl<'m> Reference<'m> {
         })
     }
 
-    /// The walk it runs.
-    pub fn schedule(&self) -> &Schedule {
-        &self.schedule
-    }
-
     /// Forgets all positions from `n` on.
     pub fn truncate(&mut self, n: usize) {
         self.cache

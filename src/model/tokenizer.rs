@@ -35,11 +35,6 @@ impl Tokenizer {
             .map_err(|e| self.error(e))
     }
 
-    /// The id of a token given as text.
-    pub fn id_of(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
-    }
-
     fn error(&self, e: impl ToString) -> Error {
         Error::Tokenizer {
             model: self.model.clone(),
