@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::engine::sampling::Sampler;
-use crate::engine::{Engine, Logits};
+use crate::engine::{Engine, Logits, Profile};
 use crate::error::Result;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::reference::Output;
@@ -62,6 +62,10 @@ pub struct Summary {
     pub pass_time: Duration,
     /// Positions (prompt and generated) by the cycles they ran, from 1.
     pub exits: Vec<usize>,
+    /// Of the prompt, where the engine's profile was started.
+    pub prompt_profile: Option<Profile>,
+    /// Of the passes after it.
+    pub profile: Option<Profile>,
 }
 
 impl Summary {
@@ -100,10 +104,13 @@ pub async fn generate(
         n_passes: 0,
         pass_time: Duration::ZERO,
         exits: Vec::new(),
+        prompt_profile: None,
+        profile: None,
     };
     let start = Instant::now();
     let outputs = engine.forward(prompt, Logits::Last).await?;
     summary.prompt_time = start.elapsed();
+    summary.prompt_profile = engine.take_profile();
     summary.count(&outputs);
     let mut last = outputs.into_iter().next_back().unwrap_or_default();
     let mut stream = tokenizer.map(TextStream::new);
@@ -152,6 +159,7 @@ pub async fn generate(
         summary.count(&outputs);
         last = outputs.into_iter().next_back().unwrap_or_default();
     }
+    summary.profile = engine.take_profile();
     if held.release(true, &mut receive).is_break() {
         summary.finish = Finish::Interrupted;
     }

@@ -8,6 +8,7 @@ mod devices;
 mod inspect;
 mod output;
 mod pack;
+mod profile;
 mod prompt;
 mod run;
 mod setup;

@@ -7,9 +7,10 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::{EngineArgs, ModelArgs, fraction, not_negative, repeat_penalty};
+use super::profile::Timed;
 use super::{output, prompt, setup};
-use crate::engine::Logits;
 use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::engine::Logits;
 use crate::error::Error;
 use crate::generate::{StopRules, Summary, Token, generate};
 use crate::model::Model;
@@ -43,6 +44,10 @@ pub struct Args {
     /// Print JSON lines: one a token, then a summary
     #[arg(long)]
     json: bool,
+
+    /// Say where the time goes, by phase and by kernel
+    #[arg(long)]
+    profile: bool,
 
     /// 0 is greedy [default: the model's, else 0.8]
     #[arg(long, value_name = "T", value_parser = not_negative, allow_negative_numbers = true,
@@ -126,6 +131,9 @@ pub fn main(args: Args) -> Result<()> {
     let mut sampler = Sampler::new(sampling, &prompt);
     let ready = setup::engine(&args.engine, &model, Logits::Last)?;
     let (mut engine, adapter) = (ready.engine, ready.adapter);
+    if args.profile {
+        engine.start_profile(None)?;
+    }
     setup::warn(&ready.warnings);
     eprintln!("model    {name}\nadapter  {adapter}\nseed     {seed}");
 
@@ -160,6 +168,9 @@ pub fn main(args: Args) -> Result<()> {
         false => output::text(&mut out, "\n")?,
     }
     eprint!("{}", summary_text(&summary));
+    for (what, timed) in profiles(&summary) {
+        eprint!("{}", timed.table(what));
+    }
     Ok(())
 }
 
@@ -189,8 +200,34 @@ fn per_second(n: usize, time: std::time::Duration) -> f64 {
     n as f64 / time.as_secs_f64().max(1e-9)
 }
 
+/// The profiles that were taken, of the prompt and of what was generated.
+fn profiles(s: &Summary) -> Vec<(&'static str, Timed<'_>)> {
+    let parts = [
+        ("prompt", &s.prompt_profile, s.prompt_time, s.n_prompt),
+        ("generation", &s.profile, s.pass_time, s.n_passes),
+    ];
+    let timed = parts
+        .into_iter()
+        .filter_map(|(what, profile, wall, n_tokens)| {
+            let profile = profile.as_ref().filter(|p| !p.entries.is_empty())?;
+            Some((
+                what,
+                Timed {
+                    profile,
+                    wall,
+                    n_tokens,
+                },
+            ))
+        });
+    timed.collect()
+}
+
 fn summary_json(s: &Summary, model: &str, adapter: &str, seed: u64) -> serde_json::Value {
-    json!({"summary": {
+    let profiles = profiles(s).into_iter();
+    let profiles: serde_json::Map<_, _> = profiles
+        .map(|(what, timed)| (what.to_string(), timed.json()))
+        .collect();
+    let mut summary = json!({"summary": {
         "model": model,
         "adapter": adapter,
         "seed": seed,
@@ -203,7 +240,11 @@ fn summary_json(s: &Summary, model: &str, adapter: &str, seed: u64) -> serde_jso
         "generation_tokens_per_second": per_second(s.n_passes, s.pass_time),
         "mean_cycles": s.mean_cycles(),
         "exits": s.exits,
-    }})
+    }});
+    if !profiles.is_empty() {
+        summary["summary"]["profile"] = profiles.into();
+    }
+    summary
 }
 
 fn summary_text(s: &Summary) -> String {

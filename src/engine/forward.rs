@@ -5,10 +5,9 @@
 //! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
 
 use super::buffers::Buffers;
-use super::recorder::{DispatchSizes, Over, Recorder, Size};
+use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
 use super::weights::{Matrix, NormBuffers, Weights, padded};
 use crate::gpu::Gpu;
-use crate::gpu::plan::Plan;
 use crate::kernels::attention::Tiling;
 use crate::kernels::linear::{Batch, Epilogue};
 use crate::kernels::{
@@ -38,14 +37,15 @@ pub struct Forward<'a> {
 
 impl<'a> Forward<'a> {
     /// Builds the pass.
-    pub fn plan(&self) -> Plan {
+    pub fn record(&self) -> Pass {
         let sizes = DispatchSizes::new(self.gpu, self.schedule.n_cycles());
-        let mut recorder = Recorder::default();
+        let mut recorder = Recorder::new();
         self.pass(&mut recorder, &sizes);
         recorder.finish(self.gpu, &sizes)
     }
 
-    fn pass<'b>(&'b self, r: &mut Recorder<'b>, sizes: &'b DispatchSizes) {
+    /// Records the walk.
+    pub fn pass<'b>(&'b self, r: &mut Recorder<'b>, sizes: &'b DispatchSizes) {
         let b = self.buffers;
         let all = Over {
             list: b.lists.all(),
@@ -57,13 +57,14 @@ impl<'a> Forward<'a> {
         }
         let mut running = all;
         for (cycle, steps) in self.schedule.cycles.iter().enumerate() {
+            r.enter(Phase::Cycle(cycle));
             for &step in steps {
                 self.layer(r, step, running);
             }
             if !self.schedule.has_scores {
                 continue;
             }
-            self.exit(r, cycle, running.list, sizes);
+            self.exit(r, cycle, running, sizes);
             if self.schedule.may_exit_after(cycle) {
                 self.fill_skipped(r, cycle, steps);
                 running = Over {
@@ -72,9 +73,11 @@ impl<'a> Forward<'a> {
                 };
             }
         }
+        r.enter(Phase::Tail);
         for &step in &self.schedule.tail {
             self.layer(r, step, all);
         }
+        r.enter(Phase::Logits);
         self.logits(r);
     }
 
@@ -85,18 +88,23 @@ impl<'a> Forward<'a> {
             Activation::SwiGlu => Epilogue::SwiGlu,
             Activation::GeluTanh => Epilogue::Gelu,
         };
-        self.norm(r, &w.attn_norm, over);
-        self.project(r, over, Projection::new(&w.qkv, &b.normed, &b.qkv));
+        self.norm(r, "attn_norm", &w.attn_norm, over);
+        self.project(
+            r,
+            over,
+            Projection::new("qkv_proj", &w.qkv, &b.normed, &b.qkv),
+        );
         self.qk_norm(r, step.layer, 0, over);
-        self.qkv_store(r, step.layer, self.qkv_params(step.cycle(), over), over);
+        let params = self.qkv_params(step.cycle(), over);
+        self.qkv_store(r, "qkv_store", step.layer, params, over);
         self.attention(r, step, over);
         self.project(
             r,
             over,
-            Projection::new(&w.o_proj, &b.heads, &b.x).accumulating(),
+            Projection::new("o_proj", &w.o_proj, &b.heads, &b.x).accumulating(),
         );
-        self.norm(r, &w.mlp_norm, over);
-        let mlp = Projection::new(&w.mlp_in, &b.normed, &b.mlp);
+        self.norm(r, "mlp_norm", &w.mlp_norm, over);
+        let mlp = Projection::new("mlp_in", &w.mlp_in, &b.normed, &b.mlp);
         self.project(
             r,
             over,
@@ -108,7 +116,7 @@ impl<'a> Forward<'a> {
         self.project(
             r,
             over,
-            Projection::new(&w.mlp_out, &b.mlp, &b.x).accumulating(),
+            Projection::new("mlp_out", &w.mlp_out, &b.mlp, &b.x).accumulating(),
         );
     }
 
@@ -133,14 +141,15 @@ impl<'a> Forward<'a> {
                 };
                 let kv = &b.kv[step.layer];
                 r.push(
+                    "kv_copy",
                     kv_copy::call(b.sizes.kv_type, params, [&b.rows, kv]),
                     leaving,
                 );
                 continue;
             }
-            self.norm(r, &w.attn_norm, leaving);
+            self.norm(r, "fill_norm", &w.attn_norm, leaving);
             // Queries are not needed: start at the rows of the keys.
-            let kv = Projection::new(&w.qkv, &b.normed, &b.qkv);
+            let kv = Projection::new("fill_kv_proj", &w.qkv, &b.normed, &b.qkv);
             let first_output = c.q_dim() as u32;
             self.project(r, leaving, Projection { first_output, ..kv });
             self.qk_norm(r, step.layer, c.n_heads, leaving);
@@ -149,11 +158,17 @@ impl<'a> Forward<'a> {
                 n_cycles: n_skipped,
                 ..self.qkv_params(cycle + 1, leaving)
             };
-            self.qkv_store(r, step.layer, params, leaving);
+            self.qkv_store(r, "fill_kv_store", step.layer, params, leaving);
         }
     }
 
-    fn exit<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, list: u32, sizes: &'b DispatchSizes) {
+    fn exit<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        cycle: usize,
+        over: Over,
+        sizes: &'b DispatchSizes,
+    ) {
         let (c, b, rule) = (self.config, self.buffers, &self.schedule.exit);
         let decides = self.schedule.may_exit_after(cycle);
         let params = exit::Params {
@@ -165,7 +180,7 @@ impl<'a> Forward<'a> {
             n_cycles: self.schedule.n_cycles() as u32,
             decides: u32::from(decides),
             threshold: rule.threshold.unwrap_or(0.0) as f32,
-            list,
+            list: over.list,
             staying: b.lists.staying(cycle),
             leaving: b.lists.leaving(cycle),
             // The recorder knows what follows.
@@ -174,7 +189,7 @@ impl<'a> Forward<'a> {
         };
         let (grids, dispatches) = (&sizes.grids, &sizes.dispatches);
         let buffers = [&b.partials, grids, &b.rows, &b.progress, dispatches];
-        r.push_exit(params, buffers);
+        r.push_exit(params, buffers, over);
     }
 
     fn embed<'b>(&'b self, r: &mut Recorder<'b>, over: Over) {
@@ -189,17 +204,34 @@ impl<'a> Forward<'a> {
             };
             let positions = w.positions.as_ref().unwrap_or(&b.nothing);
             let buffers = [&b.ids, &part.buffer, positions, &b.rows, &b.x];
-            r.push(embed::call(w.embedding.dtype, params, buffers), over);
+            r.push(
+                "embed",
+                embed::call(w.embedding.dtype, params, buffers),
+                over,
+            );
         }
     }
 
     /// The residual stream normed, row by row.
-    fn norm<'b>(&'b self, r: &mut Recorder<'b>, norm: &'b NormBuffers, over: Over) {
-        self.norm_to(r, norm, over, false);
+    fn norm<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        role: &'static str,
+        norm: &'b NormBuffers,
+        over: Over,
+    ) {
+        self.norm_to(r, role, norm, over, false);
     }
 
     /// The same; `dense` puts the i-th listed row into row i.
-    fn norm_to<'b>(&'b self, r: &mut Recorder<'b>, norm: &'b NormBuffers, over: Over, dense: bool) {
+    fn norm_to<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        role: &'static str,
+        norm: &'b NormBuffers,
+        over: Over,
+        dense: bool,
+    ) {
         let (c, b) = (self.config, self.buffers);
         let (n_cols, stride) = (c.hidden as u32, padded(c.hidden) as u32);
         let (list, dense, eps) = (over.list, u32::from(dense), c.norm_eps as f32);
@@ -225,7 +257,7 @@ impl<'a> Forward<'a> {
                 [&b.x, &norm.weight, &b.rows, &b.normed],
             ),
         };
-        r.push(call, over);
+        r.push(role, call, over);
     }
 
     /// A matrix times the listed rows, one dispatch for each part of the matrix.
@@ -258,7 +290,7 @@ impl<'a> Forward<'a> {
             let bias = matrix.bias.as_ref().unwrap_or(&self.buffers.nothing);
             let buffers = [p.x, &part.buffer, bias, &self.buffers.rows, p.y];
             let call = linear::call(self.batch, matrix.dtype, p.epilogue, params, buffers);
-            r.push(call, over);
+            r.push(p.role, call, over);
         }
     }
 
@@ -278,6 +310,7 @@ impl<'a> Forward<'a> {
         };
         let n_heads = (c.n_heads + c.n_kv_heads - first_head) as u32;
         r.push(
+            "qk_norm",
             head_norm::call(n_heads, params, [weights, &b.rows, &b.qkv]),
             over,
         );
@@ -306,6 +339,7 @@ impl<'a> Forward<'a> {
     fn qkv_store<'b>(
         &'b self,
         r: &mut Recorder<'b>,
+        role: &'static str,
         layer: usize,
         params: qkv_store::Params,
         over: Over,
@@ -313,7 +347,11 @@ impl<'a> Forward<'a> {
         let b = self.buffers;
         let angles = &b.rope_angles;
         let buffers = [&b.qkv, angles, &b.rows, &b.q, &b.kv[layer]];
-        r.push(qkv_store::call(b.sizes.kv_type, params, buffers), over);
+        r.push(
+            role,
+            qkv_store::call(b.sizes.kv_type, params, buffers),
+            over,
+        );
     }
 
     fn tiling(&self) -> Tiling {
@@ -356,6 +394,7 @@ impl<'a> Forward<'a> {
         let kv = &b.kv[step.layer];
         let buffers = [&b.q, kv, &self.weights.pool, &b.rows, &b.heads, &b.partials];
         r.push(
+            "attention",
             attention::call(b.sizes.kv_type, tiling, params, buffers),
             over,
         );
@@ -373,9 +412,9 @@ impl<'a> Forward<'a> {
             list: b.lists.dense(),
             size,
         };
-        self.norm_to(r, &w.final_norm, outputs, true);
+        self.norm_to(r, "final_norm", &w.final_norm, outputs, true);
         let head = w.lm_head.as_ref().unwrap_or(&w.embedding);
-        let logits = Projection::new(head, &b.normed, &b.logits);
+        let logits = Projection::new("lm_head", head, &b.normed, &b.logits);
         self.project(
             r,
             dense,
@@ -389,6 +428,7 @@ impl<'a> Forward<'a> {
 
 /// A linear map from one buffer to another.
 struct Projection<'b> {
+    role: &'static str,
     matrix: &'b Matrix,
     x: &'b wgpu::Buffer,
     y: &'b wgpu::Buffer,
@@ -402,8 +442,14 @@ struct Projection<'b> {
 }
 
 impl<'b> Projection<'b> {
-    fn new(matrix: &'b Matrix, x: &'b wgpu::Buffer, y: &'b wgpu::Buffer) -> Self {
+    fn new(
+        role: &'static str,
+        matrix: &'b Matrix,
+        x: &'b wgpu::Buffer,
+        y: &'b wgpu::Buffer,
+    ) -> Self {
         Self {
+            role,
             matrix,
             x,
             y,

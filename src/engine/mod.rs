@@ -2,6 +2,7 @@
 
 mod buffers;
 mod forward;
+mod profile;
 mod recorder;
 pub mod sampling;
 mod session;
@@ -10,9 +11,12 @@ mod weights;
 use std::sync::Arc;
 
 pub use buffers::kv_bytes;
+pub use profile::{Entry, Profile};
+pub use recorder::Phase;
 pub use session::{DeviceModel, Work};
 
 use crate::error::{Error, Result};
+use crate::gpu::timer::Timestamps;
 use crate::kernels::KvType;
 use crate::model::Model;
 use crate::model::config::ExitRule;
@@ -89,6 +93,34 @@ impl<'m> Engine<'m> {
         match &self.backend {
             Backend::Host(_) => Work::default(),
             Backend::Device(session) => session.work,
+        }
+    }
+
+    /// Times every dispatch from now on. Without an argument the best timestamps of the adapter
+    /// are used.
+    ///
+    /// # Errors
+    /// [`Error::Option`] on the host, where there are no dispatches.
+    pub fn start_profile(&mut self, timestamps: Option<Timestamps>) -> Result<()> {
+        match &mut self.backend {
+            Backend::Host(_) => Err(Error::Option {
+                option: "--profile",
+                expected: "an adapter".to_string(),
+                found: "the plain Rust reference, which has no kernels".to_string(),
+            }),
+            Backend::Device(session) => {
+                let best = session.gpu().timestamps();
+                session.start_profile(timestamps.unwrap_or(best));
+                Ok(())
+            }
+        }
+    }
+
+    /// What was timed since the profile was started or last taken; `None` without a profile.
+    pub fn take_profile(&mut self) -> Option<Profile> {
+        match &mut self.backend {
+            Backend::Host(_) => None,
+            Backend::Device(session) => session.take_profile(),
         }
     }
 

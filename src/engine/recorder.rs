@@ -8,8 +8,8 @@ use wgpu::BufferUsages;
 
 use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
-use crate::kernels::Call;
 use crate::kernels::exit::{self, Grid};
+use crate::kernels::{Call, Cost};
 
 /// A list of rows, and how dispatches over it are sized.
 #[derive(Clone, Copy)]
@@ -54,35 +54,93 @@ impl DispatchSizes {
     }
 }
 
+/// A part of the walk, for those who want to know where the time goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The embedding included.
+    Head,
+    /// The score and the filling of skipped caches included.
+    Cycle(usize),
+    Tail,
+    /// The final norm and the output projection.
+    Logits,
+}
+
+/// What a dispatch is for.
+#[derive(Clone, Copy)]
+pub struct Note {
+    pub phase: Phase,
+    pub kernel: &'static str,
+    /// Its task in the layer, such as `qkv_proj`.
+    pub role: &'static str,
+    pub size: Size,
+    pub cost: Cost,
+}
+
+/// A plan with a note on each of its dispatches.
+pub struct Pass {
+    pub plan: Plan,
+    pub notes: Vec<Note>,
+}
+
 /// The calls recorded so far.
-#[derive(Default)]
 pub struct Recorder<'a> {
     calls: Vec<(Call<'a>, Rows)>,
+    notes: Vec<Note>,
+    phase: Phase,
     grids: Vec<Grid>,
     /// The latest `exit`: its call and its parameters.
     latest_exit: Option<(usize, exit::Params)>,
 }
 
 impl<'a> Recorder<'a> {
+    pub fn new() -> Self {
+        Self {
+            calls: Vec::new(),
+            notes: Vec::new(),
+            phase: Phase::Head,
+            grids: Vec::new(),
+            latest_exit: None,
+        }
+    }
+
+    /// What follows belongs to `phase`.
+    pub fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
     /// Records a call over listed rows.
-    pub fn push(&mut self, call: Call<'a>, over: Over) {
+    pub fn push(&mut self, role: &'static str, call: Call<'a>, over: Over) {
         let rows = match over.size {
             Size::Counted(i) => Rows::Counted(i),
             size => Rows::Indirect(self.grid(&call, size)),
         };
+        self.note(role, &call, over.size);
         self.calls.push((call, rows));
     }
 
     /// Records an `exit`, which sizes the indirect calls from here to the next one.
-    pub fn push_exit(&mut self, params: exit::Params, buffers: [&'a wgpu::Buffer; 5]) {
+    pub fn push_exit(&mut self, params: exit::Params, buffers: [&'a wgpu::Buffer; 5], over: Over) {
         self.close_exit();
         let first_grid = self.grids.len() as u32;
         let params = exit::Params {
             first_grid,
             ..params
         };
-        self.calls.push((exit::call(params, buffers), Rows::One));
+        let call = exit::call(params, buffers);
+        self.note("exit", &call, over.size);
+        self.calls.push((call, Rows::One));
         self.latest_exit = Some((self.calls.len() - 1, params));
+    }
+
+    fn note(&mut self, role: &'static str, call: &Call, size: Size) {
+        self.notes.push(Note {
+            phase: self.phase,
+            kernel: call.kernel.name,
+            role,
+            size,
+            cost: call.cost,
+        });
     }
 
     /// The index of the dispatch size for `call`, shared by all calls of the same grid.
@@ -112,12 +170,20 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// The calls recorded, each with its note.
+    pub fn calls(&self) -> impl Iterator<Item = (&Call<'a>, &Note)> {
+        self.calls.iter().map(|(call, _)| call).zip(&self.notes)
+    }
+
     /// Makes the plan.
-    pub fn finish(mut self, gpu: &Gpu, sizes: &DispatchSizes) -> Plan {
+    pub fn finish(mut self, gpu: &Gpu, sizes: &DispatchSizes) -> Pass {
         self.close_exit();
         assert!(self.grids.len() <= sizes.n_grids, "too many grids");
         gpu.queue
             .write_buffer(&sizes.grids, 0, bytemuck::cast_slice(&self.grids));
-        Plan::new(gpu, &self.calls, &sizes.dispatches)
+        Pass {
+            plan: Plan::new(gpu, &self.calls, &sizes.dispatches),
+            notes: self.notes,
+        }
     }
 }

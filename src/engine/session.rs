@@ -1,14 +1,18 @@
 //! One sequence on the device: its caches, and the scheduler that feeds it batches.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::buffers::{Buffers, Sizes};
-use super::forward::Forward;
+use super::forward::{BATCH_ROWS, Forward};
+use super::profile::{Profile, Profiler};
+use super::recorder::{Note, Pass, Phase, Size};
 use super::weights::Weights;
 use super::{Logits, Options};
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::gpu::plan::Plan;
+use crate::gpu::timer::Timestamps;
+use crate::kernels::Moved;
 use crate::kernels::linear::Batch;
 use crate::model::Model;
 use crate::model::config::Config;
@@ -42,6 +46,8 @@ pub struct Work {
     pub submissions: u64,
     pub dispatches: u64,
     pub read_backs: u64,
+    /// What the kernels could not avoid; see [`Cost`](crate::kernels::Cost).
+    pub moved: Moved,
 }
 
 /// Keys and values of one sequence, and the passes that extend it.
@@ -49,9 +55,10 @@ pub struct Session {
     model: Arc<DeviceModel>,
     schedule: Schedule,
     buffers: Buffers,
-    decode: Option<Plan>,
-    prefill: Option<Plan>,
+    decode: Option<Pass>,
+    prefill: Option<Pass>,
     pub work: Work,
+    profiler: Option<Profiler>,
 }
 
 /// Rows of a prompt that one submission computes.
@@ -84,6 +91,7 @@ impl Session {
             decode: None,
             prefill: None,
             work: Work::default(),
+            profiler: None,
         })
     }
 
@@ -109,25 +117,47 @@ impl Session {
                 Logits::Last if is_last => vec![n - 1],
                 Logits::Last => Vec::new(),
             };
-            self.submit(first, batch, &with_logits);
-            outputs.extend(self.read(batch.len(), &with_logits).await?);
+            let submitted = self.submit(first, batch, &with_logits)?;
+            let read = self.read(batch.len(), &with_logits).await?;
+            self.profile_pass(batch.len(), submitted.elapsed()).await?;
+            self.count_moved(first, &read, &with_logits);
+            outputs.extend(read);
         }
         Ok(outputs)
     }
 
-    /// One batch, all cycles included, in one submission.
-    fn submit(&mut self, first_position: usize, ids: &[u32], with_logits: &[u32]) {
+    pub fn gpu(&self) -> &Gpu {
+        &self.model.gpu
+    }
+
+    /// From now on, dispatches are timed one by one.
+    pub fn start_profile(&mut self, timestamps: Timestamps) {
+        self.profiler = Some(Profiler::new(timestamps));
+    }
+
+    /// What was timed since the profile was started or taken.
+    pub fn take_profile(&mut self) -> Option<Profile> {
+        self.profiler.as_mut().map(Profiler::take)
+    }
+
+    /// One batch, all cycles included, in one submission. Returns when it was submitted.
+    fn submit(
+        &mut self,
+        first_position: usize,
+        ids: &[u32],
+        with_logits: &[u32],
+    ) -> Result<Instant> {
         let b = &self.buffers;
         let gpu = &self.model.gpu;
         let rows = b.lists.host_part(first_position, ids.len(), with_logits);
         gpu.queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
         gpu.queue
             .write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
-        let (batch, plan) = match ids.len() {
+        let (batch, pass) = match ids.len() {
             1 => (Batch::One, &mut self.decode),
             _ => (Batch::Many, &mut self.prefill),
         };
-        let plan = plan.get_or_insert_with(|| {
+        let pass = pass.get_or_insert_with(|| {
             let forward = Forward {
                 gpu,
                 config: &self.model.config,
@@ -137,11 +167,15 @@ impl Session {
                 buffers: b,
                 batch,
             };
-            forward.plan()
+            forward.record()
         });
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let counts = [ids.len() as u32, with_logits.len() as u32];
-        let n_dispatches = plan.encode(&mut encoder, &counts);
+        let mut submitted = Instant::now();
+        let n_dispatches = match &mut self.profiler {
+            Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts)?,
+            None => pass.plan.encode(&mut encoder, &counts),
+        };
         let (logits_bytes, progress_bytes) = self.read_bytes(ids.len(), with_logits.len());
         let mut copy = |from: &wgpu::Buffer, at: u64, n_bytes: u64| {
             if n_bytes > 0 {
@@ -150,9 +184,49 @@ impl Session {
         };
         copy(&b.logits, 0, logits_bytes);
         copy(&b.progress, logits_bytes, progress_bytes);
-        gpu.queue.submit([encoder.finish()]);
+        let commands = encoder.finish();
+        let one_by_one = self.profiler.as_ref().is_some_and(Profiler::is_one_by_one);
+        if !one_by_one {
+            submitted = Instant::now();
+        }
+        gpu.queue.submit([commands]);
         self.work.submissions += 1;
         self.work.dispatches += n_dispatches as u64;
+        Ok(submitted)
+    }
+
+    fn pass(&self, n_rows: usize) -> Option<&Pass> {
+        match n_rows {
+            1 => self.decode.as_ref(),
+            _ => self.prefill.as_ref(),
+        }
+    }
+
+    /// Takes the times of the batch just read, which the host waited `waited` for.
+    async fn profile_pass(&mut self, n_rows: usize, waited: Duration) -> Result<()> {
+        let Some(mut profiler) = self.profiler.take() else {
+            return Ok(());
+        };
+        if let Some(pass) = self.pass(n_rows) {
+            profiler.collect(&self.model.gpu, pass, waited).await?;
+        }
+        self.profiler = Some(profiler);
+        Ok(())
+    }
+
+    /// Adds what the batch could not avoid moving, now that it is known who left when.
+    fn count_moved(&mut self, first_position: usize, outputs: &[Output], with_logits: &[u32]) {
+        let Some(pass) = self.pass(outputs.len()) else {
+            return;
+        };
+        let mut moved = Moved::default();
+        for note in &pass.notes {
+            let positions = (0..outputs.len())
+                .filter(|&row| takes_part(note, row, &outputs[row], with_logits))
+                .map(|row| first_position + row);
+            moved += note.cost.over(positions);
+        }
+        self.work.moved += moved;
     }
 
     /// Bytes of logits and of progress that a batch leaves.
@@ -193,5 +267,19 @@ impl Session {
             output.scores = progress[1..].to_vec();
         }
         Ok(outputs)
+    }
+}
+
+/// Whether a row that came to `output` is among those of a dispatch.
+fn takes_part(note: &Note, row: usize, output: &Output, with_logits: &[u32]) -> bool {
+    let cycle = match note.phase {
+        Phase::Cycle(cycle) => cycle,
+        _ => 0,
+    };
+    match note.size {
+        Size::Counted(BATCH_ROWS) => true,
+        Size::Counted(_) => with_logits.contains(&(row as u32)),
+        Size::Staying => output.cycles > cycle,
+        Size::Leaving => output.cycles == cycle + 1,
     }
 }

@@ -4,11 +4,19 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_channel::oneshot;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
-use wgpu::{BufferUsages, ExperimentalFeatures, MapMode, MemoryHints, PollType, Trace};
+use wgpu::{BufferUsages, ExperimentalFeatures, Features, MapMode, MemoryHints, PollType, Trace};
 
 use super::pipelines::{Constants, Pipelines};
+use super::timer::Timestamps;
 use crate::error::{Error, Result, first_line};
 use crate::kernels::Kernel;
+
+/// What is asked for where the adapter has it.
+const USEFUL: Features = Features::TIMESTAMP_QUERY
+    .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
+    .union(Features::TIMESTAMP_QUERY_INSIDE_PASSES)
+    .union(Features::SHADER_F16)
+    .union(Features::SUBGROUP);
 
 /// An opened adapter.
 pub struct Gpu {
@@ -16,6 +24,8 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
     pub limits: wgpu::Limits,
+    /// Those of the adapter that the engine has a use for.
+    pub features: wgpu::Features,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
 }
@@ -36,13 +46,31 @@ impl Faults {
 impl Gpu {
     /// Opens `adapter` with all of its own limits.
     pub async fn open(adapter: &wgpu::Adapter) -> Result<Self> {
+        Self::open_with(adapter, USEFUL, ExperimentalFeatures::disabled()).await
+    }
+
+    /// The same with cooperative matrices, where the adapter has them.
+    pub async fn open_experimental(adapter: &wgpu::Adapter) -> Result<Self> {
+        // SAFETY: wgpu asks for this because the feature is young: a fault of its own could be
+        // undefined behaviour. The one shader that uses it is measured, and computes no result.
+        let experimental = unsafe { ExperimentalFeatures::enabled() };
+        let features = USEFUL | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        Self::open_with(adapter, features, experimental).await
+    }
+
+    async fn open_with(
+        adapter: &wgpu::Adapter,
+        useful: Features,
+        experimental_features: ExperimentalFeatures,
+    ) -> Result<Self> {
         let info = adapter.get_info();
         let limits = adapter.limits();
+        let features = adapter.features() & useful;
         let description = wgpu::DeviceDescriptor {
             label: Some("ztt-wgpu"),
-            required_features: wgpu::Features::empty(),
+            required_features: features,
             required_limits: limits.clone(),
-            experimental_features: ExperimentalFeatures::disabled(),
+            experimental_features,
             memory_hints: MemoryHints::Performance,
             trace: Trace::Off,
         };
@@ -67,17 +95,28 @@ impl Gpu {
             queue,
             info,
             limits,
+            features,
             faults,
             pipelines: Mutex::default(),
         })
     }
 
+    /// Where timestamps can be written.
+    pub fn timestamps(&self) -> Timestamps {
+        Timestamps::of(self.features)
+    }
+
+    /// Whether the adapter is a program: its figures say nothing about a GPU.
+    pub fn is_software(&self) -> bool {
+        self.info.device_type == wgpu::DeviceType::Cpu
+    }
+
     /// Name, backend and driver in one line; a software adapter is called one.
     pub fn description(&self) -> String {
         let info = &self.info;
-        let kind = match info.device_type {
-            wgpu::DeviceType::Cpu => ", software adapter",
-            _ => "",
+        let kind = match self.is_software() {
+            true => ", software adapter",
+            false => "",
         };
         let driver = format!("{} {}", info.driver, info.driver_info);
         format!("{} ({}, {}{kind})", info.name, info.backend, driver.trim())

@@ -5,5 +5,6 @@ mod device;
 mod pipelines;
 pub mod plan;
 pub mod shader;
+pub mod timer;
 
 pub use device::Gpu;

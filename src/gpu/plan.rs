@@ -1,10 +1,13 @@
 //! A sequence of dispatches, recorded once and encoded as often as needed.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use wgpu::BufferUsages;
+use wgpu::{BufferUsages, ComputePassDescriptor};
 
 use super::Gpu;
+use super::timer::{Timer, Timestamps};
+use crate::error::Result;
 use crate::kernels::Call;
 
 /// How many workgroups a dispatch has in its second dimension.
@@ -88,26 +91,118 @@ impl Plan {
     /// Encodes all dispatches into one compute pass. Those that would have no workgroup are
     /// left out. Returns how many there are.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder, counts: &[u32]) -> usize {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let mut n_dispatches = 0;
-        for dispatch in &self.dispatches {
-            let y = match dispatch.rows {
-                Rows::Counted(i) => counts[i].div_ceil(dispatch.rows_per_group),
-                Rows::Indirect(_) | Rows::One => 1,
-            };
-            if y == 0 {
-                continue;
-            }
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            match dispatch.rows {
-                Rows::Indirect(i) => {
-                    pass.dispatch_workgroups_indirect(&self.indirect, 12 * u64::from(i));
-                }
-                _ => pass.dispatch_workgroups(dispatch.x, y, 1),
-            }
-            n_dispatches += 1;
+        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+        let active = self.active(counts);
+        for &i in &active {
+            self.dispatch(&mut pass, i, counts);
         }
-        n_dispatches
+        active.len()
+    }
+
+    /// The same with timestamps round every dispatch, as `timestamps` allows it. They are
+    /// resolved for [`Plan::times`]. Returns the indices of the dispatches encoded.
+    pub fn encode_timed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        counts: &[u32],
+        timer: &Timer,
+        timestamps: Timestamps,
+    ) -> Vec<usize> {
+        let active = self.active(counts);
+        if timestamps == Timestamps::InsidePasses {
+            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+            timer.stamp(&mut pass, 0);
+            for (nth, &i) in active.iter().enumerate() {
+                self.dispatch(&mut pass, i, counts);
+                timer.stamp(&mut pass, nth + 1);
+            }
+        } else {
+            for (nth, &i) in active.iter().enumerate() {
+                let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor {
+                    label: None,
+                    timestamp_writes: Some(timer.around(nth)),
+                });
+                self.dispatch(&mut pass, i, counts);
+            }
+        }
+        timer.resolve(encoder, n_stamps(active.len(), timestamps));
+        active
+    }
+
+    /// Seconds of each of `n` dispatches that [`Plan::encode_timed`] encoded and that have run.
+    pub async fn times(
+        gpu: &Gpu,
+        timer: &Timer,
+        timestamps: Timestamps,
+        n: usize,
+    ) -> Result<Vec<f64>> {
+        let stamps = timer.read(gpu, n_stamps(n, timestamps)).await?;
+        Ok(match timestamps {
+            Timestamps::InsidePasses => stamps.windows(2).map(|pair| pair[1] - pair[0]).collect(),
+            _ => stamps.chunks(2).map(|pair| pair[1] - pair[0]).collect(),
+        })
+    }
+
+    /// Runs each dispatch in a submission of its own, and returns their indices with the seconds
+    /// by the host's clock.
+    pub fn run_one_by_one(&self, gpu: &Gpu, counts: &[u32]) -> Result<Vec<(usize, f64)>> {
+        let mut times = Vec::new();
+        for i in self.active(counts) {
+            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+            self.dispatch(&mut pass, i, counts);
+            drop(pass);
+            let start = Instant::now();
+            gpu.queue.submit([encoder.finish()]);
+            gpu.wait()?;
+            times.push((i, start.elapsed().as_secs_f64()));
+        }
+        Ok(times)
+    }
+
+    /// Encodes all dispatches into a pass that is open already.
+    pub fn encode_in(&self, pass: &mut wgpu::ComputePass<'_>, counts: &[u32]) {
+        for i in self.active(counts) {
+            self.dispatch(pass, i, counts);
+        }
+    }
+
+    /// Timestamps that timing the whole plan takes at most.
+    pub fn max_stamps(&self) -> usize {
+        2 * self.dispatches.len() + 1
+    }
+
+    /// The dispatches that have workgroups.
+    fn active(&self, counts: &[u32]) -> Vec<usize> {
+        let n = self.dispatches.len();
+        (0..n).filter(|&i| self.groups(i, counts) > 0).collect()
+    }
+
+    /// Workgroups of a dispatch in the second dimension, as far as the host knows.
+    fn groups(&self, i: usize, counts: &[u32]) -> u32 {
+        let dispatch = &self.dispatches[i];
+        match dispatch.rows {
+            Rows::Counted(count) => counts[count].div_ceil(dispatch.rows_per_group),
+            Rows::Indirect(_) | Rows::One => 1,
+        }
+    }
+
+    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, i: usize, counts: &[u32]) {
+        let dispatch = &self.dispatches[i];
+        pass.set_pipeline(&dispatch.pipeline);
+        pass.set_bind_group(0, &dispatch.bind_group, &[]);
+        match dispatch.rows {
+            Rows::Indirect(size) => {
+                pass.dispatch_workgroups_indirect(&self.indirect, 12 * u64::from(size));
+            }
+            _ => pass.dispatch_workgroups(dispatch.x, self.groups(i, counts), 1),
+        }
+    }
+}
+
+fn n_stamps(n_dispatches: usize, timestamps: Timestamps) -> usize {
+    match timestamps {
+        Timestamps::InsidePasses => n_dispatches + 1,
+        _ => 2 * n_dispatches,
     }
 }

@@ -1,6 +1,6 @@
 //! Attention over the cache and the zero token, tiled over rows and query heads.
 
-use super::{Call, Kernel, KvType, params, read, read_write};
+use super::{Call, Cost, Kernel, KvType, params, read, read_write, words};
 
 params! {
     n_heads: u32,
@@ -78,6 +78,8 @@ pub fn call<'a>(
     buffers: [&'a wgpu::Buffer; 6],
 ) -> Call<'a> {
     let items = tiling.heads_per_tile * tiling.rows_per_tile;
+    let queries = u64::from(params.n_heads * params.head_dim);
+    let keys = u64::from(params.n_kv_heads * params.head_dim);
     Call {
         kernel: &KERNEL,
         constants: vec![
@@ -89,6 +91,21 @@ pub fn call<'a>(
         buffers: buffers.to_vec(),
         x: tiling.n_parts,
         rows_per_group: tiling.rows_per_tile,
+        cost: Cost {
+            // The zero token's key, and the queries' way in and out.
+            bytes: match params.has_zero {
+                1 => words(params.pool_heads * params.head_dim),
+                _ => 0,
+            },
+            bytes_per_row: 8 * queries,
+            bytes_per_key: 2 * keys * kv_type.n_bytes() as u64,
+            flops_per_row: 2 * queries * u64::from(params.has_zero),
+            flops_per_pair: 4 * queries,
+            window: match params.window {
+                u32::MAX => 0,
+                window => window.into(),
+            },
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Embeddings of the rows' tokens, and learned positions.
 
 use super::linear::weight_format;
-use super::{Call, Kernel, LANES, params, read, read_write};
+use super::{Call, Cost, Kernel, LANES, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -34,5 +34,14 @@ pub fn call(dtype: Dtype, params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'
         buffers: buffers.to_vec(),
         x: params.n_octets.div_ceil(LANES),
         rows_per_group: 1,
+        // A token lies in one part of the matrix: the first stands for whichever it is.
+        cost: match params.first_token {
+            0 => Cost {
+                bytes_per_row: u64::from(8 * params.n_octets) * dtype.n_bytes() as u64
+                    + words(8 * params.n_octets * (1 + params.has_positions)),
+                ..Cost::default()
+            },
+            _ => Cost::default(),
+        },
     }
 }

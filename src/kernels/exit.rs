@@ -1,6 +1,6 @@
 //! Scores of a cycle, who leaves, and the sizes of the dispatches that follow.
 
-use super::{Call, Kernel, params, read, read_write};
+use super::{Call, Cost, Kernel, params, read, read_write, words};
 use crate::model::config::Reduce;
 
 params! {
@@ -63,5 +63,10 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
         buffers: buffers.to_vec(),
         x: 1,
         rows_per_group: 1,
+        cost: Cost {
+            bytes_per_row: words(params.n_layers * params.n_parts),
+            flops_per_row: u64::from(params.n_layers * params.n_parts),
+            ..Cost::default()
+        },
     }
 }

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation of query and key heads, in place.
 
-use super::{Call, Kernel, params, read, read_write};
+use super::{Call, Cost, Kernel, params, read, read_write, words};
 
 params! {
     n_heads: u32,
@@ -27,5 +27,11 @@ pub fn call(n_heads: u32, params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'
         buffers: buffers.to_vec(),
         x: n_heads,
         rows_per_group: 1,
+        cost: Cost {
+            bytes: words(2 * params.head_dim),
+            bytes_per_row: words(2 * n_heads * params.head_dim),
+            flops_per_row: u64::from(4 * n_heads * params.head_dim),
+            ..Cost::default()
+        },
     }
 }

@@ -1,6 +1,6 @@
 //! Keys and values of one cycle to the cycles after it.
 
-use super::{Call, Kernel, KvType, LANES, params, read, read_write};
+use super::{Call, Cost, Kernel, KvType, LANES, params, read, read_write, words};
 
 params! {
     n_kv_heads: u32,
@@ -20,13 +20,17 @@ pub static KERNEL: Kernel = Kernel {
 
 /// `buffers`: rows, kv.
 pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
-    let words = params.head_stride * kv_type.n_bytes() as u32 / 4;
+    let n_words = 2 * params.n_kv_heads * params.head_stride * kv_type.n_bytes() as u32 / 4;
     Call {
         kernel: &KERNEL,
         constants: vec![kv_type.constant()],
         params: bytemuck::bytes_of(&params).to_vec(),
         buffers: buffers.to_vec(),
-        x: (2 * params.n_kv_heads * words).div_ceil(LANES),
+        x: n_words.div_ceil(LANES),
         rows_per_group: 1,
+        cost: Cost {
+            bytes_per_row: words(n_words * (1 + params.n_copies)),
+            ..Cost::default()
+        },
     }
 }

@@ -1,6 +1,6 @@
 //! Matrix times listed rows: `matvec` for few rows, `matmul` for many.
 
-use super::{Binding, Call, Kernel, LANES, params, read, read_write};
+use super::{Binding, Call, Cost, Kernel, LANES, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -86,5 +86,21 @@ pub fn call<'a>(
         buffers: buffers.to_vec(),
         x: params.n_out.div_ceil(OUTPUTS * LANES),
         rows_per_group,
+        cost: cost(dtype, epilogue, &params),
+    }
+}
+
+fn cost(dtype: Dtype, epilogue: Epilogue, params: &Params) -> Cost {
+    let n_in = u64::from(8 * params.n_in_octets);
+    let n_out = u64::from(params.n_out);
+    let n_written = match epilogue {
+        Epilogue::SwiGlu => params.n_out / 2,
+        _ => params.n_out,
+    };
+    Cost {
+        bytes: n_in * n_out * dtype.n_bytes() as u64 + words(params.n_out * params.has_bias),
+        bytes_per_row: 4 * n_in + words(n_written) * (1 + u64::from(params.accumulate)),
+        flops_per_row: 2 * n_in * n_out,
+        ..Cost::default()
     }
 }

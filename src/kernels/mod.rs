@@ -4,6 +4,7 @@
 //! uniform block `Params`; the storage buffers follow in the order of [`Kernel::bindings`].
 
 pub mod attention;
+mod cost;
 pub mod embed;
 pub mod exit;
 pub mod head_norm;
@@ -12,6 +13,8 @@ pub mod layer_norm;
 pub mod linear;
 pub mod qkv_store;
 pub mod rms_norm;
+
+pub use cost::{Cost, Moved};
 
 /// Every kernel, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
@@ -104,6 +107,13 @@ pub struct Call<'a> {
     pub x: u32,
     /// Listed rows that one workgroup of the second dimension stands for.
     pub rows_per_group: u32,
+    /// What the dispatch cannot avoid.
+    pub cost: Cost,
+}
+
+/// Bytes of `n` values of 4 bytes.
+const fn words(n: u32) -> u64 {
+    4 * n as u64
 }
 
 /// Declares a kernel's `Params`: all members are 4 bytes, in the shader's order.

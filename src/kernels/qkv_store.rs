@@ -1,6 +1,6 @@
 //! Rotary embedding, and keys and values into the cache.
 
-use super::{Call, Kernel, KvType, LANES, params, read, read_write};
+use super::{Call, Cost, Kernel, KvType, LANES, params, read, read_write, words};
 
 params! {
     n_heads: u32,
@@ -32,6 +32,8 @@ pub static KERNEL: Kernel = Kernel {
 /// `buffers`: qkv, angles, rows, q, kv.
 pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
     let heads = params.n_heads + 2 * params.n_kv_heads;
+    let queries = params.n_heads * params.head_dim * params.with_queries;
+    let keys_values = 2 * params.n_kv_heads * params.head_dim;
     Call {
         kernel: &KERNEL,
         constants: vec![kv_type.constant()],
@@ -39,5 +41,15 @@ pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 5]) -> Cal
         buffers: buffers.to_vec(),
         x: (heads * params.head_stride / 2).div_ceil(LANES),
         rows_per_group: 1,
+        cost: Cost {
+            bytes_per_row: words(2 * queries + keys_values + 2 * params.n_pairs)
+                + u64::from(keys_values * params.n_cycles) * kv_type.n_bytes() as u64,
+            // Two products and a sum each.
+            flops_per_row: match params.n_pairs {
+                0 => 0,
+                _ => u64::from(3 * (queries + keys_values / 2)),
+            },
+            ..Cost::default()
+        },
     }
 }

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation of listed rows.
 
-use super::{Call, Kernel, params, read, read_write};
+use super::{Call, Cost, Kernel, params, read, read_write, words};
 
 params! {
     n_cols: u32,
@@ -26,5 +26,11 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
         buffers: buffers.to_vec(),
         x: 1,
         rows_per_group: 1,
+        cost: Cost {
+            bytes: words(params.n_cols),
+            bytes_per_row: words(2 * params.n_cols),
+            flops_per_row: u64::from(4 * params.n_cols),
+            ..Cost::default()
+        },
     }
 }

@@ -1,0 +1,89 @@
+//! What a dispatch cannot avoid: the bytes it must move and the operations it must do.
+//!
+//! Every input is counted as read once and every output as written once, however often a kernel
+//! really touches them: what a kernel takes beyond that is the kernel's fault.
+
+/// The cost of a dispatch, by what it grows with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Bytes whatever the number of rows, such as those of a matrix; none where there is no row.
+    pub bytes: u64,
+    pub bytes_per_row: u64,
+    /// Floating-point operations, an FMA counted as two.
+    pub flops_per_row: u64,
+    /// Attention: bytes of each cached position that some row sees.
+    pub bytes_per_key: u64,
+    /// Attention: operations of each pair of a row and a position it sees.
+    pub flops_per_pair: u64,
+    /// Positions that a row sees at most, its own counted; 0 for all.
+    pub window: u64,
+}
+
+/// Bytes and operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub bytes: u64,
+    pub flops: u64,
+}
+
+impl std::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.flops += other.flops;
+    }
+}
+
+impl Cost {
+    /// The cost over rows at these positions, in rising order.
+    pub fn over(&self, positions: impl IntoIterator<Item = usize>) -> Moved {
+        let mut n_rows = 0;
+        let mut n_pairs = 0;
+        // Keys from the first that the first row sees to the last row's own.
+        let mut first_key = u64::MAX;
+        let mut end = 0;
+        for position in positions {
+            let all = position as u64 + 1;
+            let seen = match self.window {
+                0 => all,
+                window => all.min(window),
+            };
+            n_rows += 1;
+            n_pairs += seen;
+            first_key = first_key.min(all - seen);
+            end = end.max(all);
+        }
+        if n_rows == 0 {
+            return Moved::default();
+        }
+        Moved {
+            bytes: self.bytes
+                + n_rows * self.bytes_per_row
+                + (end - first_key) * self.bytes_per_key,
+            flops: n_rows * self.flops_per_row + n_pairs * self.flops_per_pair,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keys_and_pairs() {
+        let cost = Cost {
+            bytes: 1000,
+            bytes_per_row: 10,
+            flops_per_row: 7,
+            bytes_per_key: 1,
+            flops_per_pair: 2,
+            window: 0,
+        };
+        assert_eq!(cost.over([]), Moved::default());
+        // Rows at 2, 3 and 4 see 3, 4 and 5 positions, 5 different ones.
+        let moved = cost.over(2..5);
+        assert_eq!((moved.bytes, moved.flops), (1000 + 30 + 5, 21 + 24));
+        // In a window of 2 they see two each, the positions 1 to 4.
+        let windowed = Cost { window: 2, ..cost }.over(2..5);
+        assert_eq!((windowed.bytes, windowed.flops), (1000 + 30 + 4, 21 + 12));
+    }
+}
