@@ -86,6 +86,14 @@ pub enum Error {
     #[error("adapter `{adapter}`: {message}")]
     Device { adapter: String, message: String },
 
+    /// What is to be timed computes something wrong, or a figure cannot be true.
+    #[error("{0}")]
+    Measurement(String),
+
+    /// There is nothing to draw.
+    #[error("{0}")]
+    Plot(String),
+
     /// The logits hold a value that is not a number.
     #[error(
         "the logits of position {position} hold a value that is not a number: expected finite weights and activations"

@@ -29,6 +29,7 @@
 //! | [`kernels`] | one small module a shader: parameters, bindings, grid |
 //! | [`engine`] | model and device together: weights, caches, the pass, sampling |
 //! | [`generate`](mod@generate) | prompt to a stream of tokens, stop rules, statistics |
+//! | [`measure`] | figures: probes of the adapter, kernels, models; reports of them |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! # How a token is computed
@@ -58,6 +59,7 @@ pub mod error;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;
+pub mod measure;
 pub mod model;
 pub mod reference;
 pub mod rope;

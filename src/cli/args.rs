@@ -132,7 +132,7 @@ pub fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
-fn backend(text: &str) -> Result<wgpu::Backend, String> {
+pub fn backend(text: &str) -> Result<wgpu::Backend, String> {
     named(text, BACKENDS)
 }
 
@@ -144,11 +144,11 @@ fn reduce(text: &str) -> Result<Reduce, String> {
     named(text, REDUCES)
 }
 
-fn kv_policy(text: &str) -> Result<KvPolicy, String> {
+pub fn kv_policy(text: &str) -> Result<KvPolicy, String> {
     named(text, KV_POLICIES)
 }
 
-fn named<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
+pub fn named<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
     match names.iter().find(|(name, _)| *name == text) {
         Some((_, value)) => Ok(*value),
         None => {

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use wgpu::{AdapterInfo, DeviceType, Features};
+use wgpu::{AdapterInfo, Features};
 
 use super::output;
-use crate::gpu::adapter::{AdapterChoice, choose, list};
+use crate::gpu::adapter::{AdapterChoice, choose, list, type_name};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,13 +52,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
         "default": chosen == Some(&info),
         "name": info.name,
         "backend": info.backend.to_str(),
-        "type": match info.device_type {
-            DeviceType::DiscreteGpu => "discrete GPU",
-            DeviceType::IntegratedGpu => "integrated GPU",
-            DeviceType::VirtualGpu => "virtual GPU",
-            DeviceType::Cpu => "software",
-            DeviceType::Other => "other",
-        },
+        "type": type_name(info.device_type),
         "driver": info.driver,
         "driver_info": info.driver_info,
         "limits": {

@@ -4,8 +4,12 @@
 //! (a closed standard output included), 1 for an error, 2 for wrong usage.
 
 mod args;
+mod bench;
+mod compare;
 mod devices;
 mod inspect;
+mod measuring;
+mod microbench;
 mod output;
 mod pack;
 mod profile;
@@ -38,6 +42,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Make one file of a checkpoint: weights, config and tokenizer
     Pack(pack::Args),
+    /// Measure how fast a model runs, or compare two such reports
+    Bench(bench::Args),
+    /// Measure what the adapter can do, and what each kernel reaches of it
+    Microbench(microbench::Args),
     /// List the adapters of this machine
     Devices(devices::Args),
 }
@@ -60,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
+        Command::Bench(args) => bench::main(args),
+        Command::Microbench(args) => microbench::main(args),
         Command::Devices(args) => devices::main(args),
     };
     match result {

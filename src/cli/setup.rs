@@ -18,7 +18,11 @@ use crate::model::Model;
 const DEFAULT_CTX: usize = 4096;
 
 /// What `--adapter` calls the plain Rust reference.
-const HOST: &str = "cpu";
+pub const HOST: &str = "cpu";
+
+/// Said where the reference steps in.
+pub const NO_ADAPTER: &str =
+    "no GPU adapter found: running the plain Rust reference, which is slow";
 
 /// An engine with what is to be said about it.
 pub struct Ready<'m> {
@@ -76,8 +80,7 @@ pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result
         backend: args.backend,
     };
     let Some(adapter) = pollster::block_on(choose(&choice))? else {
-        let warning = "no GPU adapter found: running the plain Rust reference, which is slow";
-        warnings.push(warning.to_string());
+        warnings.push(NO_ADAPTER.to_string());
         return on_host(warnings);
     };
     let gpu = Arc::new(pollster::block_on(Gpu::open(&adapter))?);

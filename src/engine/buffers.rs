@@ -64,6 +64,17 @@ impl Lists {
         u64::from(self.at(3 + 2 * n_cycles as u32))
     }
 
+    /// The whole buffer with every row in every list, positions from `first_position` on; the
+    /// last row alone gets logits.
+    pub fn every_list(self, first_position: usize, n_rows: usize, n_cycles: usize) -> Vec<u32> {
+        let mut values = self.host_part(first_position, n_rows, &[n_rows as u32 - 1]);
+        for _ in 0..2 * n_cycles {
+            values.push(n_rows as u32);
+            values.extend(0..self.n_rows);
+        }
+        values
+    }
+
     /// What the host writes for a batch: positions, and the first three lists.
     pub fn host_part(self, first_position: usize, n_rows: usize, outputs: &[u32]) -> Vec<u32> {
         let mut values = vec![0; self.at(3) as usize];
@@ -139,6 +150,20 @@ pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv
 }
 
 impl Buffers {
+    /// What kernels read besides weights and lists.
+    pub fn activations(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        let rows = [
+            &self.x,
+            &self.normed,
+            &self.qkv,
+            &self.q,
+            &self.heads,
+            &self.mlp,
+            &self.partials,
+        ];
+        rows.into_iter().chain(&self.kv)
+    }
+
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when a cache does not fit one binding.
     pub fn new(gpu: &Gpu, config: &Config, schedule: &Schedule, sizes: Sizes) -> Result<Self> {

@@ -300,20 +300,54 @@ impl<'a> Forward<'a> {
         let Some(weights) = &self.weights.layers[layer].qk_norm else {
             return;
         };
-        let params = head_norm::Params {
-            n_heads: c.n_heads as u32,
-            first_head: first_head as u32,
-            head_dim: c.head_dim as u32,
-            stride: padded(c.q_dim() + 2 * c.kv_dim()) as u32,
-            list: over.list,
-            eps: c.norm_eps as f32,
-        };
+        let params = self.qk_norm_params(first_head, over);
         let n_heads = (c.n_heads + c.n_kv_heads - first_head) as u32;
         r.push(
             "qk_norm",
             head_norm::call(n_heads, params, [weights, &b.rows, &b.qkv]),
             over,
         );
+    }
+
+    fn qk_norm_params(&self, first_head: usize, over: Over) -> head_norm::Params {
+        let c = self.config;
+        head_norm::Params {
+            n_heads: c.n_heads as u32,
+            first_head: first_head as u32,
+            head_dim: c.head_dim as u32,
+            stride: padded(c.q_dim() + 2 * c.kv_dim()) as u32,
+            list: over.list,
+            eps: c.norm_eps as f32,
+        }
+    }
+
+    /// The norms that this model's family has no use for and others have, on this model's shapes:
+    /// for measuring. What stands for their weights is any buffer that is long enough.
+    pub fn other_norms<'b>(&'b self, r: &mut Recorder<'b>) {
+        let (c, b) = (self.config, self.buffers);
+        let over = Over {
+            list: b.lists.all(),
+            size: Size::Counted(BATCH_ROWS),
+        };
+        if c.norm == NormKind::Rms {
+            let params = layer_norm::Params {
+                n_cols: c.hidden as u32,
+                stride: padded(c.hidden) as u32,
+                list: over.list,
+                dense: 0,
+                eps: c.norm_eps as f32,
+            };
+            let weight = &self.weights.final_norm.weight;
+            let buffers = [&b.x, weight, weight, &b.rows, &b.normed];
+            r.push("layer_norm", layer_norm::call(params, buffers), over);
+        }
+        if self.weights.layers[0].qk_norm.is_none() {
+            let params = self.qk_norm_params(0, over);
+            let n_heads = (c.n_heads + c.n_kv_heads) as u32;
+            // Twice head_dim values are read: a cache of two positions has as many.
+            let buffers = [&b.kv[0], &b.rows, &b.qkv];
+            r.push("qk_norm", head_norm::call(n_heads, params, buffers), over);
+        }
     }
 
     fn qkv_params(&self, cycle: usize, over: Over) -> qkv_store::Params {

@@ -1,6 +1,7 @@
 //! A model on a device, or on the host: what turns token ids into logits.
 
 mod buffers;
+mod cases;
 mod forward;
 mod profile;
 mod recorder;
@@ -11,6 +12,7 @@ mod weights;
 use std::sync::Arc;
 
 pub use buffers::kv_bytes;
+pub use cases::{Case, visit_cases};
 pub use profile::{Entry, Profile};
 pub use recorder::Phase;
 pub use session::{DeviceModel, Work};

@@ -23,9 +23,9 @@ use crate::schedule::Schedule;
 /// A model's weights on an adapter, ready for any number of sessions.
 pub struct DeviceModel {
     pub gpu: Arc<Gpu>,
-    weights: Weights,
-    config: Config,
-    pool: Option<Pool>,
+    pub(super) weights: Weights,
+    pub(super) config: Config,
+    pub(super) pool: Option<Pool>,
 }
 
 impl DeviceModel {
@@ -48,6 +48,22 @@ pub struct Work {
     pub read_backs: u64,
     /// What the kernels could not avoid; see [`Cost`](crate::kernels::Cost).
     pub moved: Moved,
+}
+
+impl Work {
+    /// What was asked since `before`.
+    pub fn since(&self, before: &Work) -> Work {
+        Work {
+            submissions: self.submissions - before.submissions,
+            dispatches: self.dispatches - before.dispatches,
+            read_backs: self.read_backs - before.read_backs,
+            moved: Moved {
+                read: self.moved.read - before.moved.read,
+                written: self.moved.written - before.moved.written,
+                flops: self.moved.flops - before.moved.flops,
+            },
+        }
+    }
 }
 
 /// Keys and values of one sequence, and the passes that extend it.

@@ -20,6 +20,17 @@ pub const BACKENDS: &[(&str, Backend)] = &[
     ("dx12", Backend::Dx12),
 ];
 
+/// What kind of adapter it is, for people.
+pub fn type_name(kind: DeviceType) -> &'static str {
+    match kind {
+        DeviceType::DiscreteGpu => "discrete GPU",
+        DeviceType::IntegratedGpu => "integrated GPU",
+        DeviceType::VirtualGpu => "virtual GPU",
+        DeviceType::Cpu => "software",
+        DeviceType::Other => "other",
+    }
+}
+
 /// All adapters, best first: discrete, integrated, virtual, then software. `WGPU_BACKEND` leaves
 /// out backends, `WGPU_POWER_PREF=low` puts integrated GPUs first.
 pub async fn list() -> Vec<wgpu::Adapter> {

@@ -167,6 +167,11 @@ impl Plan {
         }
     }
 
+    /// Encodes dispatch `i` alone into a pass that is open already.
+    pub fn encode_one(&self, pass: &mut wgpu::ComputePass<'_>, i: usize, counts: &[u32]) {
+        self.dispatch(pass, i, counts);
+    }
+
     /// Timestamps that timing the whole plan takes at most.
     pub fn max_stamps(&self) -> usize {
         2 * self.dispatches.len() + 1

@@ -15,6 +15,10 @@ const SHARED: &[(&str, &str)] = &[
         include_str!("../../shaders/shared/linear.wgsl"),
     ),
     (
+        "shared/probe_params",
+        include_str!("../../shaders/shared/probe_params.wgsl"),
+    ),
+    (
         "shared/rows",
         include_str!("../../shaders/shared/rows.wgsl"),
     ),

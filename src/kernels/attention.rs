@@ -1,5 +1,7 @@
 //! Attention over the cache and the zero token, tiled over rows and query heads.
 
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, KvType, params, read, read_write, words};
 
 params! {
@@ -36,6 +38,7 @@ pub static KERNEL: Kernel = Kernel {
         read_write("partials"),
     ],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// Query vectors that a workgroup holds at most.
@@ -93,12 +96,13 @@ pub fn call<'a>(
         rows_per_group: tiling.rows_per_tile,
         cost: Cost {
             // The zero token's key, and the queries' way in and out.
-            bytes: match params.has_zero {
+            read: match params.has_zero {
                 1 => words(params.pool_heads * params.head_dim),
                 _ => 0,
             },
-            bytes_per_row: 8 * queries,
-            bytes_per_key: 2 * keys * kv_type.n_bytes() as u64,
+            read_per_row: 4 * queries,
+            written_per_row: 4 * queries,
+            read_per_key: 2 * keys * kv_type.n_bytes() as u64,
             flops_per_row: 2 * queries * u64::from(params.has_zero),
             flops_per_pair: 4 * queries,
             window: match params.window {

@@ -6,13 +6,15 @@
 /// The cost of a dispatch, by what it grows with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Bytes whatever the number of rows, such as those of a matrix; none where there is no row.
-    pub bytes: u64,
-    pub bytes_per_row: u64,
+    /// Bytes read whatever the number of rows, such as those of a matrix; none where there is no
+    /// row.
+    pub read: u64,
+    pub read_per_row: u64,
+    pub written_per_row: u64,
     /// Floating-point operations, an FMA counted as two.
     pub flops_per_row: u64,
     /// Attention: bytes of each cached position that some row sees.
-    pub bytes_per_key: u64,
+    pub read_per_key: u64,
     /// Attention: operations of each pair of a row and a position it sees.
     pub flops_per_pair: u64,
     /// Positions that a row sees at most, its own counted; 0 for all.
@@ -22,13 +24,22 @@ pub struct Cost {
 /// Bytes and operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    pub bytes: u64,
+    pub read: u64,
+    pub written: u64,
     pub flops: u64,
+}
+
+impl Moved {
+    /// Bytes in either direction.
+    pub fn bytes(&self) -> u64 {
+        self.read + self.written
+    }
 }
 
 impl std::ops::AddAssign for Moved {
     fn add_assign(&mut self, other: Self) {
-        self.bytes += other.bytes;
+        self.read += other.read;
+        self.written += other.written;
         self.flops += other.flops;
     }
 }
@@ -56,9 +67,8 @@ impl Cost {
             return Moved::default();
         }
         Moved {
-            bytes: self.bytes
-                + n_rows * self.bytes_per_row
-                + (end - first_key) * self.bytes_per_key,
+            read: self.read + n_rows * self.read_per_row + (end - first_key) * self.read_per_key,
+            written: n_rows * self.written_per_row,
             flops: n_rows * self.flops_per_row + n_pairs * self.flops_per_pair,
         }
     }
@@ -71,19 +81,21 @@ mod tests {
     #[test]
     fn rows_keys_and_pairs() {
         let cost = Cost {
-            bytes: 1000,
-            bytes_per_row: 10,
+            read: 1000,
+            read_per_row: 10,
+            written_per_row: 100,
             flops_per_row: 7,
-            bytes_per_key: 1,
+            read_per_key: 1,
             flops_per_pair: 2,
             window: 0,
         };
         assert_eq!(cost.over([]), Moved::default());
         // Rows at 2, 3 and 4 see 3, 4 and 5 positions, 5 different ones.
         let moved = cost.over(2..5);
-        assert_eq!((moved.bytes, moved.flops), (1000 + 30 + 5, 21 + 24));
+        assert_eq!((moved.read, moved.flops), (1000 + 30 + 5, 21 + 24));
+        assert_eq!((moved.written, moved.bytes()), (300, 1335));
         // In a window of 2 they see two each, the positions 1 to 4.
         let windowed = Cost { window: 2, ..cost }.over(2..5);
-        assert_eq!((windowed.bytes, windowed.flops), (1000 + 30 + 4, 21 + 12));
+        assert_eq!((windowed.read, windowed.flops), (1000 + 30 + 4, 21 + 12));
     }
 }

@@ -1,6 +1,8 @@
 //! Embeddings of the rows' tokens, and learned positions.
 
 use super::linear::weight_format;
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, LANES, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
@@ -23,6 +25,7 @@ pub static KERNEL: Kernel = Kernel {
         read_write("x"),
     ],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// `buffers`: ids, weights, positions (f32), rows, x.
@@ -37,8 +40,9 @@ pub fn call(dtype: Dtype, params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'
         // A token lies in one part of the matrix: the first stands for whichever it is.
         cost: match params.first_token {
             0 => Cost {
-                bytes_per_row: u64::from(8 * params.n_octets) * dtype.n_bytes() as u64
-                    + words(8 * params.n_octets * (1 + params.has_positions)),
+                read_per_row: u64::from(8 * params.n_octets) * dtype.n_bytes() as u64
+                    + words(8 * params.n_octets * params.has_positions),
+                written_per_row: words(8 * params.n_octets),
                 ..Cost::default()
             },
             _ => Cost::default(),

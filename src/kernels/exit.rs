@@ -1,5 +1,7 @@
 //! Scores of a cycle, who leaves, and the sizes of the dispatches that follow.
 
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, params, read, read_write, words};
 use crate::model::config::Reduce;
 
@@ -30,6 +32,7 @@ pub static KERNEL: Kernel = Kernel {
         read_write("dispatches"),
     ],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// A dispatch that works on a list which this kernel writes. The layout is the shader's.
@@ -64,7 +67,7 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
         x: 1,
         rows_per_group: 1,
         cost: Cost {
-            bytes_per_row: words(params.n_layers * params.n_parts),
+            read_per_row: words(params.n_layers * params.n_parts),
             flops_per_row: u64::from(params.n_layers * params.n_parts),
             ..Cost::default()
         },

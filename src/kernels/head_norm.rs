@@ -1,5 +1,7 @@
 //! Root-mean-square normalisation of query and key heads, in place.
 
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, params, read, read_write, words};
 
 params! {
@@ -16,6 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     source: include_str!("../../shaders/head_norm.wgsl"),
     bindings: &[read("weight"), read("rows"), read_write("qkv")],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// One workgroup for each of `n_heads` heads of a row. `buffers`: weight, rows, qkv.
@@ -28,8 +31,9 @@ pub fn call(n_heads: u32, params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'
         x: n_heads,
         rows_per_group: 1,
         cost: Cost {
-            bytes: words(2 * params.head_dim),
-            bytes_per_row: words(2 * n_heads * params.head_dim),
+            read: words(2 * params.head_dim),
+            read_per_row: words(n_heads * params.head_dim),
+            written_per_row: words(n_heads * params.head_dim),
             flops_per_row: u64::from(4 * n_heads * params.head_dim),
             ..Cost::default()
         },

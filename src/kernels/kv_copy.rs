@@ -1,5 +1,7 @@
 //! Keys and values of one cycle to the cycles after it.
 
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, KvType, LANES, params, read, read_write, words};
 
 params! {
@@ -16,6 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     source: include_str!("../../shaders/kv_copy.wgsl"),
     bindings: &[read("rows"), read_write("kv")],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// `buffers`: rows, kv.
@@ -29,7 +32,8 @@ pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 2]) -> Cal
         x: n_words.div_ceil(LANES),
         rows_per_group: 1,
         cost: Cost {
-            bytes_per_row: words(n_words * (1 + params.n_copies)),
+            read_per_row: words(n_words),
+            written_per_row: words(n_words * params.n_copies),
             ..Cost::default()
         },
     }

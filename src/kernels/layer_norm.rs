@@ -1,5 +1,7 @@
 //! Layer normalisation of listed rows.
 
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, params, read, read_write, words};
 
 params! {
@@ -21,6 +23,7 @@ pub static KERNEL: Kernel = Kernel {
         read_write("y"),
     ],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// One workgroup a row. `buffers`: x, weight, bias, rows, y.
@@ -33,8 +36,9 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
         x: 1,
         rows_per_group: 1,
         cost: Cost {
-            bytes: words(2 * params.n_cols),
-            bytes_per_row: words(2 * params.n_cols),
+            read: words(2 * params.n_cols),
+            read_per_row: words(params.n_cols),
+            written_per_row: words(params.n_cols),
             flops_per_row: u64::from(6 * params.n_cols),
             ..Cost::default()
         },

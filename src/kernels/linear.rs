@@ -1,5 +1,7 @@
 //! Matrix times listed rows: `matvec` for few rows, `matmul` for many.
 
+use wgpu::Features;
+
 use super::{Binding, Call, Cost, Kernel, LANES, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
@@ -28,6 +30,7 @@ pub static MATVEC: Kernel = Kernel {
     source: include_str!("../../shaders/matvec.wgsl"),
     bindings: BINDINGS,
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 pub static MATMUL: Kernel = Kernel {
@@ -35,6 +38,7 @@ pub static MATMUL: Kernel = Kernel {
     source: include_str!("../../shaders/matmul.wgsl"),
     bindings: BINDINGS,
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// What happens to the sums before they are written.
@@ -98,8 +102,9 @@ fn cost(dtype: Dtype, epilogue: Epilogue, params: &Params) -> Cost {
         _ => params.n_out,
     };
     Cost {
-        bytes: n_in * n_out * dtype.n_bytes() as u64 + words(params.n_out * params.has_bias),
-        bytes_per_row: 4 * n_in + words(n_written) * (1 + u64::from(params.accumulate)),
+        read: n_in * n_out * dtype.n_bytes() as u64 + words(params.n_out * params.has_bias),
+        read_per_row: 4 * n_in + words(n_written * params.accumulate),
+        written_per_row: words(n_written),
         flops_per_row: 2 * n_in * n_out,
         ..Cost::default()
     }

@@ -11,12 +11,13 @@ pub mod head_norm;
 pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
+pub mod probes;
 pub mod qkv_store;
 pub mod rms_norm;
 
 pub use cost::{Cost, Moved};
 
-/// Every kernel, for the tests that look at all of them.
+/// Every kernel of the engine, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
     &attention::KERNEL,
     &embed::KERNEL,
@@ -40,6 +41,8 @@ pub struct Kernel {
     pub bindings: &'static [Binding],
     /// Members of `Params` with their offsets in bytes.
     pub params: &'static [(&'static str, usize)],
+    /// What the shader uses of a device beyond the core of WebGPU.
+    pub needs: wgpu::Features,
 }
 
 /// A storage buffer of a kernel.
@@ -109,6 +112,21 @@ pub struct Call<'a> {
     pub rows_per_group: u32,
     /// What the dispatch cannot avoid.
     pub cost: Cost,
+}
+
+impl<'a> Call<'a> {
+    /// The same call on other buffers.
+    pub fn with_buffers<'b>(&self, buffers: Vec<&'b wgpu::Buffer>) -> Call<'b> {
+        Call {
+            kernel: self.kernel,
+            constants: self.constants.clone(),
+            params: self.params.clone(),
+            buffers,
+            x: self.x,
+            rows_per_group: self.rows_per_group,
+            cost: self.cost,
+        }
+    }
 }
 
 /// Bytes of `n` values of 4 bytes.

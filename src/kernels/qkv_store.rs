@@ -1,5 +1,7 @@
 //! Rotary embedding, and keys and values into the cache.
 
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, KvType, LANES, params, read, read_write, words};
 
 params! {
@@ -27,6 +29,7 @@ pub static KERNEL: Kernel = Kernel {
         read_write("kv"),
     ],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// `buffers`: qkv, angles, rows, q, kv.
@@ -42,7 +45,8 @@ pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 5]) -> Cal
         x: (heads * params.head_stride / 2).div_ceil(LANES),
         rows_per_group: 1,
         cost: Cost {
-            bytes_per_row: words(2 * queries + keys_values + 2 * params.n_pairs)
+            read_per_row: words(queries + keys_values + 2 * params.n_pairs),
+            written_per_row: words(queries)
                 + u64::from(keys_values * params.n_cycles) * kv_type.n_bytes() as u64,
             // Two products and a sum each.
             flops_per_row: match params.n_pairs {

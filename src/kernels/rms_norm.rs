@@ -1,5 +1,7 @@
 //! Root-mean-square normalisation of listed rows.
 
+use wgpu::Features;
+
 use super::{Call, Cost, Kernel, params, read, read_write, words};
 
 params! {
@@ -15,6 +17,7 @@ pub static KERNEL: Kernel = Kernel {
     source: include_str!("../../shaders/rms_norm.wgsl"),
     bindings: &[read("x"), read("weight"), read("rows"), read_write("y")],
     params: FIELDS,
+    needs: Features::empty(),
 };
 
 /// One workgroup a row. `buffers`: x, weight, rows, y.
@@ -27,8 +30,9 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
         x: 1,
         rows_per_group: 1,
         cost: Cost {
-            bytes: words(params.n_cols),
-            bytes_per_row: words(2 * params.n_cols),
+            read: words(params.n_cols),
+            read_per_row: words(params.n_cols),
+            written_per_row: words(params.n_cols),
             flops_per_row: u64::from(4 * params.n_cols),
             ..Cost::default()
         },

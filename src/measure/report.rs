@@ -138,6 +138,16 @@ pub enum Clock {
     Wall,
 }
 
+impl Clock {
+    /// How the clock is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Clock::Gpu => "gpu",
+            Clock::Wall => "wall",
+        }
+    }
+}
+
 /// A row of `microbench`: what the adapter can do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceDetail {

@@ -31,6 +31,7 @@ struct Shard {
 enum Bytes {
     Mapped(Mmap),
     Embedded(&'static [u8]),
+    Owned(Vec<u8>),
 }
 
 impl std::ops::Deref for Bytes {
@@ -40,6 +41,7 @@ impl std::ops::Deref for Bytes {
         match self {
             Bytes::Mapped(map) => map,
             Bytes::Embedded(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
         }
     }
 }
@@ -110,6 +112,12 @@ impl Checkpoint {
     /// Maps one safetensors file.
     pub fn open(path: &Path) -> Result<Self> {
         Self::from_shards(vec![Shard::map(path)?])
+    }
+
+    /// A safetensors file in memory; `name` stands for it in errors.
+    pub fn in_memory(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        let shard = Shard::parse(name.to_string(), Bytes::Owned(bytes))?;
+        Self::from_shards(vec![shard])
     }
 
     /// Maps the shards that an index (`model.safetensors.index.json`) names.

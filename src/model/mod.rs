@@ -7,6 +7,7 @@ pub mod generation;
 mod hub;
 mod json;
 pub mod rope_config;
+pub mod synthetic;
 pub mod tensor;
 pub mod tokenizer;
 pub mod weights;

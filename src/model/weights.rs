@@ -79,7 +79,7 @@ pub struct Pool {
     pub value: Option<Vec<f32>>,
 }
 
-const POOL_KEY: &str = "zero_token_pool.key";
+pub(super) const POOL_KEY: &str = "zero_token_pool.key";
 const POOL_VALUE: &str = "zero_token_pool.value";
 
 /// Reads weights by role.

@@ -12,6 +12,7 @@ mod fixtures;
 mod golden;
 mod hub;
 mod kernels;
+mod measuring;
 mod models;
 mod mutations;
 mod program;
@@ -31,6 +32,7 @@ fn main() {
     trials.extend(golden::trials());
     trials.extend(hub::trials());
     trials.extend(kernels::trials());
+    trials.extend(measuring::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());
     trials.extend(property::trials());

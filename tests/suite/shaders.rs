@@ -8,7 +8,9 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use wgpu::Features;
 use ztt_wgpu::gpu::shader::compose;
+use ztt_wgpu::kernels::probes::PROBES;
 use ztt_wgpu::kernels::{Access, Binding, KERNELS, Kernel, LANES};
 
 use crate::fixtures::trial;
@@ -24,7 +26,8 @@ pub fn trials() -> Vec<Trial> {
         let name = format!("shaders::interface::{}", kernel.name);
         trial(name, move || check(kernel))
     };
-    let mut trials: Vec<Trial> = KERNELS.iter().map(interface).collect();
+    let all = KERNELS.iter().chain(PROBES);
+    let mut trials: Vec<Trial> = all.map(interface).collect();
     trials.push(trial("shaders::files", files));
     trials.push(trial("shaders::negative_controls", negative_controls));
     trials
@@ -35,10 +38,22 @@ fn parse(kernel: &Kernel) -> Result<Module> {
     let source = compose(kernel.source);
     let parsed = naga::front::wgsl::parse_str(&source);
     let module = parsed.map_err(|e| anyhow::anyhow!(e.emit_to_string(&source)))?;
-    // The core of WGSL and no more, because the device is opened without features. Naga counts
-    // the packing of f16 pairs apart from it.
-    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    Validator::new(ValidationFlags::all(), core)
+    // The core of WGSL and what the kernel says it needs. Naga counts the packing of f16 pairs
+    // apart from the core.
+    let mut allowed = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    for (feature, capability) in [
+        (Features::SHADER_F16, Capabilities::SHADER_FLOAT16),
+        (Features::SUBGROUP, Capabilities::SUBGROUP),
+        (
+            Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+            Capabilities::COOPERATIVE_MATRIX,
+        ),
+    ] {
+        allowed.set(capability, kernel.needs.contains(feature));
+    }
+    Validator::new(ValidationFlags::all(), allowed)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
         .map_err(|e| anyhow::anyhow!(e.emit_to_string(&source)))?;
     Ok(module)
@@ -61,7 +76,7 @@ pub fn overrides(kernel: &Kernel) -> &'static [String] {
 /// Holds a shader against its [`Kernel`], and against what every implementation offers.
 fn check(kernel: &Kernel) -> Result<()> {
     let module = parse(kernel)?;
-    check_entry_point(&module)?;
+    check_entry_point(kernel, &module)?;
     check_params(kernel, &module)?;
     check_bindings(kernel, &module)?;
     check_workgroup_memory(&module)?;
@@ -75,7 +90,7 @@ fn check(kernel: &Kernel) -> Result<()> {
     Ok(())
 }
 
-fn check_entry_point(module: &Module) -> Result<()> {
+fn check_entry_point(kernel: &Kernel, module: &Module) -> Result<()> {
     let n = module.entry_points.len();
     ensure!(n == 1, "{n} entry points");
     let entry = &module.entry_points[0];
@@ -85,8 +100,14 @@ fn check_entry_point(module: &Module) -> Result<()> {
         "workgroup size is overridden"
     );
     let size = entry.workgroup_size.iter().product::<u32>();
+    // Cooperative matrices belong to a subgroup, of 32 where there are any.
+    let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let expected = match kernel.needs.contains(matrices) {
+        true => 32,
+        false => LANES,
+    };
     ensure!(
-        size == LANES && size <= MAX_WORKGROUP_SIZE,
+        size == expected && size <= MAX_WORKGROUP_SIZE,
         "workgroup size {size}"
     );
     Ok(())
@@ -185,21 +206,33 @@ fn wgsl_files(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
+/// The texts of files that must be those of `known`, one each.
+fn kernel_files(files: &[PathBuf], known: &[&Kernel]) -> Result<Vec<String>> {
+    ensure!(files.len() == known.len(), "{} files", files.len());
+    let mut texts = Vec::new();
+    for path in files {
+        let name = path.file_stem().and_then(|s| s.to_str()).context("name")?;
+        let text = std::fs::read_to_string(path)?;
+        let kernel = known.iter().find(|k| k.name == name);
+        let kernel = kernel.with_context(|| format!("`{name}` is in no list"))?;
+        ensure!(kernel.source == text, "`{name}` has another file's text");
+        let opening = text.lines().skip_while(|line| !line.starts_with("//"));
+        let comment = opening.take_while(|line| line.starts_with("//"));
+        ensure!(comment.count() >= 3, "`{name}` does not say what it is");
+        texts.push(text);
+    }
+    Ok(texts)
+}
+
 /// Every file is a kernel or imported by one, and says what it is.
 fn files() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let kernels = wgsl_files(&folder)?;
-    ensure!(kernels.len() == KERNELS.len(), "{} files", kernels.len());
     let mut texts = Vec::new();
-    for path in &kernels {
-        let name = path.file_stem().and_then(|s| s.to_str()).context("name")?;
-        let text = std::fs::read_to_string(path)?;
-        let kernel = KERNELS.iter().find(|k| k.name == name);
-        let kernel = kernel.with_context(|| format!("`{name}` is in no list"))?;
-        ensure!(kernel.source == text, "`{name}` has another file's text");
-        let comment = text.lines().take_while(|line| line.starts_with("//"));
-        ensure!(comment.count() >= 3, "`{name}` does not say what it is");
-        texts.push(text);
+    for (files, known) in [
+        (wgsl_files(&folder)?, KERNELS),
+        (wgsl_files(&folder.join("probes"))?, PROBES),
+    ] {
+        texts.extend(kernel_files(&files, known)?);
     }
     let shared = wgsl_files(&folder.join("shared"))?;
     ensure!(!shared.is_empty(), "no shared files");
@@ -241,6 +274,7 @@ fn negative_controls() -> Result<()> {
             .collect::<Vec<_>>()
             .leak(),
         params,
+        needs: Features::empty(),
     };
     let (read, write) = (Access::Read, Access::ReadWrite);
     let right = || vec![("x", read), ("y", write)];

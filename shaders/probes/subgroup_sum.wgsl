@@ -1,0 +1,19 @@
+// out[lane] = the mean of a subgroup's values, taken n_steps times by the subgroup's own sum.
+// One workgroup stands for the whole.
+// Each step needs the one before it, so that steps cannot overlap.
+
+#import shared/probe_params
+
+@group(0) @binding(1) var<storage, read_write> out: array<f32>; // [64]
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_size) size: u32,
+) {
+    var value = f32(lane);
+    for (var i = 0u; i < params.n_steps; i++) {
+        value = subgroupAdd(value) / f32(size);
+    }
+    out[lane] = value;
+}

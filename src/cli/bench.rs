@@ -1,0 +1,308 @@
+//! `bench`: how fast a model runs.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{at_least_one, backend, finite, kv_policy, kv_type};
+use super::compare;
+use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
+use super::setup::{self, HOST};
+use crate::engine::DeviceModel;
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::gpu::adapter::AdapterChoice;
+use crate::kernels::KvType;
+use crate::measure::check;
+use crate::measure::device::read_peak;
+use crate::measure::models::{Place, Subject, Test, measure};
+use crate::measure::report::{Peaks, Report, Row};
+use crate::measure::stopwatch::Stopwatch;
+use crate::model::config::{ExitRule, KvPolicy};
+use crate::model::{BUILTIN, Fetch, Model};
+
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Checkpoints, as for `run` [default: builtin]
+    #[arg(value_name = "MODEL", conflicts_with = "synthetic")]
+    models: Vec<String>,
+
+    /// Prompt lengths, 0 for none [default: 512, or what the model has positions for]
+    #[arg(short = 'p', long, value_name = "N,...", value_delimiter = ',')]
+    n_prompt: Vec<usize>,
+
+    /// Lengths of generated texts, 0 for none [default: 128]
+    #[arg(short = 'n', long, value_name = "N,...", value_delimiter = ',')]
+    n_gen: Vec<usize>,
+
+    /// Positions in the cache before
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "0"
+    )]
+    n_depth: Vec<usize>,
+
+    /// Repetitions of every test
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 5)]
+    repetitions: usize,
+
+    /// Count the first repetition too
+    #[arg(long)]
+    no_warmup: bool,
+
+    /// How keys and values are kept: f16, f32
+    #[arg(long, value_name = "TYPE,...", value_delimiter = ',', value_parser = kv_type,
+          default_value = "f16")]
+    kv_type: Vec<KvType>,
+
+    /// Run at most this many cycles [default: all]
+    #[arg(long, value_name = "C,...", value_delimiter = ',', value_parser = at_least_one,
+          help_heading = "Early exit")]
+    cycles: Vec<usize>,
+
+    /// Scores to leave the cycles at, `none` runs every cycle [default: the model's]
+    #[arg(long, value_name = "S,...", value_delimiter = ',', value_parser = threshold,
+          allow_negative_numbers = true, help_heading = "Early exit")]
+    exit_threshold: Vec<Threshold>,
+
+    /// Keys and values of skipped cycles: propagate, share [default: the model's]
+    #[arg(long, value_name = "POLICY,...", value_delimiter = ',', value_parser = kv_policy,
+          help_heading = "Early exit")]
+    exit_kv: Vec<KvPolicy>,
+
+    /// Speed against mean cycles: thresholds from 0 to 0.9, and none
+    #[arg(long, conflicts_with = "exit_threshold", help_heading = "Early exit")]
+    sweep_exit: bool,
+
+    #[command(flatten)]
+    synthetic: SyntheticArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+
+    /// Adapter, by a part of its name, by its index, or `cpu` for the plain Rust reference
+    #[arg(long, value_name = "NAME|INDEX|cpu", help_heading = "Device")]
+    adapter: Option<String>,
+
+    /// Only adapters of this backend: vulkan, metal, dx12
+    #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
+    backend: Option<wgpu::Backend>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Compare two reports in JSON, of `bench` or of `microbench`
+    Compare(compare::Args),
+}
+
+/// A score to leave at, or none.
+#[derive(Clone, Copy)]
+struct Threshold(Option<f64>);
+
+fn threshold(text: &str) -> Result<Threshold, String> {
+    match text {
+        "none" => Ok(Threshold(None)),
+        _ => match finite(text) {
+            Ok(score) => Ok(Threshold(Some(score))),
+            Err(_) => Err("expected a finite number or `none`".to_string()),
+        },
+    }
+}
+
+pub fn main(args: Args) -> Result<()> {
+    if let Some(Command::Compare(args)) = &args.command {
+        return compare::main(args);
+    }
+    args.report.check()?;
+    let gpu = device(&args)?;
+    let models = open_models(&args)?;
+    let plans: Vec<(&Model, Vec<Test>)> = models
+        .iter()
+        .map(|model| Ok((model, tests(&args, model)?)))
+        .collect::<Result<_>>()?;
+    let facts = facts(gpu.as_deref());
+    eprintln!("adapter  {}", describe(gpu.as_deref()));
+    let bar = bar(plans.iter().map(|(_, tests)| tests.len()).sum());
+    let read_gb_per_s = match &gpu {
+        Some(gpu) => {
+            bar.set_message("the adapter's bandwidth");
+            read_peak(&Stopwatch::new(gpu, 5))?
+        }
+        None => None,
+    };
+    let mut rows: Vec<Row> = Vec::new();
+    for (model, tests) in plans {
+        setup::warn(&model.warnings);
+        bar.set_message(model.name.clone());
+        let place = match &gpu {
+            None => Place::Host,
+            Some(gpu) => {
+                let uploaded = DeviceModel::upload(Arc::clone(gpu), model, &mut |_| bar.tick())?;
+                let device_model = Arc::new(uploaded);
+                check::against_reference(model, &device_model)?;
+                Place::Device(device_model)
+            }
+        };
+        let subject = Subject {
+            name: model.name.clone(),
+            model,
+            kernels: match place {
+                Place::Host => "host".to_string(),
+                Place::Device(_) => "workgroup".to_string(),
+            },
+            place,
+            read_gb_per_s,
+        };
+        for test in tests {
+            bar.set_message(format!("{} {}", model.name, test.name()));
+            rows.push(measure(&subject, &test, args.repetitions, !args.no_warmup)?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    args.report.give_out(&Report {
+        tool: "bench".to_string(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        adapter: facts,
+        peaks: Peaks {
+            read_gb_per_s,
+            ..Peaks::default()
+        },
+        rows,
+    })
+}
+
+/// The adapter to run on; `None` is the plain Rust reference.
+fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
+    if args.adapter.as_deref() == Some(HOST) {
+        return Ok(None);
+    }
+    let choice = AdapterChoice {
+        name: args.adapter.clone(),
+        backend: args.backend,
+    };
+    let gpu = open(&choice, false)?;
+    if gpu.is_none() {
+        setup::warn(&[setup::NO_ADAPTER.to_string()]);
+    }
+    Ok(gpu)
+}
+
+fn describe(gpu: Option<&Gpu>) -> String {
+    gpu.map_or("cpu (plain Rust reference)".to_string(), Gpu::description)
+}
+
+fn open_models(args: &Args) -> Result<Vec<Model>> {
+    let cycled = args.synthetic.cycled();
+    let synthetic = args.synthetic.synthetic.iter();
+    let mut models: Vec<Model> = synthetic
+        .map(|preset| Model::synthetic(preset, cycled))
+        .collect::<crate::Result<_>>()?;
+    for name in &args.models {
+        models.push(Model::open(name, Fetch::Never)?);
+    }
+    if models.is_empty() {
+        models.push(Model::open(BUILTIN, Fetch::Never)?);
+    }
+    Ok(models)
+}
+
+/// Every combination that is asked for.
+fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
+    let rule = model.config.exit();
+    if args.sweep_exit && model.pool.is_none() {
+        bail!(
+            "--sweep-exit: expected a model with zero tokens, found `{}` without",
+            model.name
+        );
+    }
+    let thresholds: Vec<Option<f64>> = match (args.sweep_exit, args.exit_threshold.is_empty()) {
+        (true, _) => (0..10)
+            .map(|tenth| Some(f64::from(tenth) / 10.0))
+            .chain([None])
+            .collect(),
+        (false, true) => vec![rule.threshold],
+        (false, false) => args.exit_threshold.iter().map(|t| t.0).collect(),
+    };
+    let policies = match args.exit_kv.is_empty() {
+        true => vec![rule.kv],
+        false => args.exit_kv.clone(),
+    };
+    let caps = match args.cycles.is_empty() {
+        true => vec![None],
+        false => args.cycles.iter().map(|&c| Some(c)).collect(),
+    };
+    let mut tests = Vec::new();
+    for &kv_type in &args.kv_type {
+        for &cap in &caps {
+            for &kv in &policies {
+                for &threshold in &thresholds {
+                    let exit = ExitRule {
+                        threshold,
+                        kv,
+                        ..rule.clone()
+                    };
+                    for &n_depth in &args.n_depth {
+                        for (n_prompt, n_gen) in lengths(args, model, n_depth)? {
+                            tests.push(Test {
+                                n_prompt,
+                                n_gen,
+                                n_depth,
+                                kv_type,
+                                cap,
+                                exit: exit.clone(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    match tests.is_empty() {
+        true => bail!("nothing to measure: expected a length above 0 for `-p` or `-n`"),
+        false => Ok(tests),
+    }
+}
+
+/// Lengths of prompts and of generated texts, one of each pair 0. What is not asked for is made
+/// to fit the model.
+fn lengths(args: &Args, model: &Model, n_depth: usize) -> Result<Vec<(usize, usize)>> {
+    let maximum = model.config.max_positions;
+    let room = maximum.saturating_sub(n_depth);
+    let asked = |lengths: &[usize], default: usize| match lengths.is_empty() {
+        true => vec![default.min(room)],
+        false => lengths.to_vec(),
+    };
+    let prompts = asked(&args.n_prompt, 512).into_iter().map(|n| (n, 0));
+    let generated = asked(&args.n_gen, 128).into_iter().map(|n| (0, n));
+    let all: Vec<_> = prompts
+        .chain(generated)
+        .filter(|&(p, n)| p + n > 0)
+        .collect();
+    match all.iter().find(|(p, n)| p + n > room) {
+        Some((p, n)) => Err(Error::Option {
+            option: "-d with -p or -n",
+            expected: format!("at most {maximum} positions, those of `{}`", model.name),
+            found: (n_depth + p + n).to_string(),
+        }
+        .into()),
+        None => Ok(all),
+    }
+}
+
+/// How far the tests are, on a terminal.
+fn bar(n_tests: usize) -> ProgressBar {
+    let bar = ProgressBar::new(n_tests as u64);
+    match ProgressStyle::with_template("{pos} of {len} {elapsed} {msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

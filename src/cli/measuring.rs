@@ -1,0 +1,149 @@
+//! What `bench` and `microbench` share: where they run, and how they give out their report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::args::named;
+use super::output;
+use crate::gpu::Gpu;
+use crate::gpu::adapter::{AdapterChoice, choose, type_name};
+use crate::measure::formats::{FORMATS, Format};
+use crate::measure::report::{AdapterFacts, Report};
+use crate::measure::{html, plot};
+use crate::model::synthetic::{Cycled, PRESETS, Preset};
+
+/// A model without a file.
+#[derive(clap::Args)]
+pub struct SyntheticArgs {
+    /// Random weights of the shape tiny, 135m, 1b or 3b, instead of a checkpoint
+    #[arg(long, value_name = "PRESET", value_delimiter = ',', value_parser = preset,
+          help_heading = "Synthetic models")]
+    pub synthetic: Vec<Preset>,
+
+    /// Make it a ZTT: layers before the cycled ones
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "stored_cycles",
+        help_heading = "Synthetic models"
+    )]
+    pub head: Option<usize>,
+
+    /// Layers after the cycled ones
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "stored_cycles",
+        help_heading = "Synthetic models"
+    )]
+    pub tail: Option<usize>,
+
+    /// Times the layers between run
+    #[arg(long, value_name = "N", value_parser = super::args::at_least_one,
+          requires = "synthetic", help_heading = "Synthetic models")]
+    pub stored_cycles: Option<usize>,
+}
+
+impl SyntheticArgs {
+    /// Which layers are cycled; one head and one tail layer unless told otherwise.
+    pub fn cycled(&self) -> Option<Cycled> {
+        self.stored_cycles.map(|cycles| Cycled {
+            head: self.head.unwrap_or(1),
+            tail: self.tail.unwrap_or(1),
+            cycles,
+        })
+    }
+}
+
+/// How a report is given out.
+#[derive(clap::Args)]
+pub struct ReportArgs {
+    /// How the report is printed: md, csv, json, jsonl
+    #[arg(short, long, value_name = "FORMAT", value_parser = format, default_value = "md",
+          help_heading = "Report")]
+    pub output: Format,
+
+    /// Draw the figures into this SVG file
+    #[arg(long, value_name = "FILE.svg", help_heading = "Report")]
+    pub plot: Option<PathBuf>,
+
+    /// Write a page with tables and pictures, which needs no other file
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub html: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    /// Prints the report and writes the files asked for.
+    pub fn give_out(&self, report: &Report) -> Result<()> {
+        output::text(&mut output::stdout(), &self.output.write(report)?)?;
+        if let Some(file) = &self.plot {
+            write(file, &plot::combined(report)?)?;
+        }
+        if let Some(file) = &self.html {
+            write(file, &html::html(report)?)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses files that cannot be written, before minutes of measuring.
+    pub fn check(&self) -> Result<()> {
+        for file in [&self.plot, &self.html].into_iter().flatten() {
+            let shown = file.display();
+            let opened = std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(file);
+            opened.with_context(|| format!("`{shown}`"))?;
+        }
+        Ok(())
+    }
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("`{}`", file.display()))
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    named(text, FORMATS)
+}
+
+fn preset(text: &str) -> Result<Preset, String> {
+    let presets: Vec<_> = PRESETS.iter().map(|p| (p.name, *p)).collect();
+    named(text, &presets)
+}
+
+/// Opens the adapter that is asked for, or `None` where there is none.
+pub fn open(choice: &AdapterChoice, experimental: bool) -> Result<Option<Arc<Gpu>>> {
+    let Some(adapter) = pollster::block_on(choose(choice))? else {
+        return Ok(None);
+    };
+    let gpu = match experimental {
+        true => pollster::block_on(Gpu::open_experimental(&adapter))?,
+        false => pollster::block_on(Gpu::open(&adapter))?,
+    };
+    Ok(Some(Arc::new(gpu)))
+}
+
+/// What is known of an adapter; `None` stands for the plain Rust reference.
+pub fn facts(gpu: Option<&Gpu>) -> AdapterFacts {
+    let Some(gpu) = gpu else {
+        return AdapterFacts {
+            name: "cpu".to_string(),
+            backend: "none".to_string(),
+            driver: "plain Rust reference".to_string(),
+            kind: "host".to_string(),
+            software: true,
+        };
+    };
+    let info = &gpu.info;
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    AdapterFacts {
+        name: info.name.clone(),
+        backend: info.backend.to_string(),
+        driver: driver.trim().to_string(),
+        kind: type_name(info.device_type).to_string(),
+        software: gpu.is_software(),
+    }
+}

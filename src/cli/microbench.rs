@@ -1,0 +1,178 @@
+//! `microbench`: what an adapter can do, and what each kernel reaches of it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{at_least_one, backend, kv_type};
+use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
+use super::setup::HOST;
+use crate::engine::DeviceModel;
+use crate::gpu::adapter::AdapterChoice;
+use crate::kernels::KvType;
+use crate::measure::check;
+use crate::measure::device::{self, Request};
+use crate::measure::kernels::{self, MAX_PERCENT, Shapes};
+use crate::measure::raw;
+use crate::measure::report::{Report, Row};
+use crate::measure::stopwatch::Stopwatch;
+use crate::model::synthetic::{Cycled, PRESETS};
+use crate::model::{Fetch, Model};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only tests whose name contains one of these, such as `read`, `decode` or `prefill mlp`
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+
+    /// Measure the kernels at the shapes of this checkpoint [default: `--synthetic tiny`, its layers cycled four times]
+    #[arg(short, long, value_name = "MODEL", conflicts_with = "synthetic")]
+    model: Option<String>,
+
+    /// Rows of the prompt that prefill kernels work on
+    #[arg(short = 'p', long, value_name = "N", value_parser = at_least_two, default_value_t = 128)]
+    n_prompt: usize,
+
+    /// Positions in the cache before
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 256)]
+    n_depth: usize,
+
+    /// Samples of every test
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 15)]
+    repetitions: usize,
+
+    /// How keys and values are kept: f16, f32
+    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16")]
+    kv_type: KvType,
+
+    #[command(flatten)]
+    synthetic: SyntheticArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+
+    /// Adapter, by a part of its name or by its index
+    #[arg(long, value_name = "NAME|INDEX", help_heading = "Device")]
+    adapter: Option<String>,
+
+    /// Only adapters of this backend: vulkan, metal, dx12
+    #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
+    backend: Option<wgpu::Backend>,
+}
+
+/// Rounds that the samples of a test are spread over.
+const ROUNDS: usize = 3;
+
+fn at_least_two(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        1 => Err("expected a whole number of at least 2: one row is what decoding has".to_string()),
+        n => Ok(n),
+    }
+}
+
+pub fn main(args: Args) -> Result<()> {
+    args.report.check()?;
+    if args.adapter.as_deref() == Some(HOST) {
+        bail!("--adapter: expected a device, found `{HOST}`, the plain Rust reference");
+    }
+    let choice = AdapterChoice {
+        name: args.adapter.clone(),
+        backend: args.backend,
+    };
+    let gpu = open(&choice, true)?.context("no adapter found: there is nothing to measure")?;
+    let model = match &args.model {
+        Some(name) => Model::open(name, Fetch::Never)?,
+        None => {
+            if args.synthetic.synthetic.len() > 1 {
+                bail!("--synthetic: expected one preset, found several");
+            }
+            let preset = args.synthetic.synthetic.first().unwrap_or(&PRESETS[0]);
+            // Cycled unless told otherwise: the kernels of the exit are among the engine's.
+            let cycled = args.synthetic.cycled().unwrap_or(Cycled {
+                head: 1,
+                tail: 1,
+                cycles: 4,
+            });
+            Model::synthetic(preset, Some(cycled))?
+        }
+    };
+    eprintln!("adapter  {}\nmodel    {}", gpu.description(), model.name);
+    let bar = bar();
+    let request = Request {
+        wanted: &|test| args.filters.is_empty() || args.filters.iter().any(|f| test.contains(f)),
+        tell: &|test| {
+            bar.set_message(test.to_string());
+            bar.tick();
+        },
+    };
+    bar.set_message("the model against the reference");
+    let device_model = DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| bar.tick())?;
+    let device_model = Arc::new(device_model);
+    check::against_reference(&model, &device_model)?;
+    let shapes = Shapes {
+        n_prompt: args.n_prompt,
+        depth: args.n_depth,
+        kv_type: args.kv_type,
+    };
+    let mut list = Vec::new();
+    for round in 0..ROUNDS.min(args.repetitions) {
+        let n_samples = (args.repetitions - round).div_ceil(ROUNDS);
+        let watch = Stopwatch::new(&gpu, n_samples);
+        raw::collect(&mut list, device::measure(&watch, &request)?);
+        let kernels = kernels::measure(&watch, &device_model, shapes, &request)?;
+        raw::collect(&mut list, kernels);
+    }
+    bar.finish_and_clear();
+    let peaks = raw::peaks(&list);
+    list.retain(|raw| (request.wanted)(&raw.test));
+    let rows: Vec<Row> = list.iter().map(|raw| raw.row(&peaks)).collect();
+    if rows.is_empty() {
+        bail!(
+            "no test is called {}: expected a part of a name such as `read` or `decode qkv_proj`",
+            args.filters.join(" or ")
+        );
+    }
+    let report = Report {
+        tool: "microbench".to_string(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        adapter: facts(Some(&gpu)),
+        peaks,
+        rows,
+    };
+    args.report.give_out(&report)?;
+    eprintln!("{}", spread(&report.rows));
+    match kernels::impossible(&report.rows) {
+        Some((row, percent)) => bail!(
+            "`{}` reaches {percent:.0} % of the measured peak: expected at most {MAX_PERCENT:.0} %, \
+             the measurement is wrong",
+            row.test
+        ),
+        None => Ok(()),
+    }
+}
+
+/// How much samples of one test differed.
+fn spread(rows: &[Row]) -> String {
+    let mut spreads: Vec<(f64, &str)> = rows
+        .iter()
+        .map(|row| (row.stats.spread_percent, row.test.as_str()))
+        .collect();
+    spreads.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (median, _) = spreads[spreads.len() / 2];
+    let (worst, test) = spreads[spreads.len() - 1];
+    format!(
+        "spread   of the samples between quartiles: {median:.1} % in the median test, \
+         {worst:.1} % in the worst (`{test}`)"
+    )
+}
+
+/// Says on a terminal what is being measured.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
+    let bar = ProgressBar::new_spinner();
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,194 @@
+//! The kernels of a pass one by one, at a model's shapes, for measuring.
+//!
+//! The calls are those that `forward` records. Activations and caches hold plausible values,
+//! and what a kernel streams (a matrix, a cache) lies in so many copies that no cache of the
+//! device holds them all.
+
+use std::sync::Arc;
+
+use super::buffers::{Buffers, Sizes};
+use super::forward::Forward;
+use super::recorder::{DispatchSizes, Note, Recorder, Size};
+use super::session::DeviceModel;
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::gpu::plan::{Plan, Rows};
+use crate::kernels::linear::Batch;
+use crate::kernels::{Call, KvType, Moved};
+use crate::model::config::{ExitRule, KvPolicy};
+use crate::schedule::Schedule;
+
+/// Copies of what is streamed take this much together.
+const ROTATED_BYTES: u64 = 256 << 20;
+
+/// But there are no more copies than this, and they take no more than four times as much.
+const MAX_COPIES: u64 = 256;
+
+/// A kernel in one of its roles.
+pub struct Case {
+    pub kernel: &'static str,
+    pub role: &'static str,
+    pub n_rows: usize,
+    /// What a dispatch cannot avoid.
+    pub moved: Moved,
+    plan: Plan,
+    n_copies: usize,
+}
+
+impl Case {
+    /// Encodes the `i`-th repetition.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>, i: usize) {
+        self.plan
+            .encode_one(pass, i % self.n_copies, &[self.n_rows as u32]);
+    }
+}
+
+/// Every kernel of `model`'s pass, once for each role and shape, over `n_rows` rows that follow
+/// `depth` positions in the cache. `visit` gets them one at a time: each has memory of its own.
+pub fn visit_cases(
+    model: &Arc<DeviceModel>,
+    n_rows: usize,
+    depth: usize,
+    kv_type: KvType,
+    visit: &mut dyn FnMut(Case) -> Result<()>,
+) -> Result<()> {
+    let gpu = &*model.gpu;
+    // With a threshold, so that the kernels of leaving rows are among them.
+    let schedule = |kv: KvPolicy| {
+        let exit = ExitRule {
+            threshold: Some(0.5),
+            kv,
+            ..ExitRule::default()
+        };
+        Schedule::new(&model.config, model.pool.is_some(), None, exit)
+    };
+    let schedules = [schedule(KvPolicy::Propagate)?, schedule(KvPolicy::Share)?];
+    let n_cycles = schedules[0].n_cycles();
+    let sizes = Sizes {
+        // Two at least, which `other_norms` counts on.
+        n_ctx: (depth + n_rows).max(2),
+        n_rows,
+        n_outputs: 1,
+        kv_type,
+    };
+    let buffers = Buffers::new(gpu, &model.config, &schedules[0], sizes)?;
+    for buffer in buffers.activations() {
+        fill(gpu, buffer);
+    }
+    let forwards = schedules.each_ref().map(|schedule| Forward {
+        gpu,
+        config: &model.config,
+        schedule,
+        pool: model.pool.as_ref(),
+        weights: &model.weights,
+        buffers: &buffers,
+        batch: match n_rows {
+            1 => Batch::One,
+            _ => Batch::Many,
+        },
+    });
+    let dispatch_sizes = DispatchSizes::new(gpu, n_cycles);
+    let mut recorder = Recorder::new();
+    for forward in &forwards {
+        forward.pass(&mut recorder, &dispatch_sizes);
+    }
+    forwards[0].other_norms(&mut recorder);
+    let mut seen: Vec<(&str, usize)> = Vec::new();
+    for (call, note) in recorder.calls() {
+        // The parts of a split matrix, and layers of several widths, are cases of their own.
+        let key = (note.role, call.x as usize);
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        let rows = buffers.lists.every_list(depth, n_rows, n_cycles);
+        gpu.queue
+            .write_buffer(&buffers.rows, 0, bytemuck::cast_slice(&rows));
+        visit(case(gpu, call, note, n_rows, depth))?;
+        gpu.check()?;
+    }
+    Ok(())
+}
+
+fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) -> Case {
+    let n_rows = match note.size {
+        // Only the last row of a prompt gets logits.
+        Size::Counted(super::forward::OUTPUT_ROWS) => 1,
+        _ => n_rows,
+    };
+    let moved = call.cost.over(depth..depth + n_rows);
+    let streamed = streamed_binding(call);
+    let copies = match streamed {
+        Some(binding) => copies(gpu, call.buffers[binding], moved.bytes()),
+        None => Vec::new(),
+    };
+    let with = |copy: Option<&'_ wgpu::Buffer>| -> Vec<wgpu::Buffer> {
+        let mut buffers: Vec<wgpu::Buffer> = call.buffers.iter().map(|&b| b.clone()).collect();
+        if let (Some(copy), Some(binding)) = (copy, streamed) {
+            buffers[binding] = copy.clone();
+        }
+        buffers
+    };
+    let sets: Vec<Vec<wgpu::Buffer>> = match copies.is_empty() {
+        true => vec![with(None)],
+        false => copies.iter().map(|copy| with(Some(copy))).collect(),
+    };
+    let calls: Vec<(Call<'_>, Rows)> = sets
+        .iter()
+        .map(|buffers| {
+            (
+                call.with_buffers(buffers.iter().collect()),
+                Rows::Counted(0),
+            )
+        })
+        .collect();
+    let unused = gpu.buffer("indirect", 12, wgpu::BufferUsages::INDIRECT);
+    Case {
+        kernel: note.kernel,
+        role: note.role,
+        n_rows,
+        moved,
+        plan: Plan::new(gpu, &calls, &unused),
+        n_copies: calls.len(),
+    }
+}
+
+/// The buffer that is read from end to end, and not touched again soon in a real pass.
+fn streamed_binding(call: &Call<'_>) -> Option<usize> {
+    let bindings = call.kernel.bindings;
+    let position = |name: &str| bindings.iter().position(|b| b.name == name);
+    match call.cost.read_per_key > 0 {
+        true => position("kv"),
+        false => position("weights").filter(|_| call.cost.read > 0),
+    }
+}
+
+/// Copies of `buffer`, of which a dispatch touches `touched` bytes, the original included.
+fn copies(gpu: &Gpu, buffer: &wgpu::Buffer, touched: u64) -> Vec<wgpu::Buffer> {
+    let for_cache = ROTATED_BYTES.div_ceil(touched.max(1));
+    let for_memory = (4 * ROTATED_BYTES / buffer.size().max(1)).max(1);
+    let n = for_cache.min(for_memory).clamp(1, MAX_COPIES);
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let mut copies = vec![buffer.clone()];
+    for _ in 1..n {
+        let copy = gpu.storage("copy", buffer.size());
+        encoder.copy_buffer_to_buffer(buffer, 0, &copy, 0, buffer.size());
+        copies.push(copy);
+    }
+    gpu.queue.submit([encoder.finish()]);
+    copies
+}
+
+/// Fills a buffer with words that are small numbers both as one f32 and as two f16.
+fn fill(gpu: &Gpu, buffer: &wgpu::Buffer) {
+    const PIECE: usize = 1 << 20;
+    let n_words = (buffer.size() / 4) as usize;
+    let words: Vec<u32> = (0..n_words.min(PIECE) as u32)
+        .map(|i| 0x3c00_3800 | (i.wrapping_mul(0x9e37_79b9) & 0x83ff_83ff))
+        .collect();
+    for first in (0..n_words).step_by(PIECE) {
+        let n = PIECE.min(n_words - first);
+        let bytes = bytemuck::cast_slice(&words[..n]);
+        gpu.queue.write_buffer(buffer, 4 * first as u64, bytes);
+    }
+}

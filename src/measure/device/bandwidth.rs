@@ -1,0 +1,250 @@
+//! Reading, writing and copying, over working sets that fit a cache and such that don't, in
+//! several access shapes: which one is fast differs several-fold between adapters.
+
+use super::{Label, Request, plan, read_back, run_once};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::kernels::probes::{self, COPY, Params, READ, WRITE};
+use crate::measure::raw::{Raw, peaks};
+use crate::measure::report::Unit;
+use crate::measure::stopwatch::{Stopwatch, Timing};
+
+/// How invocations share out the memory. All counts are in vec4 of 16 bytes.
+struct Shape {
+    name: &'static str,
+    params: Params,
+    n_groups: u32,
+}
+
+const MIB: u64 = 1 << 20;
+
+/// Working sets end here.
+const LARGEST: u64 = 1 << 30;
+
+/// 1, 4, 16 ... MiB, and the largest power of two that fits a binding.
+fn working_sets(gpu: &Gpu) -> Vec<u64> {
+    let limit = gpu.binding_limit().min(LARGEST);
+    let largest = 1 << limit.max(MIB).ilog2();
+    let mut sets: Vec<u64> = (0..6).map(|i| MIB << (2 * i)).collect();
+    sets.retain(|&set| set < largest);
+    sets.push(largest);
+    sets
+}
+
+/// The access shapes over `n` vec4, a power of two of at least 65,536.
+fn shapes(n: u64) -> [Shape; 3] {
+    let shape = |name, n_invocations: u64, lane_step: u64, step: u64, stream_step: u64| Shape {
+        name,
+        params: Params {
+            n_steps: (n / n_invocations / 4) as u32,
+            lane_step: lane_step as u32,
+            step: step as u32,
+            stream_step: stream_step as u32,
+            ..Params::default()
+        },
+        n_groups: (n_invocations / 64) as u32,
+    };
+    // Neighbours read neighbours, as GPUs like it, with many invocations.
+    let many = (n / 64).clamp(4096, 1 << 17);
+    let few = 4096;
+    let chunk = n / few;
+    [
+        shape("strided", many, 1, 4 * many, many),
+        shape("chunks", few, chunk, 4, 1),
+        shape("four chunks", few, chunk, 1, chunk / 4),
+    ]
+}
+
+/// The xor of `i + seed` for all `i` below `n`: what is left of data that `write` wrote.
+fn checksum(n: u64, seed: u32) -> u32 {
+    (0..n as u32).fold(0, |sum, i| sum ^ i.wrapping_add(seed))
+}
+
+/// The buffers of one working set.
+struct Memory<'g> {
+    gpu: &'g Gpu,
+    data: wgpu::Buffer,
+    /// One vec4 for each invocation of any shape.
+    out: wgpu::Buffer,
+    n_bytes: u64,
+}
+
+impl<'g> Memory<'g> {
+    /// Memory that `write` filled, and that is seen to be filled.
+    fn new(gpu: &'g Gpu, n_bytes: u64, seed: u32) -> Result<Self> {
+        let memory = Self {
+            gpu,
+            data: gpu.storage("data", n_bytes),
+            out: gpu.storage("out", 16 << 17),
+            n_bytes,
+        };
+        let [strided, ..] = shapes(n_bytes / 16);
+        run_once(gpu, &plan(gpu, memory.write(&strided, seed)))?;
+        memory.check("write", seed)?;
+        Ok(memory)
+    }
+
+    fn write(&self, shape: &Shape, seed: u32) -> crate::kernels::Call<'_> {
+        let params = Params {
+            seed,
+            ..shape.params
+        };
+        probes::call(&WRITE, params, &[&self.data], shape.n_groups)
+    }
+
+    fn read(&self, shape: &Shape) -> crate::kernels::Call<'_> {
+        let buffers = [&self.data, &self.out];
+        probes::call(&READ, shape.params, &buffers, shape.n_groups)
+    }
+
+    /// Reads everything in every shape: what comes out must be what was written with `seed`.
+    fn check(&self, probe: &str, seed: u32) -> Result<()> {
+        let n = self.n_bytes / 16;
+        let expected = checksum(n, seed);
+        for shape in shapes(n) {
+            run_once(self.gpu, &plan(self.gpu, self.read(&shape)))?;
+            let out = read_back(self.gpu, &self.out)?;
+            let used = &out[..256 * shape.n_groups as usize];
+            let sums = used.chunks(4).fold([0; 4], |sum, v| {
+                [sum[0] ^ v[0], sum[1] ^ v[1], sum[2] ^ v[2], sum[3] ^ v[3]]
+            });
+            if sums != [expected; 4] {
+                return Err(Error::Measurement(format!(
+                    "probe `{probe}` over {} bytes: expected checksum {expected:#x}, found {sums:#x?} by `{}`",
+                    self.n_bytes, shape.name
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn label(probe: &'static str, n_bytes: u64, shape: &Shape) -> Label<'static> {
+    Label {
+        test: format!("{probe} {} MiB {}", n_bytes / MIB, shape.name),
+        probe,
+        shape: Some(shape.name),
+        working_set: Some(n_bytes),
+    }
+}
+
+/// All three over all working sets. Reading the largest one is measured in any case.
+pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> {
+    let mut list = Vec::new();
+    let sets = working_sets(watch.gpu);
+    let largest = sets.last().copied();
+    for n_bytes in sets {
+        let tests = shapes(n_bytes / 16);
+        let wants = |probe| {
+            let named = |s| (request.wanted)(&label(probe, n_bytes, s).test);
+            tests.iter().any(named)
+        };
+        let is_largest = Some(n_bytes) == largest;
+        if is_largest || wants("read") || wants("write") {
+            let memory = Memory::new(watch.gpu, n_bytes, 1)?;
+            for shape in &tests {
+                let label = label("read", n_bytes, shape);
+                if request.begins(&label.test) || is_largest {
+                    list.push(read(watch, &memory, shape, label)?);
+                }
+            }
+            for shape in &tests[..2] {
+                let label = label("write", n_bytes, shape);
+                if request.begins(&label.test) {
+                    list.push(write(watch, &memory, shape, label)?);
+                }
+            }
+        }
+        if wants("copy") {
+            // The working set is both halves.
+            let from = Memory::new(watch.gpu, n_bytes / 2, 2)?;
+            let to = Memory::new(watch.gpu, n_bytes / 2, 3)?;
+            for shape in &shapes(n_bytes / 32)[..2] {
+                let label = label("copy", n_bytes, shape);
+                if request.begins(&label.test) {
+                    list.push(copy(watch, &from, &to, shape, label)?);
+                }
+            }
+        }
+    }
+    Ok(list)
+}
+
+/// The read bandwidth in GB/s, the best shape over one large working set.
+pub fn read_peak(watch: &Stopwatch<'_>) -> Result<Option<f64>> {
+    let n_bytes = working_sets(watch.gpu).pop().unwrap_or(MIB).min(256 * MIB);
+    let memory = Memory::new(watch.gpu, n_bytes, 1)?;
+    let all = shapes(n_bytes / 16);
+    let list: Result<Vec<Raw>> = all
+        .iter()
+        .map(|shape| read(watch, &memory, shape, label("read", n_bytes, shape)))
+        .collect();
+    Ok(peaks(&list?).read_gb_per_s)
+}
+
+fn read(
+    watch: &Stopwatch<'_>,
+    memory: &Memory<'_>,
+    shape: &Shape,
+    label: Label<'_>,
+) -> Result<Raw> {
+    let plan = plan(watch.gpu, memory.read(shape));
+    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    Ok(gigabytes(label, timing, memory.n_bytes))
+}
+
+fn write(
+    watch: &Stopwatch<'_>,
+    memory: &Memory<'_>,
+    shape: &Shape,
+    label: Label<'_>,
+) -> Result<Raw> {
+    let seed = 5;
+    let plan = plan(watch.gpu, memory.write(shape, seed));
+    run_once(watch.gpu, &plan)?;
+    memory.check("write", seed)?;
+    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    Ok(gigabytes(label, timing, memory.n_bytes))
+}
+
+fn copy(
+    watch: &Stopwatch<'_>,
+    from: &Memory<'_>,
+    to: &Memory<'_>,
+    shape: &Shape,
+    label: Label<'_>,
+) -> Result<Raw> {
+    let buffers = [&from.data, &to.data];
+    let call = probes::call(&COPY, shape.params, &buffers, shape.n_groups);
+    let plan = plan(watch.gpu, call);
+    run_once(watch.gpu, &plan)?;
+    to.check("copy", 2)?;
+    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    Ok(gigabytes(label, timing, 2 * from.n_bytes))
+}
+
+fn gigabytes(label: Label<'_>, timing: Timing, n_bytes: u64) -> Raw {
+    label.raw(Unit::GigabytesPerSecond, timing, n_bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_covers_everything_once() {
+        for n in [1 << 16, 1 << 20] {
+            for shape in shapes(n) {
+                let p = shape.params;
+                let mut seen = vec![0u8; n as usize];
+                for id in 0..64 * shape.n_groups {
+                    for i in 0..p.n_steps {
+                        let at = id * p.lane_step + i * p.step;
+                        (0..4).for_each(|k| seen[(at + k * p.stream_step) as usize] += 1);
+                    }
+                }
+                assert!(seen.iter().all(|&n| n == 1), "{} over {n}", shape.name);
+            }
+        }
+    }
+}

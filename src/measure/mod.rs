@@ -1,0 +1,16 @@
+//! Measuring: what an adapter can do, what the kernels reach of it, how fast models run.
+//!
+//! Nothing is timed before its result has been checked.
+
+pub mod check;
+pub mod device;
+pub mod formats;
+pub mod html;
+pub mod kernels;
+pub mod models;
+mod number;
+pub mod plot;
+pub mod raw;
+pub mod report;
+pub mod stats;
+pub mod stopwatch;

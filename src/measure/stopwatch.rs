@@ -1,0 +1,155 @@
+//! Timing work on the device: many repetitions a sample, several samples.
+
+use std::time::{Duration, Instant};
+
+use wgpu::ComputePassDescriptor;
+
+use super::report::Clock;
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::gpu::timer::{Timer, Timestamps};
+
+/// Takes samples on one device.
+pub struct Stopwatch<'g> {
+    pub gpu: &'g Gpu,
+    pub n_samples: usize,
+    /// What a sample should take: long against the cost of a submission.
+    pub sample_time: Duration,
+    timer: Option<Timer>,
+}
+
+/// Seconds of one repetition, sample by sample.
+pub struct Timing {
+    pub clock: Clock,
+    /// By that clock.
+    pub seconds: Vec<f64>,
+    /// By the host's clock.
+    pub wall: Vec<f64>,
+}
+
+impl Timing {
+    /// The same for `1 / n` of the work.
+    pub fn divided(mut self, n: f64) -> Self {
+        let all = self.seconds.iter_mut().chain(&mut self.wall);
+        all.for_each(|seconds| *seconds /= n);
+        self
+    }
+
+    /// Adds samples. Where the clocks differ, the host's has the last word.
+    pub fn extend(&mut self, other: Timing) {
+        if self.clock != other.clock {
+            self.clock = Clock::Wall;
+            self.seconds = self.wall.clone();
+        }
+        self.seconds.extend(match self.clock {
+            Clock::Wall => &other.wall,
+            Clock::Gpu => &other.seconds,
+        });
+        self.wall.extend(other.wall);
+    }
+}
+
+/// Repetitions in a submission at most: commands take memory.
+const MAX_REPETITIONS: usize = 8192;
+
+impl<'g> Stopwatch<'g> {
+    pub fn new(gpu: &'g Gpu, n_samples: usize) -> Self {
+        let has_timestamps = gpu.timestamps() != Timestamps::None;
+        Self {
+            gpu,
+            n_samples: n_samples.max(1),
+            sample_time: Duration::from_millis(40),
+            timer: has_timestamps.then(|| Timer::new(gpu, 2)),
+        }
+    }
+
+    /// Times `encode`, which encodes its `i`-th repetition into a pass. The first run, which
+    /// compiles pipelines, is not counted.
+    pub fn time(
+        &self,
+        mut encode: impl FnMut(&mut wgpu::ComputePass<'_>, usize),
+    ) -> Result<Timing> {
+        self.sample(1, &mut encode)?;
+        let mut n = 1;
+        loop {
+            let (wall, _) = self.sample(n, &mut encode)?;
+            let wanted = self.sample_time.as_secs_f64();
+            if wall > wanted / 4.0 || n == MAX_REPETITIONS {
+                n = (n as f64 * wanted / wall).ceil() as usize;
+                n = n.clamp(1, MAX_REPETITIONS);
+                break;
+            }
+            n = (4 * n).min(MAX_REPETITIONS);
+        }
+        let mut wall = Vec::new();
+        let mut device = Vec::new();
+        for _ in 0..self.n_samples {
+            let (by_host, by_device) = self.sample(n, &mut encode)?;
+            wall.push(by_host / n as f64);
+            device.extend(by_device.map(|seconds| seconds / n as f64));
+        }
+        // A clock that stands still is none.
+        let works = device.len() == wall.len() && device.iter().all(|&s| s > 0.0);
+        Ok(match works {
+            true => Timing {
+                clock: Clock::Gpu,
+                seconds: device,
+                wall,
+            },
+            false => Timing {
+                clock: Clock::Wall,
+                seconds: wall.clone(),
+                wall,
+            },
+        })
+    }
+
+    /// Times `work` by the host's clock: it does `n` repetitions and waits for them.
+    pub fn time_on_host(
+        &self,
+        n: usize,
+        mut work: impl FnMut(usize) -> Result<()>,
+    ) -> Result<Timing> {
+        work(n)?;
+        let mut wall = Vec::new();
+        for _ in 0..self.n_samples {
+            let start = Instant::now();
+            work(n)?;
+            wall.push(start.elapsed().as_secs_f64() / n as f64);
+        }
+        Ok(Timing {
+            clock: Clock::Wall,
+            seconds: wall.clone(),
+            wall,
+        })
+    }
+
+    /// Seconds of `n` repetitions in one pass, by the host's clock and by the device's.
+    fn sample(
+        &self,
+        n: usize,
+        encode: &mut impl FnMut(&mut wgpu::ComputePass<'_>, usize),
+    ) -> Result<(f64, Option<f64>)> {
+        let gpu = self.gpu;
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor {
+            label: None,
+            timestamp_writes: self.timer.as_ref().map(|timer| timer.around(0)),
+        });
+        (0..n).for_each(|i| encode(&mut pass, i));
+        drop(pass);
+        if let Some(timer) = &self.timer {
+            timer.resolve(&mut encoder, 2);
+        }
+        let commands = encoder.finish();
+        let start = Instant::now();
+        gpu.queue.submit([commands]);
+        gpu.wait()?;
+        let wall = start.elapsed().as_secs_f64();
+        let device = match &self.timer {
+            Some(timer) => pollster::block_on(timer.read(gpu, 2))?.last().copied(),
+            None => None,
+        };
+        Ok((wall, device))
+    }
+}
