@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::engine::sampling::Sampler;
-use crate::engine::{Engine, Logits, Profile};
+use crate::engine::{Engine, Logits, Profile, Work};
 use crate::error::Result;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::reference::Output;
@@ -62,6 +62,8 @@ pub struct Summary {
     pub pass_time: Duration,
     /// Positions (prompt and generated) by the cycles they ran, from 1.
     pub exits: Vec<usize>,
+    /// What the device was asked to do in the passes after the prompt.
+    pub work: Work,
     /// Of the prompt, where the engine's profile was started.
     pub prompt_profile: Option<Profile>,
     /// Of the passes after it.
@@ -74,6 +76,11 @@ impl Summary {
         let positions: usize = self.exits.iter().sum();
         let cycles: usize = (1..).zip(&self.exits).map(|(c, n)| c * n).sum();
         cycles as f64 / positions.max(1) as f64
+    }
+
+    /// A share of `n` for each pass after the prompt.
+    pub fn per_pass(&self, n: u64) -> f64 {
+        n as f64 / self.n_passes.max(1) as f64
     }
 
     fn count(&mut self, outputs: &[Output]) {
@@ -104,6 +111,7 @@ pub async fn generate(
         n_passes: 0,
         pass_time: Duration::ZERO,
         exits: Vec::new(),
+        work: Work::default(),
         prompt_profile: None,
         profile: None,
     };
@@ -111,6 +119,7 @@ pub async fn generate(
     let outputs = engine.forward(prompt, Logits::Last).await?;
     summary.prompt_time = start.elapsed();
     summary.prompt_profile = engine.take_profile();
+    let work_before = engine.work();
     summary.count(&outputs);
     let mut last = outputs.into_iter().next_back().unwrap_or_default();
     let mut stream = tokenizer.map(TextStream::new);
@@ -156,6 +165,7 @@ pub async fn generate(
         let outputs = engine.forward(&[id], Logits::Last).await?;
         summary.n_passes += 1;
         summary.pass_time = start.elapsed();
+        summary.work = engine.work().since(&work_before);
         summary.count(&outputs);
         last = outputs.into_iter().next_back().unwrap_or_default();
     }

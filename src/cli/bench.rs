@@ -21,6 +21,7 @@ use crate::measure::report::{Peaks, Report, Row};
 use crate::measure::stopwatch::Stopwatch;
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::model::{BUILTIN, Fetch, Model};
+use crate::schedule::Schedule;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -250,6 +251,8 @@ fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
                         kv,
                         ..rule.clone()
                     };
+                    // Caps are refused here, before anything runs.
+                    Schedule::new(&model.config, model.pool.is_some(), cap, exit.clone())?;
                     for &n_depth in &args.n_depth {
                         for (n_prompt, n_gen) in lengths(args, model, n_depth)? {
                             tests.push(Test {

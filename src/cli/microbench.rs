@@ -39,7 +39,7 @@ pub struct Args {
     n_depth: usize,
 
     /// Samples of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 15)]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 25)]
     repetitions: usize,
 
     /// How keys and values are kept: f16, f32
@@ -62,7 +62,7 @@ pub struct Args {
 }
 
 /// Rounds that the samples of a test are spread over.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 fn at_least_two(text: &str) -> Result<usize, String> {
     match at_least_one(text)? {
@@ -122,6 +122,9 @@ pub fn main(args: Args) -> Result<()> {
         raw::collect(&mut list, device::measure(&watch, &request)?);
         let kernels = kernels::measure(&watch, &device_model, shapes, &request)?;
         raw::collect(&mut list, kernels);
+        if !list.iter().any(|raw| (request.wanted)(&raw.test)) {
+            break;
+        }
     }
     bar.finish_and_clear();
     let peaks = raw::peaks(&list);

@@ -45,6 +45,10 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
+    /// Say what a token asks of the device
+    #[arg(long)]
+    stats: bool,
+
     /// Say where the time goes, by phase and by kernel
     #[arg(long)]
     profile: bool,
@@ -168,6 +172,9 @@ pub fn main(args: Args) -> Result<()> {
         false => output::text(&mut out, "\n")?,
     }
     eprint!("{}", summary_text(&summary));
+    if args.stats {
+        eprint!("{}", stats_text(&summary));
+    }
     for (what, timed) in profiles(&summary) {
         eprint!("{}", timed.table(what));
     }
@@ -240,11 +247,27 @@ fn summary_json(s: &Summary, model: &str, adapter: &str, seed: u64) -> serde_jso
         "generation_tokens_per_second": per_second(s.n_passes, s.pass_time),
         "mean_cycles": s.mean_cycles(),
         "exits": s.exits,
+        "submissions_per_token": s.per_pass(s.work.submissions),
+        "dispatches_per_token": s.per_pass(s.work.dispatches),
+        "read_backs_per_token": s.per_pass(s.work.read_backs),
     }});
     if !profiles.is_empty() {
         summary["summary"]["profile"] = profiles.into();
     }
     summary
+}
+
+/// What was asked of the device for each token after the prompt.
+fn stats_text(s: &Summary) -> String {
+    let bytes = s.per_pass(s.work.moved.bytes());
+    format!(
+        "a token  {:.2} submissions, {:.1} dispatches, {:.2} read-backs; {} moved, {:.2} GB/s\n",
+        s.per_pass(s.work.submissions),
+        s.per_pass(s.work.dispatches),
+        s.per_pass(s.work.read_backs),
+        output::bytes(bytes as u64),
+        s.work.moved.bytes() as f64 / s.pass_time.as_secs_f64().max(1e-9) / 1e9,
+    )
 }
 
 fn summary_text(s: &Summary) -> String {

@@ -48,6 +48,78 @@ fn config(pointer: &str, field: &str, value: serde_json::Value, words: &[&str]) 
     refused(&spoilt, words)
 }
 
+/// What measuring refuses before it measures anything.
+fn measuring_arguments() -> Result<()> {
+    let plain = crate::fixtures::path("golden/llama-plain")
+        .display()
+        .to_string();
+    let host = ["--adapter", "cpu"];
+    let bench = |arguments: &[&str], status, words: &[&str]| {
+        fails(&[&["bench"], arguments, &host].concat(), status, words)
+    };
+    bench(
+        &["-p", "100000"],
+        1,
+        &["384 positions", "builtin", "100000"],
+    )?;
+    bench(&["-d", "380", "-n", "9"], 1, &["384 positions", "389"])?;
+    bench(&["-p", "0", "-n", "0"], 1, &["nothing to measure", "`-p`"])?;
+    bench(&["-r", "0"], 2, &["--repetitions", "at least 1"])?;
+    bench(
+        &["--exit-threshold", "low"],
+        2,
+        &["--exit-threshold", "`none`"],
+    )?;
+    bench(&["--cycles", "9"], 1, &["--cycles", "1 to 3", "9"])?;
+    bench(
+        &[&plain, "--sweep-exit"],
+        1,
+        &["--sweep-exit", "zero tokens", "llama-plain"],
+    )?;
+    bench(
+        &["--synthetic", "7b"],
+        2,
+        &["--synthetic", "tiny, 135m, 1b, 3b"],
+    )?;
+    bench(
+        &["--synthetic", "tiny", "--head", "1"],
+        2,
+        &["--stored-cycles"],
+    )?;
+    let cycled = [
+        "--synthetic",
+        "tiny",
+        "--stored-cycles",
+        "2",
+        "--head",
+        "10",
+    ];
+    bench(&cycled, 1, &["tail_layers", "fewer than the 10"])?;
+    bench(
+        &["--plot", "/nowhere/a.svg"],
+        1,
+        &["/nowhere/a.svg", "No such"],
+    )?;
+    bench(&["-o", "xml"], 2, &["--output", "md, csv, json, jsonl"])?;
+    fails(&["bench", "compare", "a.json"], 2, &["B.json"])?;
+    fails(
+        &["bench", "compare", "/nowhere/a", "/nowhere/b"],
+        1,
+        &["/nowhere/a"],
+    )?;
+    fails(
+        &["microbench", "--adapter", "cpu"],
+        1,
+        &["--adapter", "`cpu`"],
+    )?;
+    fails(&["microbench", "-p", "1"], 2, &["--n-prompt", "at least 2"])?;
+    fails(
+        &["run", "--profile", "--adapter", "cpu"],
+        1,
+        &["--profile", "no kernels"],
+    )
+}
+
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     let mut add = |name: &str, run: fn() -> Result<()>| {
@@ -62,6 +134,7 @@ pub fn trials() -> Vec<Trial> {
             _ => trial(name, run),
         });
     };
+    add("measuring_arguments", measuring_arguments);
     add("missing_file", || {
         fails(
             &["run", "/nowhere/model.safetensors"],
