@@ -16,7 +16,7 @@ use crate::gpu::adapter::AdapterChoice;
 use crate::kernels::KvType;
 use crate::measure::check;
 use crate::measure::device::read_peak;
-use crate::measure::models::{Place, Subject, Test, measure};
+use crate::measure::models::{Place, Running, Subject, Test};
 use crate::measure::report::{Peaks, Report, Row};
 use crate::measure::stopwatch::Stopwatch;
 use crate::model::config::{ExitRule, KvPolicy};
@@ -54,6 +54,10 @@ pub struct Args {
     /// Repetitions of every test
     #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 5)]
     repetitions: usize,
+
+    /// Repeat all tests of a model in turn, instead of one test after the other
+    #[arg(long)]
+    interleave: bool,
 
     /// Count the first repetition too
     #[arg(long)]
@@ -162,11 +166,7 @@ pub fn main(args: Args) -> Result<()> {
             place,
             read_gb_per_s,
         };
-        for test in tests {
-            bar.set_message(format!("{} {}", model.name, test.name()));
-            rows.push(measure(&subject, &test, args.repetitions, !args.no_warmup)?);
-            bar.inc(1);
-        }
+        rows.extend(run_tests(&args, &subject, tests, &bar)?);
     }
     bar.finish_and_clear();
     args.report.give_out(&Report {
@@ -179,6 +179,41 @@ pub fn main(args: Args) -> Result<()> {
         },
         rows,
     })
+}
+
+/// The rows of a model's tests.
+fn run_tests(
+    args: &Args,
+    subject: &Subject<'_>,
+    tests: Vec<Test>,
+    bar: &ProgressBar,
+) -> Result<Vec<Row>> {
+    // Tests in turn are all set up at a time.
+    let at_a_time = match args.interleave {
+        true => tests.len(),
+        false => 1,
+    };
+    let mut rows = Vec::new();
+    for tests in tests.chunks(at_a_time) {
+        let mut running = tests
+            .iter()
+            .map(|test| Running::new(subject, test.clone()))
+            .collect::<crate::Result<Vec<_>>>()?;
+        for test in &mut running {
+            if !args.no_warmup {
+                test.warm_up()?;
+            }
+        }
+        for _ in 0..args.repetitions {
+            for (running, test) in running.iter_mut().zip(tests) {
+                bar.set_message(format!("{} {}", subject.name, test.name()));
+                running.repeat()?;
+            }
+        }
+        rows.extend(running.iter().map(Running::row));
+        bar.inc(tests.len() as u64);
+    }
+    Ok(rows)
 }
 
 /// The adapter to run on; `None` is the plain Rust reference.

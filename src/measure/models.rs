@@ -68,31 +68,63 @@ struct Repetition {
     work: Work,
 }
 
-/// Runs `test` once to warm up, unless told not to, and then `n_samples` times.
-pub fn measure(subject: &Subject<'_>, test: &Test, n_samples: usize, warm_up: bool) -> Result<Row> {
-    let options = Options {
-        cap: test.cap,
-        exit: test.exit.clone(),
-        n_ctx: test.n_depth + test.n_tokens(),
-        kv_type: test.kv_type,
-        logits: Logits::Last,
-    };
-    let mut engine = match &subject.place {
-        Place::Host => Engine::on_host(subject.model, &options)?,
-        Place::Device(device) => Engine::on_device(subject.model, device, &options)?,
-    };
-    let ids = token_ids(options.n_ctx, subject.model.config.vocab);
-    let (before, ids) = ids.split_at(test.n_depth);
-    if !before.is_empty() {
-        pollster::block_on(engine.forward(before, Logits::Last))?;
+/// A test that is set up: the cache filled to its depth.
+pub struct Running<'a, 'm> {
+    subject: &'a Subject<'m>,
+    test: Test,
+    engine: Engine<'m>,
+    ids: Vec<u32>,
+    repetitions: Vec<Repetition>,
+}
+
+impl<'a, 'm> Running<'a, 'm> {
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) when the cache does not fit the adapter.
+    pub fn new(subject: &'a Subject<'m>, test: Test) -> Result<Self> {
+        let options = Options {
+            cap: test.cap,
+            exit: test.exit.clone(),
+            n_ctx: test.n_depth + test.n_tokens(),
+            kv_type: test.kv_type,
+            logits: Logits::Last,
+        };
+        let mut engine = match &subject.place {
+            Place::Host => Engine::on_host(subject.model, &options)?,
+            Place::Device(device) => Engine::on_device(subject.model, device, &options)?,
+        };
+        let mut ids = token_ids(options.n_ctx, subject.model.config.vocab);
+        if test.n_depth > 0 {
+            pollster::block_on(engine.forward(&ids[..test.n_depth], Logits::Last))?;
+            ids.drain(..test.n_depth);
+        }
+        Ok(Self {
+            subject,
+            test,
+            engine,
+            ids,
+            repetitions: Vec::new(),
+        })
     }
-    if warm_up {
-        repeat(&mut engine, test, ids)?;
+
+    /// Runs the test without counting it.
+    pub fn warm_up(&mut self) -> Result<()> {
+        repeat(&mut self.engine, &self.test, &self.ids).map(|_| ())
     }
-    let repetitions = (0..n_samples.max(1))
-        .map(|_| repeat(&mut engine, test, ids))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(row(subject, test, &repetitions))
+
+    /// Runs the test once more.
+    pub fn repeat(&mut self) -> Result<()> {
+        let repetition = repeat(&mut self.engine, &self.test, &self.ids)?;
+        self.repetitions.push(repetition);
+        Ok(())
+    }
+
+    /// What the repetitions came to.
+    ///
+    /// # Panics
+    /// When there was none.
+    pub fn row(&self) -> Row {
+        row(self.subject, &self.test, &self.repetitions)
+    }
 }
 
 /// All tokens of the test, from the same depth every time.

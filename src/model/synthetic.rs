@@ -89,6 +89,10 @@ impl Model {
     /// A model of `preset`'s shape with random f16 weights, always the same ones. Values have
     /// the size that keeps activations near 1: `1 / sqrt(inputs)`.
     ///
+    /// The zero tokens of the first cycle have random keys, those of later cycles the key zero.
+    /// So scores are spread out after the first cycle and near `1 / positions` after the others:
+    /// a threshold chooses how many positions leave after the first cycle, and the others stay.
+    ///
     /// # Errors
     /// [`Error::Field`] when `cycled` leaves no layer to cycle.
     pub fn synthetic(preset: &Preset, cycled: Option<Cycled>) -> Result<Self> {
@@ -140,6 +144,8 @@ struct Values {
     shape: Vec<usize>,
     seed: u64,
     kind: Kind,
+    /// Rows of the first dimension from here on are zero.
+    zero_from: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -158,6 +164,7 @@ fn tensors(p: &Preset, cycled: Option<Cycled>) -> Vec<(String, Values)> {
             shape: shape.to_vec(),
             seed: list.len() as u64,
             kind,
+            zero_from: usize::MAX,
         };
         list.push((name, values));
     };
@@ -202,12 +209,15 @@ fn tensors(p: &Preset, cycled: Option<Cycled>) -> Vec<(String, Values)> {
         );
     }
     if let Some(c) = cycled {
-        let rows = c.head + c.tail + c.cycles * p.layers.saturating_sub(c.head + c.tail);
-        add(
-            super::weights::POOL_KEY.to_string(),
-            &[rows, p.kv_heads, p.head_dim],
-            Kind::Random { exponent: -1 },
-        );
+        let middle = p.layers.saturating_sub(c.head + c.tail);
+        let rows = c.head + c.cycles * middle + c.tail;
+        let pool = Values {
+            shape: vec![rows, p.kv_heads, p.head_dim],
+            seed: list.len() as u64,
+            kind: Kind::Random { exponent: -1 },
+            zero_from: c.head + middle,
+        };
+        list.push((super::weights::POOL_KEY.to_string(), pool));
     }
     list
 }
@@ -251,6 +261,9 @@ impl View for Values {
                 bytes.truncate(n);
             }
         }
+        let row_bytes = n / self.shape[0];
+        let zeros = self.zero_from.saturating_mul(row_bytes).min(n);
+        bytes[zeros..].fill(0);
         Cow::Owned(bytes)
     }
 }
@@ -262,13 +275,15 @@ mod tests {
     #[test]
     fn values_have_their_size_and_both_signs() {
         let values = Values {
-            shape: vec![7, 9],
+            shape: vec![8, 9],
             seed: 3,
             kind: Kind::Random { exponent: -4 },
+            zero_from: 7,
         };
         let bytes = values.data();
-        assert_eq!(bytes.len(), 126);
-        let values: Vec<f32> = bytes
+        assert_eq!(bytes.len(), 144);
+        assert!(bytes[126..].iter().all(|&b| b == 0));
+        let values: Vec<f32> = bytes[..126]
             .chunks_exact(2)
             .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
             .collect();

@@ -107,8 +107,7 @@ fn check(gpu: &crate::gpu::Gpu, arithmetic: &Arithmetic<'_>, n_steps: u32) -> Re
     let wrong = out
         .iter()
         .map(|&bits| f32::from_bits(bits))
-        // Written so that a NaN is wrong.
-        .find(|v| !((v - expected).abs() <= 1e-2 * expected));
+        .find(|v| v.is_nan() || (v - expected).abs() > 1e-2 * expected);
     match wrong {
         Some(found) => Err(Error::Measurement(format!(
             "probe `{}`: expected {expected}, found {found}",
