@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
 use crate::kernels::linear::Batch;
-use crate::kernels::{Call, KvType, Moved};
+use crate::kernels::{Call, KvType, Moved, Resource};
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::schedule::Schedule;
 
@@ -118,30 +118,25 @@ fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) ->
     };
     let moved = call.cost.over(depth..depth + n_rows);
     let streamed = streamed_binding(call);
-    let copies = match streamed {
-        Some(binding) => copies(gpu, call.buffers[binding], moved.bytes()),
+    let original = streamed.and_then(|binding| match call.resources[binding] {
+        Resource::Buffer(buffer) => Some(buffer),
+        Resource::Texture(_) => None,
+    });
+    let copies = match original {
+        Some(buffer) => copies(gpu, buffer, moved.bytes()),
         None => Vec::new(),
     };
-    let with = |copy: Option<&'_ wgpu::Buffer>| -> Vec<wgpu::Buffer> {
-        let mut buffers: Vec<wgpu::Buffer> = call.buffers.iter().map(|&b| b.clone()).collect();
-        if let (Some(copy), Some(binding)) = (copy, streamed) {
-            buffers[binding] = copy.clone();
+    let with_copy = |copy| {
+        let mut resources = call.resources.clone();
+        if let Some(binding) = streamed {
+            resources[binding] = Resource::Buffer(copy);
         }
-        buffers
+        (call.on(resources), Rows::Counted(0))
     };
-    let sets: Vec<Vec<wgpu::Buffer>> = match copies.is_empty() {
-        true => vec![with(None)],
-        false => copies.iter().map(|copy| with(Some(copy))).collect(),
+    let calls: Vec<(Call<'_>, Rows)> = match copies.is_empty() {
+        true => vec![(call.on(call.resources.clone()), Rows::Counted(0))],
+        false => copies.iter().map(with_copy).collect(),
     };
-    let calls: Vec<(Call<'_>, Rows)> = sets
-        .iter()
-        .map(|buffers| {
-            (
-                call.with_buffers(buffers.iter().collect()),
-                Rows::Counted(0),
-            )
-        })
-        .collect();
     let unused = gpu.buffer("indirect", 12, wgpu::BufferUsages::INDIRECT);
     Case {
         kernel: note.kernel,

@@ -46,22 +46,32 @@ fn pipeline(
             device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
         },
     };
-    let entry = |binding: usize, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
+    let entry = |binding: usize, ty: wgpu::BindingType| wgpu::BindGroupLayoutEntry {
         binding: binding as u32,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset: false,
-            min_binding_size: None,
-        },
+        ty,
         count: None,
     };
-    let uniform = entry(0, wgpu::BufferBindingType::Uniform);
-    let storage = kernel.bindings.iter().enumerate().map(|(i, binding)| {
-        let read_only = binding.access == Access::Read;
-        entry(i + 1, wgpu::BufferBindingType::Storage { read_only })
+    let buffer = |ty: wgpu::BufferBindingType| wgpu::BindingType::Buffer {
+        ty,
+        has_dynamic_offset: false,
+        min_binding_size: None,
+    };
+    let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
+    let uniform = entry(0, buffer(wgpu::BufferBindingType::Uniform));
+    let others = (1..).zip(kernel.bindings).map(|(i, binding)| {
+        let ty = match binding.access {
+            Access::Read => storage(true),
+            Access::ReadWrite => storage(false),
+            Access::Texture => wgpu::BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Uint,
+                view_dimension: wgpu::TextureViewDimension::D2,
+                multisampled: false,
+            },
+        };
+        entry(i, ty)
     });
-    let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+    let entries: Vec<_> = std::iter::once(uniform).chain(others).collect();
     let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some(kernel.name),
         entries: &entries,

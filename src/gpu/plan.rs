@@ -8,7 +8,7 @@ use wgpu::{BufferUsages, ComputePassDescriptor};
 use super::Gpu;
 use super::timer::{Timer, Timestamps};
 use crate::error::Result;
-use crate::kernels::Call;
+use crate::kernels::{Call, Resource};
 
 /// How many workgroups a dispatch has in its second dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +63,15 @@ impl Plan {
                         size: std::num::NonZeroU64::new(call.params.len() as u64),
                     }),
                 };
-                let storage = (1..).zip(&call.buffers).map(|(i, b)| wgpu::BindGroupEntry {
-                    binding: i,
-                    resource: b.as_entire_binding(),
-                });
+                let storage = (1..)
+                    .zip(&call.resources)
+                    .map(|(i, r)| wgpu::BindGroupEntry {
+                        binding: i,
+                        resource: match r {
+                            Resource::Buffer(buffer) => buffer.as_entire_binding(),
+                            Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
+                        },
+                    });
                 let entries: Vec<_> = std::iter::once(params).chain(storage).collect();
                 let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some(call.kernel.name),

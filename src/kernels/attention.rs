@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, KvType, params, read, read_write, words};
+use super::{Call, Cost, Kernel, KvType, on_buffers, params, read, read_write, words};
 
 params! {
     n_heads: u32,
@@ -91,7 +91,7 @@ pub fn call<'a>(
             ("HEAD_OCTETS", params.head_stride / 8),
         ],
         params: bytemuck::bytes_of(&params).to_vec(),
-        buffers: buffers.to_vec(),
+        resources: on_buffers(&buffers),
         x: tiling.n_parts,
         rows_per_group: tiling.rows_per_tile,
         cost: Cost {

@@ -3,7 +3,7 @@
 use super::linear::weight_format;
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, LANES, params, read, read_write, words};
+use super::{Call, Cost, Kernel, LANES, on_buffers, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -34,7 +34,7 @@ pub fn call(dtype: Dtype, params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'
         kernel: &KERNEL,
         constants: vec![weight_format(dtype)],
         params: bytemuck::bytes_of(&params).to_vec(),
-        buffers: buffers.to_vec(),
+        resources: on_buffers(&buffers),
         x: params.n_octets.div_ceil(LANES),
         rows_per_group: 1,
         // A token lies in one part of the matrix: the first stands for whichever it is.

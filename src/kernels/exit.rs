@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, params, read, read_write, words};
+use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
 use crate::model::config::Reduce;
 
 params! {
@@ -63,7 +63,7 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
         kernel: &KERNEL,
         constants: Vec::new(),
         params: bytemuck::bytes_of(&params).to_vec(),
-        buffers: buffers.to_vec(),
+        resources: on_buffers(&buffers),
         x: 1,
         rows_per_group: 1,
         cost: Cost {

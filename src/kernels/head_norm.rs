@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, params, read, read_write, words};
+use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
 
 params! {
     n_heads: u32,
@@ -27,7 +27,7 @@ pub fn call(n_heads: u32, params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'
         kernel: &KERNEL,
         constants: Vec::new(),
         params: bytemuck::bytes_of(&params).to_vec(),
-        buffers: buffers.to_vec(),
+        resources: on_buffers(&buffers),
         x: n_heads,
         rows_per_group: 1,
         cost: Cost {

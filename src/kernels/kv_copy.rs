@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, KvType, LANES, params, read, read_write, words};
+use super::{Call, Cost, Kernel, KvType, LANES, on_buffers, params, read, read_write, words};
 
 params! {
     n_kv_heads: u32,
@@ -28,7 +28,7 @@ pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 2]) -> Cal
         kernel: &KERNEL,
         constants: vec![kv_type.constant()],
         params: bytemuck::bytes_of(&params).to_vec(),
-        buffers: buffers.to_vec(),
+        resources: on_buffers(&buffers),
         x: n_words.div_ceil(LANES),
         rows_per_group: 1,
         cost: Cost {

@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{Binding, Call, Cost, Kernel, LANES, params, read, read_write, words};
+use super::{Binding, Call, Cost, Kernel, LANES, on_buffers, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -87,7 +87,7 @@ pub fn call<'a>(
         kernel,
         constants: vec![weight_format(dtype), ("EPILOGUE", epilogue as u32)],
         params: bytemuck::bytes_of(&params).to_vec(),
-        buffers: buffers.to_vec(),
+        resources: on_buffers(&buffers),
         x: params.n_out.div_ceil(OUTPUTS * LANES),
         rows_per_group,
         cost: cost(dtype, epilogue, &params),

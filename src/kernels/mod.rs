@@ -1,7 +1,7 @@
 //! The kernels: one small module a shader, with its parameters, its bindings and its grid.
 //!
 //! A kernel's name is its file's name in `shaders/`, and its label everywhere. Binding 0 is the
-//! uniform block `Params`; the storage buffers follow in the order of [`Kernel::bindings`].
+//! uniform block `Params`; the other resources follow in the order of [`Kernel::bindings`].
 
 pub mod attention;
 mod cost;
@@ -37,7 +37,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// The shader's text, imports not yet resolved.
     pub source: &'static str,
-    /// Storage buffers, from binding 1 on.
+    /// Storage buffers and textures, from binding 1 on.
     pub bindings: &'static [Binding],
     /// Members of `Params` with their offsets in bytes.
     pub params: &'static [(&'static str, usize)],
@@ -45,18 +45,20 @@ pub struct Kernel {
     pub needs: wgpu::Features,
 }
 
-/// A storage buffer of a kernel.
+/// A storage buffer or texture of a kernel.
 #[derive(Debug)]
 pub struct Binding {
     pub name: &'static str,
     pub access: Access,
 }
 
-/// How a kernel uses a buffer.
+/// How a kernel uses what is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read,
     ReadWrite,
+    /// No buffer: a two-dimensional texture of `vec4<u32>`, which some adapters read faster.
+    Texture,
 }
 
 const fn read(name: &'static str) -> Binding {
@@ -105,7 +107,7 @@ pub struct Call<'a> {
     /// The bytes of `Params`.
     pub params: Vec<u8>,
     /// In the order of the kernel's bindings.
-    pub buffers: Vec<&'a wgpu::Buffer>,
+    pub resources: Vec<Resource<'a>>,
     /// Workgroups in the first dimension.
     pub x: u32,
     /// Listed rows that one workgroup of the second dimension stands for.
@@ -114,14 +116,26 @@ pub struct Call<'a> {
     pub cost: Cost,
 }
 
-impl<'a> Call<'a> {
-    /// The same call on other buffers.
-    pub fn with_buffers<'b>(&self, buffers: Vec<&'b wgpu::Buffer>) -> Call<'b> {
+/// What a binding is bound to.
+#[derive(Clone, Copy)]
+pub enum Resource<'a> {
+    Buffer(&'a wgpu::Buffer),
+    Texture(&'a wgpu::TextureView),
+}
+
+/// Buffers as resources.
+pub fn on_buffers<'a>(buffers: &[&'a wgpu::Buffer]) -> Vec<Resource<'a>> {
+    buffers.iter().map(|&b| Resource::Buffer(b)).collect()
+}
+
+impl Call<'_> {
+    /// The same call on other resources.
+    pub fn on<'b>(&self, resources: Vec<Resource<'b>>) -> Call<'b> {
         Call {
             kernel: self.kernel,
             constants: self.constants.clone(),
             params: self.params.clone(),
-            buffers,
+            resources,
             x: self.x,
             rows_per_group: self.rows_per_group,
             cost: self.cost,

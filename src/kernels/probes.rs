@@ -4,7 +4,7 @@
 
 use wgpu::Features;
 
-use super::{Binding, Call, Cost, Kernel, params, read, read_write};
+use super::{Access, Binding, Call, Cost, Kernel, Resource, params, read, read_write};
 
 params! {
     n_steps: u32,
@@ -24,6 +24,7 @@ pub static PROBES: &[&Kernel] = &[
     &FMA_F32,
     &MATRIX,
     &READ,
+    &READ_TEXTURE,
     &SKIP,
     &SUBGROUP_SUM,
     &WORKGROUP_SUM,
@@ -58,23 +59,35 @@ probe!(
     &[read("data"), read("start"), read_write("out")]
 );
 probe!(READ, "read", NOTHING, &[read("data"), read_write("out")]);
+probe!(
+    READ_TEXTURE,
+    "read_texture",
+    NOTHING,
+    &[
+        Binding {
+            name: "data",
+            access: Access::Texture,
+        },
+        read_write("out"),
+    ]
+);
 probe!(SKIP, "skip", NOTHING, &[read("flag"), read_write("out")]);
 probe!(SUBGROUP_SUM, "subgroup_sum", Features::SUBGROUP, OUT);
 probe!(WORKGROUP_SUM, "workgroup_sum", NOTHING, OUT);
 probe!(WRITE, "write", NOTHING, &[read_write("data")]);
 
-/// `x` workgroups. `buffers`: as the probe's bindings.
+/// `x` workgroups. `resources`: as the probe's bindings.
 pub fn call<'a>(
     kernel: &'static Kernel,
     params: Params,
-    buffers: &[&'a wgpu::Buffer],
+    resources: Vec<Resource<'a>>,
     x: u32,
 ) -> Call<'a> {
     Call {
         kernel,
         constants: Vec::new(),
         params: bytemuck::bytes_of(&params).to_vec(),
-        buffers: buffers.to_vec(),
+        resources,
         x,
         rows_per_group: 1,
         cost: Cost::default(),

@@ -158,13 +158,14 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
         if variable.space == AddressSpace::Uniform {
             continue;
         }
-        let AddressSpace::Storage { access } = variable.space else {
-            anyhow::bail!("binding {at:?} is no buffer");
-        };
         ensure!(at.group == 0, "binding {at:?} is not in group 0");
-        let access = match access.contains(StorageAccess::STORE) {
-            true => Access::ReadWrite,
-            false => Access::Read,
+        let access = match variable.space {
+            AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => {
+                Access::ReadWrite
+            }
+            AddressSpace::Storage { .. } => Access::Read,
+            AddressSpace::Handle => Access::Texture,
+            _ => anyhow::bail!("binding {at:?} is neither buffer nor texture"),
         };
         found.push((at.binding, variable.name.as_deref().unwrap_or(""), access));
     }

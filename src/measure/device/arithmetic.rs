@@ -5,7 +5,7 @@ use wgpu::BufferUsages;
 use super::{Label, Request, plan, read_back, run_once, steps};
 use crate::error::{Error, Result};
 use crate::kernels::probes::{self, FMA_F16, FMA_F32, MATRIX, Params};
-use crate::kernels::{Call, Kernel};
+use crate::kernels::{Call, Kernel, on_buffers};
 use crate::measure::raw::Raw;
 use crate::measure::report::Unit;
 use crate::measure::stopwatch::Stopwatch;
@@ -43,7 +43,7 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
                 b: 1.0,
                 ..steps(n_steps)
             };
-            probes::call(kernel, params, &[&out], N_GROUPS)
+            probes::call(kernel, params, on_buffers(&[&out]), N_GROUPS)
         };
         list.push(run(
             watch,
@@ -68,7 +68,14 @@ fn matrix(watch: &Stopwatch<'_>) -> Result<Raw> {
     let data = gpu.buffer_with("data", &sixteenths, BufferUsages::STORAGE);
     let start = gpu.storage("start", 1024);
     let out = gpu.storage("out", u64::from(N_GROUPS) * 1024);
-    let call = |n| probes::call(&MATRIX, steps(n), &[&data, &start, &out], N_GROUPS);
+    let call = |n| {
+        probes::call(
+            &MATRIX,
+            steps(n),
+            on_buffers(&[&data, &start, &out]),
+            N_GROUPS,
+        )
+    };
     run(
         watch,
         &Arithmetic {

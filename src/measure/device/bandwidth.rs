@@ -4,7 +4,8 @@
 use super::{Label, Request, plan, read_back, run_once};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::kernels::probes::{self, COPY, Params, READ, WRITE};
+use crate::kernels::probes::{self, COPY, Params, READ, READ_TEXTURE, WRITE};
+use crate::kernels::{Resource, on_buffers};
 use crate::measure::raw::{Raw, peaks};
 use crate::measure::report::Unit;
 use crate::measure::stopwatch::{Stopwatch, Timing};
@@ -55,6 +56,24 @@ fn shapes(n: u64) -> [Shape; 3] {
     ]
 }
 
+/// Texels of a row of the texture; as many rows hold the largest working set.
+const TEXTURE_WIDTH: u32 = 8192;
+
+/// Reading `n` texels as a texture: neighbours read runs that follow each other.
+fn texture_shape(n: u64) -> Shape {
+    let n_invocations = (n / 64).clamp(4096, 1 << 17);
+    let run = n / n_invocations;
+    Shape {
+        name: "texture",
+        params: Params {
+            n_steps: (run / 4) as u32,
+            step: TEXTURE_WIDTH / run as u32,
+            ..Params::default()
+        },
+        n_groups: (n_invocations / 64) as u32,
+    }
+}
+
 /// The xor of `i + seed` for all `i` below `n`: what is left of data that `write` wrote.
 fn checksum(n: u64, seed: u32) -> u32 {
     (0..n as u32).fold(0, |sum, i| sum ^ i.wrapping_add(seed))
@@ -67,6 +86,8 @@ struct Memory<'g> {
     /// One vec4 for each invocation of any shape.
     out: wgpu::Buffer,
     n_bytes: u64,
+    /// What `data` was filled with.
+    seed: u32,
 }
 
 impl<'g> Memory<'g> {
@@ -77,6 +98,7 @@ impl<'g> Memory<'g> {
             data: gpu.storage("data", n_bytes),
             out: gpu.storage("out", 16 << 17),
             n_bytes,
+            seed,
         };
         let [strided, ..] = shapes(n_bytes / 16);
         run_once(gpu, &plan(gpu, memory.write(&strided, seed)))?;
@@ -89,12 +111,43 @@ impl<'g> Memory<'g> {
             seed,
             ..shape.params
         };
-        probes::call(&WRITE, params, &[&self.data], shape.n_groups)
+        probes::call(&WRITE, params, on_buffers(&[&self.data]), shape.n_groups)
     }
 
     fn read(&self, shape: &Shape) -> crate::kernels::Call<'_> {
         let buffers = [&self.data, &self.out];
-        probes::call(&READ, shape.params, &buffers, shape.n_groups)
+        probes::call(&READ, shape.params, on_buffers(&buffers), shape.n_groups)
+    }
+
+    /// The same data as a texture.
+    fn texture(&self) -> wgpu::TextureView {
+        let size = wgpu::Extent3d {
+            width: TEXTURE_WIDTH,
+            height: (self.n_bytes / 16) as u32 / TEXTURE_WIDTH,
+            depth_or_array_layers: 1,
+        };
+        let texture = self.gpu.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("data"),
+            size,
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Uint,
+            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        let from = wgpu::TexelCopyBufferInfo {
+            buffer: &self.data,
+            layout: wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(16 * TEXTURE_WIDTH),
+                rows_per_image: None,
+            },
+        };
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_texture(from, texture.as_image_copy(), size);
+        self.gpu.queue.submit([encoder.finish()]);
+        texture.create_view(&wgpu::TextureViewDescriptor::default())
     }
 
     /// Reads everything in every shape: what comes out must be what was written with `seed`.
@@ -103,19 +156,26 @@ impl<'g> Memory<'g> {
         let expected = checksum(n, seed);
         for shape in shapes(n) {
             run_once(self.gpu, &plan(self.gpu, self.read(&shape)))?;
-            let out = read_back(self.gpu, &self.out)?;
-            let used = &out[..256 * shape.n_groups as usize];
-            let sums = used.chunks(4).fold([0; 4], |sum, v| {
-                [sum[0] ^ v[0], sum[1] ^ v[1], sum[2] ^ v[2], sum[3] ^ v[3]]
-            });
-            if sums != [expected; 4] {
-                return Err(Error::Measurement(format!(
-                    "probe `{probe}` over {} bytes: expected checksum {expected:#x}, found {sums:#x?} by `{}`",
-                    self.n_bytes, shape.name
-                )));
-            }
+            self.check_sums(probe, &shape, expected)?;
         }
         Ok(())
+    }
+
+    /// What the latest read left must come to `expected`.
+    fn check_sums(&self, probe: &str, shape: &Shape, expected: u32) -> Result<()> {
+        let out = read_back(self.gpu, &self.out)?;
+        let used = &out[..256 * shape.n_groups as usize];
+        let sums = used.chunks(4).fold([0; 4], |sum, v| {
+            [sum[0] ^ v[0], sum[1] ^ v[1], sum[2] ^ v[2], sum[3] ^ v[3]]
+        });
+        match sums == [expected; 4] {
+            true => Ok(()),
+            false => Err(Error::Measurement(format!(
+                "probe `{probe}` over {} bytes: expected checksum {expected:#x}, found {sums:#x?} \
+                 by `{}`",
+                self.n_bytes, shape.name
+            ))),
+        }
     }
 }
 
@@ -136,8 +196,9 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
     for n_bytes in sets {
         let tests = shapes(n_bytes / 16);
         let wants = |probe| {
-            let named = |s| (request.wanted)(&label(probe, n_bytes, s).test);
-            tests.iter().any(named)
+            let texture = texture_shape(n_bytes / 16);
+            let mut all = tests.iter().chain([&texture]);
+            all.any(|shape| (request.wanted)(&label(probe, n_bytes, shape).test))
         };
         let is_largest = Some(n_bytes) == largest;
         if is_largest || wants("read") || wants("write") {
@@ -147,6 +208,11 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
                 if request.begins(&label.test) || is_largest {
                     list.push(read(watch, &memory, shape, label)?);
                 }
+            }
+            let shape = texture_shape(n_bytes / 16);
+            let label_of_texture = label("read", n_bytes, &shape);
+            if request.begins(&label_of_texture.test) || is_largest {
+                list.push(read_texture(watch, &memory, &shape, label_of_texture)?);
             }
             for shape in &tests[..2] {
                 let label = label("write", n_bytes, shape);
@@ -174,12 +240,31 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
 pub fn read_peak(watch: &Stopwatch<'_>) -> Result<Option<f64>> {
     let n_bytes = working_sets(watch.gpu).pop().unwrap_or(MIB).min(256 * MIB);
     let memory = Memory::new(watch.gpu, n_bytes, 1)?;
-    let all = shapes(n_bytes / 16);
-    let list: Result<Vec<Raw>> = all
-        .iter()
-        .map(|shape| read(watch, &memory, shape, label("read", n_bytes, shape)))
-        .collect();
-    Ok(peaks(&list?).read_gb_per_s)
+    let mut list = Vec::new();
+    for shape in &shapes(n_bytes / 16) {
+        list.push(read(watch, &memory, shape, label("read", n_bytes, shape))?);
+    }
+    let shape = texture_shape(n_bytes / 16);
+    let label = label("read", n_bytes, &shape);
+    list.push(read_texture(watch, &memory, &shape, label)?);
+    Ok(peaks(&list).read_gb_per_s)
+}
+
+fn read_texture(
+    watch: &Stopwatch<'_>,
+    memory: &Memory<'_>,
+    shape: &Shape,
+    label: Label<'_>,
+) -> Result<Raw> {
+    let texture = memory.texture();
+    let resources = vec![Resource::Texture(&texture), Resource::Buffer(&memory.out)];
+    let call = probes::call(&READ_TEXTURE, shape.params, resources, shape.n_groups);
+    let plan = plan(watch.gpu, call);
+    run_once(watch.gpu, &plan)?;
+    let expected = checksum(memory.n_bytes / 16, memory.seed);
+    memory.check_sums("read", shape, expected)?;
+    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    Ok(gigabytes(label, timing, memory.n_bytes))
 }
 
 fn read(
@@ -215,7 +300,7 @@ fn copy(
     label: Label<'_>,
 ) -> Result<Raw> {
     let buffers = [&from.data, &to.data];
-    let call = probes::call(&COPY, shape.params, &buffers, shape.n_groups);
+    let call = probes::call(&COPY, shape.params, on_buffers(&buffers), shape.n_groups);
     let plan = plan(watch.gpu, call);
     run_once(watch.gpu, &plan)?;
     to.check("copy", 2)?;

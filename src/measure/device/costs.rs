@@ -6,8 +6,8 @@ use super::{Label, Request, plan, read_back, run_once, steps};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
-use crate::kernels::Kernel;
 use crate::kernels::probes::{self, BARRIER, Params, SKIP, SUBGROUP_SUM, WORKGROUP_SUM};
+use crate::kernels::{Kernel, on_buffers};
 use crate::measure::raw::Raw;
 use crate::measure::report::Unit;
 use crate::measure::stopwatch::{Stopwatch, Timing};
@@ -56,7 +56,8 @@ fn dispatches(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> 
             continue;
         }
         let out = gpu.storage("out", 64 * 4 * u64::from(N_GROUPS));
-        let call = probes::call(&SKIP, Params::default(), &[&flags[flag], &out], n_groups);
+        let buffers = on_buffers(&[&flags[flag], &out]);
+        let call = probes::call(&SKIP, Params::default(), buffers, n_groups);
         let rows_of = match by_size {
             Some(_) => Rows::Indirect(0),
             None => Rows::One,
@@ -89,7 +90,7 @@ fn requests(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> {
     let out = gpu.storage("out", 256);
     let plan = plan(
         gpu,
-        probes::call(&SKIP, Params::default(), &[&flag, &out], 1),
+        probes::call(&SKIP, Params::default(), on_buffers(&[&flag, &out]), 1),
     );
     let encoder = || gpu.device.create_command_encoder(&Default::default());
     if request.begins("submission") {
@@ -159,7 +160,10 @@ fn in_workgroup(
     const N_STEPS: u32 = 2000;
     let gpu: &Gpu = watch.gpu;
     let out = gpu.storage("out", 256);
-    let plan = plan(gpu, probes::call(kernel, steps(N_STEPS), &[&out], 1));
+    let plan = plan(
+        gpu,
+        probes::call(kernel, steps(N_STEPS), on_buffers(&[&out]), 1),
+    );
     run_once(gpu, &plan)?;
     if !check(&read_back(gpu, &out)?, N_STEPS) {
         return Err(Error::Measurement(format!(
