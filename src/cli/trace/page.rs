@@ -1,0 +1,165 @@
+//! A trace as a page that needs no other file and no network.
+
+mod details;
+mod heat_map;
+mod shades;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Trace;
+use super::flow::{harmless, pieces};
+use super::position::{Position, counts};
+use crate::cli::args::name_of;
+use crate::measure::number::{percent, short, significant};
+use crate::measure::report::AdapterFacts;
+use crate::model::config::{ExitRule, KV_POLICIES, REDUCES};
+use crate::page;
+use details::Details;
+use heat_map::HeatMap;
+use shades::{DEPTH, SCORE, Shade};
+
+const TEMPLATE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+
+/// How the text was run.
+pub struct Setting<'a> {
+    pub model: &'a str,
+    pub adapter: &'a AdapterFacts,
+    pub rule: ExitRule,
+    pub has_pool: bool,
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    look: &'static str,
+    style: &'static str,
+    script: &'static str,
+    version: &'static str,
+    model: &'a str,
+    adapter: &'a AdapterFacts,
+    n_cycles: usize,
+    facts: Vec<Fact>,
+    depth_shades: Vec<Shade>,
+    score_shades: Vec<Shade>,
+    tokens: Vec<Token>,
+    /// `None` without a pool.
+    heat_map: Option<HeatMap>,
+    bars: Vec<Bar>,
+    details: Details,
+}
+
+#[derive(Serialize)]
+struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+/// A piece of the text.
+#[derive(Serialize)]
+struct Token {
+    text: String,
+    cycles: usize,
+    breaks_line: bool,
+}
+
+/// How many positions ran so many cycles.
+#[derive(Serialize)]
+struct Bar {
+    cycles: usize,
+    positions: usize,
+    share: String,
+    /// Of the longest bar.
+    length: f64,
+}
+
+/// The page of `trace`, complete in itself.
+pub fn html(setting: &Setting, trace: &Trace) -> Result<String> {
+    let tokenizer = trace.tokenizer.as_ref();
+    let texts = pieces(&trace.ids, tokenizer)?;
+    let details = Details::new(trace, setting.rule.threshold)?;
+    Ok(fill(
+        setting,
+        &trace.positions,
+        trace.n_cycles,
+        &texts,
+        details,
+    )?)
+}
+
+fn fill(
+    setting: &Setting,
+    positions: &[Position],
+    n_cycles: usize,
+    texts: &[String],
+    details: Details,
+) -> crate::Result<String> {
+    let has_pool = setting.has_pool;
+    let page = Page {
+        look: page::LOOK,
+        style: STYLE,
+        script: SCRIPT,
+        version: env!("CARGO_PKG_VERSION"),
+        model: setting.model,
+        adapter: setting.adapter,
+        n_cycles,
+        facts: facts(setting, positions, n_cycles),
+        depth_shades: DEPTH.steps(n_cycles),
+        score_shades: SCORE.steps(heat_map::N_SHADES),
+        tokens: tokens(positions, texts),
+        heat_map: has_pool.then(|| HeatMap::new(positions, n_cycles, setting.rule.threshold)),
+        bars: bars(&counts(positions, n_cycles)),
+        details,
+    };
+    page::render("trace", TEMPLATE, &page)
+}
+
+/// What stands at the head of the page; the exit rule where there is something to go by.
+fn facts(setting: &Setting, positions: &[Position], n_cycles: usize) -> Vec<Fact> {
+    let total: usize = positions.iter().map(|p| p.cycles).sum();
+    let mean = total as f64 / positions.len().max(1) as f64;
+    let fact = |name, value| Fact { name, value };
+    let mut facts = vec![
+        fact("positions", positions.len().to_string()),
+        fact(
+            "mean cycles",
+            format!("{} of {n_cycles}", significant(mean, 3)),
+        ),
+    ];
+    if setting.has_pool {
+        let rule = &setting.rule;
+        let threshold = rule.threshold.map_or("none".to_string(), short);
+        facts.extend([
+            fact("exit threshold", threshold),
+            fact("least cycles", rule.min_cycles.to_string()),
+            fact("score of a cycle", name_of(REDUCES, rule.reduce).into()),
+            fact("keys and values", name_of(KV_POLICIES, rule.kv).into()),
+        ]);
+    }
+    facts
+}
+
+fn tokens(positions: &[Position], texts: &[String]) -> Vec<Token> {
+    let all = positions.iter().zip(texts);
+    all.map(|(position, text)| Token {
+        text: harmless(text),
+        cycles: position.cycles,
+        breaks_line: text.contains('\n'),
+    })
+    .collect()
+}
+
+fn bars(counts: &[usize]) -> Vec<Bar> {
+    let total = counts.iter().sum::<usize>().max(1) as f64;
+    let longest = counts.iter().max().copied().unwrap_or(0).max(1) as f64;
+    (1..)
+        .zip(counts)
+        .map(|(cycles, &positions)| Bar {
+            cycles,
+            positions,
+            share: percent(100.0 * positions as f64 / total),
+            length: (1000.0 * positions as f64 / longest).round() / 10.0,
+        })
+        .collect()
+}
