@@ -4,13 +4,13 @@ mod details;
 mod heat_map;
 mod shades;
 
-use anyhow::Result;
 use serde::Serialize;
 
 use super::Trace;
 use super::flow::{harmless, pieces};
 use super::position::{Position, counts};
 use crate::cli::args::name_of;
+use crate::error::Result;
 use crate::measure::number::{percent, short, significant};
 use crate::measure::report::AdapterFacts;
 use crate::model::config::{ExitRule, KV_POLICIES, REDUCES};
@@ -76,26 +76,12 @@ struct Bar {
 
 /// The page of `trace`, complete in itself.
 pub fn html(setting: &Setting, trace: &Trace) -> Result<String> {
-    let tokenizer = trace.tokenizer.as_ref();
-    let texts = pieces(&trace.ids, tokenizer)?;
-    let details = Details::new(trace, setting.rule.threshold)?;
-    Ok(fill(
-        setting,
-        &trace.positions,
-        trace.n_cycles,
-        &texts,
-        details,
-    )?)
-}
-
-fn fill(
-    setting: &Setting,
-    positions: &[Position],
-    n_cycles: usize,
-    texts: &[String],
-    details: Details,
-) -> crate::Result<String> {
-    let has_pool = setting.has_pool;
+    let (positions, n_cycles) = (&trace.positions, trace.n_cycles);
+    let threshold = setting.rule.threshold;
+    let texts = pieces(&trace.ids, trace.tokenizer.as_ref())?;
+    let heat_map = setting
+        .has_pool
+        .then(|| HeatMap::new(positions, n_cycles, threshold));
     let page = Page {
         look: page::LOOK,
         style: STYLE,
@@ -107,10 +93,10 @@ fn fill(
         facts: facts(setting, positions, n_cycles),
         depth_shades: DEPTH.steps(n_cycles),
         score_shades: SCORE.steps(heat_map::N_SHADES),
-        tokens: tokens(positions, texts),
-        heat_map: has_pool.then(|| HeatMap::new(positions, n_cycles, setting.rule.threshold)),
+        tokens: tokens(positions, &texts),
+        heat_map,
         bars: bars(&counts(positions, n_cycles)),
-        details,
+        details: Details::new(trace, threshold)?,
     };
     page::render("trace", TEMPLATE, &page)
 }
@@ -132,9 +118,9 @@ fn facts(setting: &Setting, positions: &[Position], n_cycles: usize) -> Vec<Fact
         let threshold = rule.threshold.map_or("none".to_string(), short);
         facts.extend([
             fact("exit threshold", threshold),
-            fact("least cycles", rule.min_cycles.to_string()),
-            fact("score of a cycle", name_of(REDUCES, rule.reduce).into()),
-            fact("keys and values", name_of(KV_POLICIES, rule.kv).into()),
+            fact("min cycles", rule.min_cycles.to_string()),
+            fact("reduce", name_of(REDUCES, rule.reduce).into()),
+            fact("KV policy", name_of(KV_POLICIES, rule.kv).into()),
         ]);
     }
     facts
@@ -162,4 +148,69 @@ fn bars(counts: &[usize]) -> Vec<Bar> {
             length: (1000.0 * positions as f64 / longest).round() / 10.0,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::trace::position::positions;
+    use crate::measure::report::AdapterFacts;
+    use crate::model::{BUILTIN, Fetch, Model};
+    use crate::reference::Output;
+
+    fn trace(n: usize) -> Trace {
+        let tokenizer = Model::open(BUILTIN, Fetch::Never)
+            .and_then(|model| model.tokenizer())
+            .ok();
+        let ids: Vec<u32> = (0u32..2048).cycle().take(n).collect();
+        let outputs: Vec<Output> = (0..n)
+            .map(|i| Output {
+                logits: (0..2048).map(|id| (id * i % 97) as f32 / 10.0).collect(),
+                cycles: 1 + i % 3,
+                scores: vec![0.123_456_7; 3],
+            })
+            .collect();
+        Trace {
+            positions: positions(&ids, &outputs, tokenizer.as_ref(), 50).unwrap(),
+            n_cycles: 3,
+            tokenizer,
+            ids,
+            outputs,
+        }
+    }
+
+    fn page(n: usize) -> String {
+        let adapter = AdapterFacts {
+            name: "<i>&".into(),
+            backend: "vulkan".into(),
+            driver: String::new(),
+            kind: "discrete GPU".into(),
+            software: false,
+        };
+        let setting = Setting {
+            model: "a</title>",
+            adapter: &adapter,
+            rule: ExitRule::default(),
+            has_pool: true,
+        };
+        html(&setting, &trace(n)).unwrap()
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let page = page(3);
+        assert!(page.contains("&lt;i&gt;&amp;") && !page.contains("<i>&"));
+        assert!(!page.contains("a</title>"));
+        assert!(!page.contains("class=\"badge\""));
+    }
+
+    #[test]
+    fn long_texts_have_pages_of_a_few_megabytes() {
+        let page = page(4000);
+        assert!(page.len() < 5_000_000, "{} bytes", page.len());
+        assert_eq!(
+            page.matches("<rect class=\"s").count(),
+            1334 + 2 * 1333 + 3 * 1333
+        );
+    }
 }

@@ -39,13 +39,15 @@ struct Cell {
 #[derive(Serialize)]
 pub struct Scale {
     pub top: f64,
-    /// In the middle and at the end: how far along in percent, and the score.
-    marks: Vec<Mark>,
+    /// Both ends.
+    marks: [Mark; 2],
     threshold: Option<Mark>,
 }
 
+/// A score on the scale.
 #[derive(Serialize)]
 struct Mark {
+    /// How far along.
     percent: f64,
     text: String,
 }
@@ -101,7 +103,7 @@ impl Scale {
         };
         Self {
             top,
-            marks: vec![mark(0.0), mark(top / 2.0), mark(top)],
+            marks: [mark(0.0), mark(top)],
             threshold: shown.map(mark),
         }
     }

@@ -64,7 +64,7 @@
   const markColumn = (p) => {
     if (!map) return;
     if (!cursor) {
-      cursor = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+      cursor = map.querySelector("rect").cloneNode();
       cursor.setAttribute("class", "on");
       cursor.setAttribute("y", "0");
       cursor.style.height = `${map.viewBox.baseVal.height}px`;
@@ -155,7 +155,7 @@
     if (!asked) return;
     held = true;
     fromText(Number(asked[1]));
-    revealToken(shown);
+    tokens[shown].scrollIntoView({ block: "center" });
   };
   window.addEventListener("hashchange", fromAddress);
 
