@@ -1,6 +1,6 @@
 //! What the page knows of each position, for its script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -33,15 +33,12 @@ impl Details {
     pub fn new(trace: &Trace, threshold: Option<f64>) -> Result<Self> {
         let all = trace.positions.iter().zip(&trace.outputs);
         let positions: Vec<Detail> = all.map(|(p, o)| Detail::new(p, o)).collect();
-        let mut names = BTreeMap::new();
-        for detail in &positions {
-            for id in detail.ids() {
-                if !names.contains_key(&id.to_string()) {
-                    let text = token_text(id, trace.tokenizer.as_ref())?;
-                    names.insert(id.to_string(), token_name(id, text.as_deref()));
-                }
-            }
-        }
+        let ids: BTreeSet<u32> = positions.iter().flat_map(Detail::ids).collect();
+        let named = ids.into_iter().map(|id| {
+            let text = token_text(id, trace.tokenizer.as_ref())?;
+            Ok((id.to_string(), token_name(id, text.as_deref())))
+        });
+        let names = named.collect::<Result<_>>()?;
         Ok(Self {
             threshold,
             names,

@@ -9,7 +9,7 @@ use crate::measure::number::short;
 pub const N_SHADES: usize = 32;
 
 /// As wide as the card, where the positions are few.
-const MAP_WIDTH: usize = 880;
+const MAP_WIDTH: usize = 700;
 const COLUMN_WIDTHS: std::ops::RangeInclusive<usize> = 8..=36;
 const ROW_HEIGHT: usize = 28;
 /// The least room between the numbers of two positions.

@@ -7,7 +7,9 @@
   const panel = document.getElementById("panel");
   const tokens = [...flow.children];
   const last = tokens.length - 1;
-  const greatest = Math.max(details.threshold ?? 0, ...details.positions.map((p) => Math.max(0, ...p.scores)));
+  // Where it can be shown beside scores, which are shares of an attention.
+  const threshold = details.threshold !== null && details.threshold >= 0 && details.threshold <= 1 ? details.threshold : null;
+  const greatest = Math.max(threshold ?? 0, ...details.positions.map((p) => Math.max(0, ...p.scores)));
   let shown = 0;
   let held = false;
   let cursor = null;
@@ -34,8 +36,7 @@
 
   const scoreRow = (score, cycle) => {
     const made = row(`cycle ${cycle + 1}`, score / greatest, score.toFixed(4));
-    const threshold = details.threshold;
-    if (threshold !== null && threshold >= 0 && threshold <= 1) {
+    if (threshold !== null) {
       const line = element("i");
       line.style.left = `${(100 * threshold) / greatest}%`;
       made.children[1].append(line);
