@@ -89,7 +89,7 @@ mod tests {
     fn a_line_without_style_is_plain() {
         let line = line(&position(1), None, Style::new()).unwrap();
         let expected =
-            "    3  \"a\\n\"          cycles 1  scores 0.500                  next 9 1.25\n";
+            "    3  \"a\\n\"           cycles 1  scores 0.500                  next 9 1.25\n";
         assert_eq!(line, expected);
     }
 
@@ -104,7 +104,7 @@ mod tests {
                 .to_string()
                 .lines()
                 .count(),
-            5
+            6
         );
     }
 }

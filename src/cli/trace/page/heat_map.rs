@@ -114,13 +114,14 @@ impl Scale {
     }
 }
 
-/// To the next tenth, or for small scores the next hundredth, and so on.
+/// To the next tenth, or for small scores the next hundredth, and so on; a score in single
+/// precision that is meant to be 0.3 is just above it, and stays there.
 fn round_up(score: f64) -> f64 {
     let mut parts = 10.0;
     while score > 0.0 && score * parts <= 0.5 && parts < 1e9 {
         parts *= 10.0;
     }
-    (score * parts).ceil().max(1.0) / parts
+    (score * parts - 1e-6).ceil().max(1.0) / parts
 }
 
 #[cfg(test)]
