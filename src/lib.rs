@@ -29,6 +29,7 @@
 //! | [`kernels`] | one small module a shader: parameters, bindings, grid |
 //! | [`engine`] | model and device together: weights, caches, the pass, sampling |
 //! | [`generate`](mod@generate) | prompt to a stream of tokens, stop rules, statistics |
+//! | [`page`] | pages of HTML: the look they share, filling a template |
 //! | [`measure`] | figures: probes of the adapter, kernels, models; reports of them |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
@@ -61,6 +62,7 @@ pub mod gpu;
 pub mod kernels;
 pub mod measure;
 pub mod model;
+pub mod page;
 pub mod reference;
 pub mod rope;
 pub mod schedule;

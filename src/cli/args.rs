@@ -157,3 +157,10 @@ pub fn named<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
         }
     }
 }
+
+pub fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    names
+        .iter()
+        .find(|(_, v)| *v == value)
+        .map_or("", |(name, _)| name)
+}

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::args::{ModelArgs, at_least_one, kv_type};
+use super::args::{ModelArgs, at_least_one, kv_type, name_of};
 use super::{output, setup};
 use crate::engine::kv_bytes;
 use crate::kernels::KvType;
@@ -108,13 +108,6 @@ fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Val
         "kv_cache_bytes": cache,
         "walk": walk,
     })
-}
-
-fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
-    names
-        .iter()
-        .find(|(_, v)| *v == value)
-        .map_or("", |(name, _)| name)
 }
 
 fn step_json(step: &Step) -> Value {

@@ -1,9 +1,9 @@
 //! What `bench` and `microbench` share: where they run, and how they give out their report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::args::named;
 use super::output;
@@ -79,10 +79,10 @@ impl ReportArgs {
     pub fn give_out(&self, report: &Report) -> Result<()> {
         output::text(&mut output::stdout(), &self.output.write(report)?)?;
         if let Some(file) = &self.plot {
-            write(file, &plot::combined(report)?)?;
+            output::write_file(file, &plot::combined(report)?)?;
         }
         if let Some(file) = &self.html {
-            write(file, &html::html(report)?)?;
+            output::write_file(file, &html::html(report)?)?;
         }
         Ok(())
     }
@@ -90,19 +90,10 @@ impl ReportArgs {
     /// Refuses files that cannot be written, before minutes of measuring.
     pub fn check(&self) -> Result<()> {
         for file in [&self.plot, &self.html].into_iter().flatten() {
-            let shown = file.display();
-            let opened = std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(file);
-            opened.with_context(|| format!("`{shown}`"))?;
+            output::check_file(file)?;
         }
         Ok(())
     }
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    std::fs::write(file, text).with_context(|| format!("`{}`", file.display()))
 }
 
 fn format(text: &str) -> Result<Format, String> {

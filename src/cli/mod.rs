@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod color;
 mod compare;
 mod devices;
 mod inspect;

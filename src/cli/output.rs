@@ -1,6 +1,8 @@
-//! Writing data to standard output.
+//! Writing data to standard output and to files.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -21,6 +23,18 @@ pub fn text(out: &mut impl Write, text: &str) -> Result<()> {
 /// Standard output, locked once.
 pub fn stdout() -> io::StdoutLock<'static> {
     io::stdout().lock()
+}
+
+/// Refuses a file that cannot be written, before there is anything to write.
+pub fn check_file(file: &Path) -> Result<()> {
+    let opened = fs::OpenOptions::new().append(true).create(true).open(file);
+    opened.with_context(|| format!("`{}`", file.display()))?;
+    Ok(())
+}
+
+/// Writes a whole file.
+pub fn write_file(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("`{}`", file.display()))
 }
 
 /// A number of bytes for people, in binary units.

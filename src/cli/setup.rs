@@ -8,10 +8,12 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::EngineArgs;
+use super::measuring::facts;
 use crate::engine::{DeviceModel, Engine, Logits, Options};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::adapter::{AdapterChoice, choose};
+use crate::measure::report::AdapterFacts;
 use crate::model::Model;
 
 /// Contexts are no longer than this unless `--ctx` says so: a cache has its price.
@@ -29,6 +31,8 @@ pub struct Ready<'m> {
     pub engine: Engine<'m>,
     /// What it runs on, in one line.
     pub adapter: String,
+    /// The same in parts.
+    pub facts: AdapterFacts,
     /// To be printed once nothing can go wrong any more.
     pub warnings: Vec<String>,
 }
@@ -69,6 +73,7 @@ pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result
         Ok(Ready {
             engine: Engine::on_host(model, &options)?,
             adapter: "cpu (plain Rust reference)".to_string(),
+            facts: facts(None),
             warnings,
         })
     };
@@ -90,6 +95,7 @@ pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result
     Ok(Ready {
         engine: Engine::on_device(model, &Arc::new(device_model), &options)?,
         adapter: gpu.description(),
+        facts: facts(Some(&gpu)),
         warnings,
     })
 }

@@ -1,19 +1,27 @@
 //! `trace`: what every position of a text did.
 
-use std::path::{Path, PathBuf};
+mod flow;
+mod ids;
+mod logits;
+mod page;
+mod position;
+mod terminal;
 
-use anyhow::{Context, Result};
-use safetensors::tensor::{Dtype, TensorView};
-use serde::Serialize;
+use std::path::PathBuf;
+
+use anstream::ColorChoice;
+use anstyle::Style;
+use anyhow::Result;
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{output, prompt, setup};
-use crate::engine::Logits;
-use crate::engine::sampling::top;
+use super::{color, output, prompt, setup};
+use crate::engine::{Engine, Logits};
 use crate::error::Error;
 use crate::model::Model;
 use crate::model::tokenizer::Tokenizer;
 use crate::reference::Output;
+use page::Setting;
+use position::Position;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -45,27 +53,67 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
 
+    /// Write a page that shows the text by cycles, the scores, and each position on its own; it
+    /// needs no other file and no network
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Colour the tokens by the cycles they took: auto (on a terminal), always, never
+    #[arg(long, value_name = "WHEN", value_parser = color::choice, default_value = "auto")]
+    color: ColorChoice,
+
     #[command(flatten)]
     engine: EngineArgs,
 }
 
-/// One position.
-#[derive(Serialize)]
-struct Line {
-    position: usize,
-    id: u32,
-    /// `None` without a tokenizer.
-    text: Option<String>,
-    cycles: usize,
-    /// Of the cycles that ran.
-    scores: Vec<f32>,
-    /// The likeliest next tokens: id, logit.
-    top: Vec<(u32, f32)>,
+/// What was traced.
+struct Trace {
+    tokenizer: Option<Tokenizer>,
+    ids: Vec<u32>,
+    outputs: Vec<Output>,
+    positions: Vec<Position>,
+    /// The most that a position could run.
+    n_cycles: usize,
 }
 
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
     let model = args.model.open()?;
+    let (ids, tokenizer) = input(&args, &model)?;
+    if let Some(path) = &args.html {
+        output::check_file(path)?;
+    }
+    let mut ready = setup::engine(&args.engine, &model, Logits::All)?;
+    let outputs = forward(&mut ready.engine, &ids, args.decode)?;
+    if let Some(path) = &args.logits {
+        logits::write(path, &outputs, model.config.vocab)?;
+    }
+    let trace = Trace {
+        positions: position::positions(&ids, &outputs, tokenizer.as_ref(), args.top)?,
+        n_cycles: args.engine.cycles.unwrap_or(model.config.cycles()),
+        tokenizer,
+        ids,
+        outputs,
+    };
+    if let Some(path) = &args.html {
+        let setting = Setting {
+            model: name,
+            adapter: &ready.facts,
+            rule: args.engine.exit_rule(model.config.exit()),
+            has_pool: model.pool.is_some(),
+        };
+        output::write_file(path, &page::html(&setting, &trace)?)?;
+    }
+    setup::warn(&ready.warnings);
+    eprintln!("model    {name}\nadapter  {}", ready.adapter);
+    match args.json {
+        true => print_json(&trace),
+        false => print_text(&trace, args.color),
+    }
+}
+
+/// What to trace; checked, so that nothing is loaded for an input that cannot be run.
+fn input(args: &Args, model: &Model) -> Result<(Vec<u32>, Option<Tokenizer>)> {
     let text = match args.ids {
         Some(_) => None,
         None => prompt::text(None, args.text.as_deref(), args.model.model.is_some())?,
@@ -76,156 +124,60 @@ pub fn main(args: Args) -> Result<()> {
         true => Some(model.tokenizer()?),
         false => None,
     };
-    let ids = token_ids(
+    let ids = ids::token_ids(
         args.ids.as_deref(),
         text.as_deref(),
-        &model,
+        model,
         tokenizer.as_ref(),
     )?;
-    let limit = setup::n_ctx(args.engine.ctx, &model)?;
-    if ids.len() > limit {
-        let found = ids.len();
-        return Err(Error::ContextFull { limit, found }.into());
+    let limit = setup::n_ctx(args.engine.ctx, model)?;
+    let found = ids.len();
+    match found > limit {
+        true => Err(Error::ContextFull { limit, found }.into()),
+        false => Ok((ids, tokenizer)),
     }
-    let ready = setup::engine(&args.engine, &model, Logits::All)?;
-    let mut engine = ready.engine;
-    let outputs = pollster::block_on(async {
-        match args.decode {
-            false => engine.forward(&ids, Logits::All).await,
+}
+
+/// Runs the positions together, or one by one.
+fn forward(engine: &mut Engine, ids: &[u32], one_by_one: bool) -> crate::Result<Vec<Output>> {
+    pollster::block_on(async {
+        match one_by_one {
+            false => engine.forward(ids, Logits::All).await,
             true => {
                 let mut outputs = Vec::new();
-                for &id in &ids {
+                for &id in ids {
                     outputs.extend(engine.forward(&[id], Logits::Last).await?);
                 }
                 Ok(outputs)
             }
         }
-    })?;
-    if let Some(path) = &args.logits {
-        write_logits(path, &outputs, model.config.vocab)?;
-    }
-    setup::warn(&ready.warnings);
-    eprintln!("model    {name}\nadapter  {}", ready.adapter);
+    })
+}
+
+fn print_json(trace: &Trace) -> Result<()> {
     let mut out = output::stdout();
-    for (position, (&id, output)) in ids.iter().zip(&outputs).enumerate() {
-        let line = Line {
-            position,
-            id,
-            text: tokenizer
-                .as_ref()
-                .map(|t| t.decode(&[id], false))
-                .transpose()?,
-            cycles: output.cycles,
-            scores: output.scores.iter().take(output.cycles).copied().collect(),
-            top: top(&output.logits, args.top),
-        };
-        match args.json {
-            true => output::json_line(&mut out, &line)?,
-            false => output::text(&mut out, &for_people(&line, tokenizer.as_ref())?)?,
-        }
+    for position in &trace.positions {
+        output::json_line(&mut out, position)?;
     }
     Ok(())
 }
 
-/// The ids to trace, from `--ids`, the text, or the model's first token.
-fn token_ids(
-    ids: Option<&str>,
-    text: Option<&str>,
-    model: &Model,
-    tokenizer: Option<&Tokenizer>,
-) -> Result<Vec<u32>> {
-    let ids = match (ids, text, tokenizer) {
-        (Some(list), _, _) => parse_ids(list, model.config.vocab)?,
-        (None, Some(text), Some(tokenizer)) => tokenizer.encode(text)?,
-        _ => Vec::new(),
-    };
-    let ids = match (ids.is_empty(), model.bos()) {
-        (true, Some(bos)) => vec![bos],
-        (true, None) => anyhow::bail!(
-            "`{}` has no `bos_token_id` to start from: expected a text or `--ids`, found neither",
-            model.name
-        ),
-        (false, _) => ids,
-    };
-    model.check_ids(&ids)?;
-    Ok(ids)
-}
-
-fn parse_ids(list: &str, vocab: usize) -> Result<Vec<u32>> {
-    let words = list.split([' ', ',', '\n', '\t']).filter(|w| !w.is_empty());
-    let ids: Result<Vec<u32>> = words
-        .map(|word| {
-            let id: i64 = word
-                .parse()
-                .ok()
-                .with_context(|| format!("--ids: expected token ids, found `{word}`"))?;
-            let inside = u32::try_from(id).ok().filter(|&id| (id as usize) < vocab);
-            Ok(inside.ok_or(Error::TokenOutside { id, vocab })?)
-        })
-        .collect();
-    match ids {
-        Ok(ids) if ids.is_empty() => anyhow::bail!("--ids: expected token ids, found none"),
-        other => other,
+/// A line a position; in colours, the text first.
+fn print_text(trace: &Trace, choice: ColorChoice) -> Result<()> {
+    let mut out = color::stdout(choice);
+    let colored = color::is_colored(&out);
+    let tokenizer = trace.tokenizer.as_ref();
+    if colored {
+        let pieces = flow::pieces(&trace.ids, tokenizer)?;
+        let flow = terminal::flow(&trace.positions, &pieces, trace.n_cycles);
+        output::text(&mut out, &flow)?;
     }
-}
-
-/// A line for people: position, token, cycles, scores, likeliest next tokens.
-fn for_people(line: &Line, tokenizer: Option<&Tokenizer>) -> Result<String> {
-    let show = |id: u32, text: Option<&str>| match text {
-        Some(text) => format!("{text:?}"),
-        None => id.to_string(),
-    };
-    let scores: Vec<_> = line.scores.iter().map(|s| format!("{s:.3}")).collect();
-    let mut next = Vec::new();
-    for &(id, logit) in &line.top {
-        let text = tokenizer.map(|t| t.decode(&[id], false)).transpose()?;
-        next.push(format!("{} {logit:.2}", show(id, text.as_deref())));
+    for position in &trace.positions {
+        let style = match colored {
+            true => color::of_cycles(position.cycles, trace.n_cycles),
+            false => Style::new(),
+        };
+        output::text(&mut out, &terminal::line(position, tokenizer, style)?)?;
     }
-    Ok(format!(
-        "{:>5}  {:<14}  cycles {}  scores {:<21}  next {}\n",
-        line.position,
-        show(line.id, line.text.as_deref()),
-        line.cycles,
-        if scores.is_empty() {
-            "-".to_string()
-        } else {
-            scores.join(" ")
-        },
-        next.join(", ")
-    ))
-}
-
-/// F32 `logits` `[T, vocab]`, I32 `cycles` `[T]`, and with a pool F32 `scores` `[T, cycles]`.
-fn write_logits(path: &Path, outputs: &[Output], vocab: usize) -> Result<()> {
-    let logits: Vec<f32> = outputs
-        .iter()
-        .flat_map(|o| o.logits.iter().copied())
-        .collect();
-    let cycles: Vec<i32> = outputs.iter().map(|o| o.cycles as i32).collect();
-    let scores: Vec<f32> = outputs
-        .iter()
-        .flat_map(|o| o.scores.iter().copied())
-        .collect();
-    let n = outputs.len();
-    let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).context("tensor");
-    let mut tensors = vec![
-        (
-            "logits",
-            view(Dtype::F32, vec![n, vocab], bytemuck::cast_slice(&logits))?,
-        ),
-        (
-            "cycles",
-            view(Dtype::I32, vec![n], bytemuck::cast_slice(&cycles))?,
-        ),
-    ];
-    if !scores.is_empty() {
-        let shape = vec![n, scores.len() / n];
-        tensors.push((
-            "scores",
-            view(Dtype::F32, shape, bytemuck::cast_slice(&scores))?,
-        ));
-    }
-    let shown = path.display();
-    let bytes = safetensors::serialize(tensors, None)?;
-    std::fs::write(path, bytes).with_context(|| format!("`{shown}`"))
+    Ok(())
 }

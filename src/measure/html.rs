@@ -2,20 +2,20 @@
 
 mod tables;
 
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::number;
 use super::plot;
 use super::report::{Peaks, Report};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::page;
 use tables::Table;
 
 const TEMPLATE: &str = include_str!("report.html");
 
 #[derive(Serialize)]
 struct Page<'a> {
+    look: &'static str,
     report_of: &'a str,
     version: &'a str,
     adapter: &'a super::report::AdapterFacts,
@@ -44,6 +44,7 @@ struct Figure {
 /// When the page cannot be put together; a report without rows still has a page.
 pub fn html(report: &Report) -> Result<String> {
     let page = Page {
+        look: page::LOOK,
         report_of: &report.tool,
         version: &report.version,
         adapter: &report.adapter,
@@ -51,15 +52,7 @@ pub fn html(report: &Report) -> Result<String> {
         figures: figures(report),
         tables: tables::tables(report),
     };
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment
-        .render_str(TEMPLATE, Serde(&page))
-        .map_err(|cause| {
-            Error::Plot(format!(
-                "cannot put the page of the report together: {cause}"
-            ))
-        })
+    page::render("report", TEMPLATE, &page)
 }
 
 /// Those that were measured.

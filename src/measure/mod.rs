@@ -8,7 +8,7 @@ pub mod formats;
 pub mod html;
 pub mod kernels;
 pub mod models;
-mod number;
+pub(crate) mod number;
 pub mod plot;
 pub mod raw;
 pub mod report;

@@ -19,6 +19,7 @@ mod program;
 mod property;
 mod random;
 mod shaders;
+mod trace;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -37,5 +38,6 @@ fn main() {
     trials.extend(mutations::trials());
     trials.extend(property::trials());
     trials.extend(shaders::trials());
+    trials.extend(trace::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -24,7 +24,7 @@ pub fn command(arguments: &[&str]) -> Command {
         .timeout(std::time::Duration::from_secs(120));
     // Mesa complains on standard error where this is unset.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
-    for variable in ["RUST_LOG", "NO_COLOR"] {
+    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
         command.env_remove(variable);
     }
     command

@@ -1,0 +1,80 @@
+//! The text of a trace as a reader knows it, in one piece a position.
+
+use crate::error::Result;
+use crate::model::tokenizer::{TextStream, Tokenizer};
+
+/// What each token adds to the text: together they are the text, with special tokens written out.
+/// The tokens of a character that has several are empty but for the last. Without a tokenizer a
+/// piece is an id and a blank.
+pub fn pieces(ids: &[u32], tokenizer: Option<&Tokenizer>) -> Result<Vec<String>> {
+    let Some(tokenizer) = tokenizer else {
+        return Ok(ids.iter().map(|id| format!("{id} ")).collect());
+    };
+    let mut stream = TextStream::new(tokenizer);
+    ids.iter()
+        .map(|&id| {
+            let piece = stream.push(id)?;
+            let is_special = piece.is_empty() && tokenizer.decode(&[id], true)?.is_empty();
+            match is_special {
+                true => tokenizer.decode(&[id], false),
+                false => Ok(piece),
+            }
+        })
+        .collect()
+}
+
+/// Text that can be shown as it is: line breaks stay, what could steer a terminal or turn the
+/// direction of writing is written as an escape.
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push(c),
+            c if c.is_control() || turns_writing(c) => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+fn turns_writing(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BUILTIN, Fetch, Model};
+
+    #[test]
+    fn pieces_make_the_text() {
+        let model = Model::open(BUILTIN, Fetch::Never).unwrap();
+        let tokenizer = model.tokenizer().unwrap();
+        let text = "Çà et là — 日本語 🦀\n\nnaïve";
+        let ids = tokenizer.encode(text).unwrap();
+        let all = pieces(&ids, Some(&tokenizer)).unwrap();
+        assert_eq!(all.len(), ids.len());
+        assert_eq!(all.concat(), text);
+        assert_eq!(pieces(&[5, 7], None).unwrap().concat(), "5 7 ");
+    }
+
+    #[test]
+    fn special_tokens_are_written_out() {
+        let model = Model::open(BUILTIN, Fetch::Never).unwrap();
+        let tokenizer = model.tokenizer().unwrap();
+        let bos = model.bos().unwrap();
+        let word = tokenizer.encode("me").unwrap()[0];
+        let all = pieces(&[bos, word], Some(&tokenizer)).unwrap();
+        assert_eq!(all[0], tokenizer.decode(&[bos], false).unwrap());
+        assert!(!all[0].is_empty());
+    }
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(
+            harmless("a\n\u{1b}[2J\r\t\u{9b}é"),
+            "a\n\\u{1b}[2J\\r\\t\\u{9b}é"
+        );
+        assert_eq!(harmless("\u{202e}x"), "\\u{202e}x");
+    }
+}
