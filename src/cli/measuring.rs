@@ -89,23 +89,26 @@ impl ReportArgs {
 
     /// Refuses files that cannot be written, before minutes of measuring.
     pub fn check(&self) -> Result<()> {
-        for file in [&self.plot, &self.html].into_iter().flatten() {
-            let shown = file.display();
-            let opened = std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(file);
-            opened.with_context(|| format!("`{shown}`"))?;
-        }
-        Ok(())
+        let mut files = [&self.plot, &self.html].into_iter().flatten();
+        files.try_for_each(|file| check_writable(file))
     }
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
+/// Refuses a file that cannot be written.
+pub fn check_writable(file: &Path) -> Result<()> {
+    let opened = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file);
+    opened.with_context(|| format!("`{}`", file.display()))?;
+    Ok(())
+}
+
+pub fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("`{}`", file.display()))
 }
 
-fn format(text: &str) -> Result<Format, String> {
+pub fn format(text: &str) -> Result<Format, String> {
     named(text, FORMATS)
 }
 

@@ -40,7 +40,7 @@ pub struct Evaluation {
 pub async fn evaluate(
     engine: &mut Engine<'_>,
     ids: &[u32],
-    progress: &mut dyn FnMut(usize),
+    progress: &dyn Fn(usize),
 ) -> Result<Evaluation> {
     let windows = windows(ids.len(), engine.n_ctx())?;
     let mut scored = Vec::with_capacity(ids.len() - 1);

@@ -44,24 +44,24 @@ pub fn settings(n_cycles: usize, thresholds: &[f64], policies: &[KvPolicy]) -> V
 }
 
 /// One text, and how a setting's engine comes about.
-pub struct Trials<'t, S> {
+pub struct Trials<'t, 'm> {
     /// At least two tokens.
     pub ids: &'t [u32],
-    /// Made for the logits of all positions.
-    pub base: Options,
+    /// What every setting is put over; made for the logits of all positions.
+    pub base: &'t Options,
     /// Makes an engine.
-    pub start: S,
+    pub start: &'t dyn Fn(&Options) -> Result<Engine<'m>>,
     /// Gets the positions run since it was last called.
-    pub progress: &'t mut dyn FnMut(usize),
+    pub progress: &'t dyn Fn(usize),
 }
 
-impl<'m, S: FnMut(&Options) -> Result<Engine<'m>>> Trials<'_, S> {
+impl Trials<'_, '_> {
     /// Scores the text at one setting.
     ///
     /// # Errors
     /// Those of making an engine, and of [`evaluate`].
-    pub async fn run(&mut self, setting: Setting) -> Result<Evaluation> {
-        let mut engine = (self.start)(&setting.options(&self.base))?;
+    pub async fn run(&self, setting: Setting) -> Result<Evaluation> {
+        let mut engine = (self.start)(&setting.options(self.base))?;
         evaluate(&mut engine, self.ids, self.progress).await
     }
 
@@ -71,7 +71,7 @@ impl<'m, S: FnMut(&Options) -> Result<Engine<'m>>> Trials<'_, S> {
     /// # Errors
     /// As [`Trials::run`].
     pub async fn sweep(
-        &mut self,
+        &self,
         n_cycles: usize,
         settings: &[Setting],
     ) -> Result<Vec<(Setting, Figures)>> {
