@@ -27,7 +27,7 @@ pub struct Args {
 
     /// By how much the perplexity may rise over full depth, such as `1%`
     #[arg(long, value_name = "P%", value_parser = percent, default_value = "1%",
-          allow_negative_numbers = true)]
+          allow_hyphen_values = true)]
     max_loss: f64,
 
     /// Put the block into the config.json of the checkpoint folder

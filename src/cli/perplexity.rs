@@ -17,6 +17,7 @@ use crate::measure::plot;
 use crate::measure::quality::{QualityReport, QualityRow};
 use crate::model::Model;
 use crate::model::config::{KV_POLICIES, KvPolicy};
+use crate::schedule::Schedule;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -80,6 +81,13 @@ pub fn main(args: Args) -> Result<()> {
         kv_type: args.device.kv_type,
         logits: Logits::All,
     };
+    // Refuses what does not fit the model, before the text is read and the weights are loaded.
+    Schedule::new(
+        &model.config,
+        model.pool.is_some(),
+        base.cap,
+        base.exit.clone(),
+    )?;
     let ids = args.text.tokens(&model, 2)?;
     let n_positions = windows::n_positions(ids.len(), base.n_ctx)?;
     let placed = setup::place(&args.device, &model)?;

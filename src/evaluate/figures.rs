@@ -33,7 +33,7 @@ impl Figures {
             perplexity: nats.exp(),
             nats,
             mean_cycles: cycles as f64 / n,
-            exits: exits(evaluation),
+            exits: exits(evaluation, full),
             top1_agreement: agree as f64 / n,
             tokens_per_second: evaluation.n_positions as f64
                 / evaluation.time.as_secs_f64().max(1e-9),
@@ -46,14 +46,13 @@ impl Figures {
     }
 }
 
-fn exits(evaluation: &Evaluation) -> Vec<usize> {
-    let mut exits = Vec::new();
+/// As many counts as full depth has cycles.
+fn exits(evaluation: &Evaluation, full: &Evaluation) -> Vec<usize> {
+    let both = evaluation.scored.iter().chain(&full.scored);
+    let mut exits = vec![0; both.map(|s| s.cycles).max().unwrap_or(0)];
     for cycles in evaluation.scored.iter().map(|s| s.cycles) {
-        if exits.len() < cycles {
-            exits.resize(cycles, 0);
-        }
-        if cycles > 0 {
-            exits[cycles - 1] += 1;
+        if let Some(count) = exits.get_mut(cycles.wrapping_sub(1)) {
+            *count += 1;
         }
     }
     exits

@@ -117,7 +117,7 @@ fn markdown(report: &Report) -> String {
 }
 
 /// The adapter in one line.
-pub(super) fn headline(adapter: &AdapterFacts) -> String {
+fn headline(adapter: &AdapterFacts) -> String {
     let software = match adapter.software {
         true => " -- a software adapter: its figures say nothing about a GPU",
         false => "",

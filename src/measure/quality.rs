@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::formats::{Format, csv, headline, json_lines, not_written, table_lines};
+use super::formats::{Format, csv, json_lines, not_written, table_lines};
 use super::report::AdapterFacts;
 use crate::error::Result;
 use crate::evaluate::figures::Figures;
@@ -104,11 +104,16 @@ impl QualityReport {
     }
 
     fn markdown(&self) -> String {
+        let software = match self.adapter.software {
+            true => ", no GPU: its t/s say nothing about one",
+            false => "",
+        };
         format!(
-            "{}\n{}, KV {}, {}: {} tokens in windows of {}\n\n{}",
-            headline(&self.adapter),
+            "{}, KV {}, on {} ({}){software}\n{}: {} tokens in windows of {}\n\n{}",
             self.model,
             self.kv_type,
+            self.adapter.name,
+            self.adapter.kind,
             self.text,
             self.n_tokens,
             self.n_ctx,

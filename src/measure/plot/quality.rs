@@ -147,6 +147,7 @@ impl Series<'_> {
             marker(area, kind, at, colour)?;
             let text = match row.threshold {
                 Some(threshold) => threshold.to_string(),
+                None if row.cycles == 1 => "1 cycle".to_string(),
                 None => format!("{} cycles", row.cycles),
             };
             let place = placer.place(at, text_width(&text, LABEL) + 4, 14);
