@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::args::{DeviceArgs, ModelArgs, RuleArgs, at_least_one, percent};
+use super::args::{DeviceArgs, ModelArgs, RuleArgs, percent};
 use super::perplexity::policies;
-use super::text::{TextArgs, bar};
+use super::text::{TextArgs, bar, options};
 use super::{output, setup};
-use crate::engine::{Logits, Options};
+use crate::engine::Options;
 use crate::evaluate::calibrate::{Bound, Calibration, Half, LEAST_TOKENS, calibrate};
 use crate::evaluate::figures::Figures;
 use crate::evaluate::sweep::Trials;
@@ -34,11 +34,6 @@ pub struct Args {
     #[arg(long)]
     write: bool,
 
-    /// Tokens of a window, each half a window after the one before
-    /// [default: the model's maximum, at most 4096]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    ctx: Option<usize>,
-
     #[command(flatten)]
     rule: RuleArgs,
 
@@ -53,13 +48,7 @@ pub fn main(args: Args) -> Result<()> {
         true => Some(exit_block::config_file(args.model.name())?),
         false => None,
     };
-    let base = Options {
-        cap: None,
-        exit: args.rule.over(model.config.exit()),
-        n_ctx: setup::n_ctx(args.ctx, &model)?,
-        kv_type: args.device.kv_type,
-        logits: Logits::All,
-    };
+    let base = options(&args.text, None, &args.rule, &args.device, &model)?;
     let ids = args.text.tokens(&model, LEAST_TOKENS)?;
     windows(ids.len(), base.n_ctx)?;
     let placed = setup::place(&args.device, &model)?;

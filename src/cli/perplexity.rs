@@ -8,8 +8,8 @@ use super::args::{DeviceArgs, ModelArgs, RuleArgs, at_least_one, finite};
 use super::measuring::{check_writable, facts, format, write};
 use super::output;
 use super::setup::{self, Placed};
-use super::text::{TextArgs, bar};
-use crate::engine::{Logits, Options};
+use super::text::{TextArgs, bar, options};
+use crate::engine::Options;
 use crate::evaluate::sweep::{Setting, Trials, settings};
 use crate::evaluate::windows;
 use crate::measure::formats::Format;
@@ -17,7 +17,6 @@ use crate::measure::plot;
 use crate::measure::quality::{QualityReport, QualityRow};
 use crate::model::Model;
 use crate::model::config::{KV_POLICIES, KvPolicy};
-use crate::schedule::Schedule;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,11 +25,6 @@ pub struct Args {
 
     #[command(flatten)]
     text: TextArgs,
-
-    /// Tokens of a window, each half a window after the one before
-    /// [default: the model's maximum, at most 4096]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    ctx: Option<usize>,
 
     /// Run at most this many cycles: what full depth is [default: all]
     #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
@@ -73,21 +67,8 @@ pub fn main(args: Args) -> Result<()> {
     }
     let model = args.model.open()?;
     let n_cycles = args.cycles.unwrap_or(model.config.cycles());
+    let base = options(&args.text, args.cycles, &args.rule, &args.device, &model)?;
     let settings = asked(&args, &model, n_cycles)?;
-    let base = Options {
-        cap: args.cycles,
-        exit: args.rule.over(model.config.exit()),
-        n_ctx: setup::n_ctx(args.ctx, &model)?,
-        kv_type: args.device.kv_type,
-        logits: Logits::All,
-    };
-    // Refuses what does not fit the model, before the text is read and the weights are loaded.
-    Schedule::new(
-        &model.config,
-        model.pool.is_some(),
-        base.cap,
-        base.exit.clone(),
-    )?;
     let ids = args.text.tokens(&model, 2)?;
     let n_positions = windows::n_positions(ids.len(), base.n_ctx)?;
     let placed = setup::place(&args.device, &model)?;
@@ -127,9 +108,8 @@ fn asked(args: &Args, model: &Model, n_cycles: usize) -> Result<Vec<Setting>> {
         );
     }
     if is_sweep {
-        let tenths = || -> Vec<f64> { (1..10).map(|tenth| f64::from(tenth) / 10.0).collect() };
         let thresholds = match given.is_empty() {
-            true => tenths(),
+            true => (1..10).map(|tenth| f64::from(tenth) / 10.0).collect(),
             false => given.clone(),
         };
         return Ok(settings(

@@ -1,14 +1,17 @@
-//! What `perplexity` and `calibrate` share: the text to score, and how far they are.
+//! What `perplexity` and `calibrate` share: the text to score, how it is run, and how
+//! far they are.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::at_least_one;
-use super::prompt;
+use super::args::{DeviceArgs, RuleArgs, at_least_one};
+use super::{prompt, setup};
+use crate::engine::{Logits, Options};
 use crate::error::Error;
 use crate::model::Model;
+use crate::schedule::Schedule;
 
 /// Which text.
 #[derive(clap::Args)]
@@ -20,6 +23,11 @@ pub struct TextArgs {
     /// Take only the first N tokens
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub limit: Option<usize>,
+
+    /// Tokens of a window, each half a window after the one before
+    /// [default: the model's maximum, at most 4096]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub ctx: Option<usize>,
 }
 
 impl TextArgs {
@@ -52,6 +60,25 @@ impl TextArgs {
         }
         Ok(ids)
     }
+}
+
+/// What every setting is put over; refuses what does not fit the model.
+pub fn options(
+    text: &TextArgs,
+    cycles: Option<usize>,
+    rule: &RuleArgs,
+    device: &DeviceArgs,
+    model: &Model,
+) -> Result<Options> {
+    let exit = rule.over(model.config.exit());
+    Schedule::new(&model.config, model.pool.is_some(), cycles, exit.clone())?;
+    Ok(Options {
+        cap: cycles,
+        exit,
+        n_ctx: setup::n_ctx(text.ctx, model)?,
+        kv_type: device.kv_type,
+        logits: Logits::All,
+    })
 }
 
 /// Positions run, on a terminal; `total` is `None` where it is not known.

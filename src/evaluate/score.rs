@@ -81,8 +81,12 @@ fn score(output: &Output, target: u32) -> Result<Scored> {
         });
     };
     let (top, greatest) = likeliest(&output.logits);
+    let greatest = f64::from(greatest);
+    let below = |logit: f32| f64::from(logit) - greatest;
+    let sum: f64 = output.logits.iter().map(|&l| below(l).exp()).sum();
     Ok(Scored {
-        nats: log_sum_exp(&output.logits, greatest) - f64::from(logit),
+        // -log_softmax, in double precision.
+        nats: sum.ln() - below(logit),
         top,
         cycles: output.cycles,
     })
@@ -97,16 +101,6 @@ fn likeliest(logits: &[f32]) -> (u32, f32) {
         }
     }
     best
-}
-
-/// `ln sum exp(logits)`, in double precision.
-fn log_sum_exp(logits: &[f32], greatest: f32) -> f64 {
-    let greatest = f64::from(greatest);
-    let sum: f64 = logits
-        .iter()
-        .map(|&l| (f64::from(l) - greatest).exp())
-        .sum();
-    greatest + sum.ln()
 }
 
 #[cfg(test)]

