@@ -62,6 +62,10 @@ pub enum Error {
     #[error("the prompt does not fit the context: expected at most {limit} tokens, found {found}")]
     ContextFull { limit: usize, found: usize },
 
+    /// A text has too few tokens to be scored.
+    #[error("the text is too short: expected at least {least} tokens, found {found}")]
+    TooFewTokens { least: usize, found: usize },
+
     /// A token id the model has no embedding for.
     #[error("token id {id} is outside the vocabulary: expected 0 to {}, found {id}", vocab - 1)]
     TokenOutside { id: i64, vocab: usize },

@@ -30,6 +30,7 @@
 //! | [`engine`] | model and device together: weights, caches, the pass, sampling |
 //! | [`generate`](mod@generate) | prompt to a stream of tokens, stop rules, statistics |
 //! | [`page`] | pages of HTML: the look they share, filling a template |
+//! | [`evaluate`] | how well a text is predicted: windows, perplexity, sweeps, calibration |
 //! | [`measure`] | figures: probes of the adapter, kernels, models; reports of them |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
@@ -57,6 +58,7 @@
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod evaluate;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;

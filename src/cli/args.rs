@@ -52,6 +52,20 @@ pub struct EngineArgs {
           conflicts_with = "no_exit", help_heading = "Early exit")]
     pub exit_threshold: Option<f64>,
 
+    /// Run every cycle
+    #[arg(long, help_heading = "Early exit")]
+    pub no_exit: bool,
+
+    #[command(flatten)]
+    pub rule: RuleArgs,
+
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// What an exit depends on besides its threshold.
+#[derive(Args)]
+pub struct RuleArgs {
     /// Run at least this many cycles before leaving [default: the model's, else 1]
     #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
     pub min_cycles: Option<usize>,
@@ -63,11 +77,11 @@ pub struct EngineArgs {
     /// Keys and values of skipped cycles: propagate, share
     #[arg(long, value_name = "POLICY", value_parser = kv_policy, help_heading = "Early exit")]
     pub exit_kv: Option<KvPolicy>,
+}
 
-    /// Run every cycle
-    #[arg(long, help_heading = "Early exit")]
-    pub no_exit: bool,
-
+/// Where a model runs, and how its cache is kept there.
+#[derive(Args)]
+pub struct DeviceArgs {
     /// Adapter, by a part of its name, by its index, or `cpu` for the plain Rust reference
     #[arg(long, value_name = "NAME|INDEX|cpu", help_heading = "Device")]
     pub adapter: Option<String>,
@@ -90,6 +104,16 @@ impl EngineArgs {
                 true => None,
                 false => self.exit_threshold.or(model.threshold),
             },
+            ..self.rule.over(model)
+        }
+    }
+}
+
+impl RuleArgs {
+    /// The model's exit rule with the flags put over it.
+    pub fn over(&self, model: ExitRule) -> ExitRule {
+        ExitRule {
+            threshold: model.threshold,
             min_cycles: self.min_cycles.unwrap_or(model.min_cycles),
             reduce: self.exit_reduce.unwrap_or(model.reduce),
             kv: self.exit_kv.unwrap_or(model.kv),
@@ -122,6 +146,15 @@ pub fn repeat_penalty(text: &str) -> Result<f64, String> {
     match finite(text) {
         Ok(x) if REPEAT_PENALTIES.contains(&x) => Ok(x),
         _ => Err("expected a number from 0.001 to 1000".to_string()),
+    }
+}
+
+/// A number followed by `%`, at least 0.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').map(|n| not_negative(n.trim_end()));
+    match number {
+        Some(Ok(x)) => Ok(x),
+        _ => Err("expected a percentage of at least 0, such as `1%`".to_string()),
     }
 }
 

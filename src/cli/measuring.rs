@@ -89,14 +89,12 @@ impl ReportArgs {
 
     /// Refuses files that cannot be written, before minutes of measuring.
     pub fn check(&self) -> Result<()> {
-        for file in [&self.plot, &self.html].into_iter().flatten() {
-            output::check_file(file)?;
-        }
-        Ok(())
+        let mut files = [&self.plot, &self.html].into_iter().flatten();
+        files.try_for_each(|file| output::check_file(file))
     }
 }
 
-fn format(text: &str) -> Result<Format, String> {
+pub fn format(text: &str) -> Result<Format, String> {
     named(text, FORMATS)
 }
 

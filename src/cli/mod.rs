@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod calibrate;
 mod color;
 mod compare;
 mod devices;
@@ -13,10 +14,12 @@ mod measuring;
 mod microbench;
 mod output;
 mod pack;
+mod perplexity;
 mod profile;
 mod prompt;
 mod run;
 mod setup;
+mod text;
 mod trace;
 
 use std::io;
@@ -43,6 +46,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Make one file of a checkpoint: weights, config and tokenizer
     Pack(pack::Args),
+    /// Measure how well a model predicts a text, at one exit threshold or many
+    Perplexity(perplexity::Args),
+    /// Find the exit threshold that saves most within a bound on the loss
+    Calibrate(calibrate::Args),
     /// Measure how fast a model runs, or compare two such reports
     Bench(bench::Args),
     /// Measure what the adapter can do, and what each kernel reaches of it
@@ -69,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
+        Command::Perplexity(args) => perplexity::main(args),
+        Command::Calibrate(args) => calibrate::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Microbench(args) => microbench::main(args),
         Command::Devices(args) => devices::main(args),

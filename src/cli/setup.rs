@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::EngineArgs;
+use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
 use crate::engine::{DeviceModel, Engine, Logits, Options};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::adapter::{AdapterChoice, choose};
+use crate::kernels::KvType;
 use crate::measure::report::AdapterFacts;
 use crate::model::Model;
 
@@ -65,39 +66,80 @@ pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result
         cap: args.cycles,
         exit: args.exit_rule(model.config.exit()),
         n_ctx: n_ctx(args.ctx, model)?,
-        kv_type: args.kv_type,
+        kv_type: args.device.kv_type,
         logits,
     };
-    let mut warnings = model.warnings.clone();
-    let on_host = |warnings: Vec<String>| -> Result<Ready<'m>> {
-        Ok(Ready {
-            engine: Engine::on_host(model, &options)?,
-            adapter: "cpu (plain Rust reference)".to_string(),
-            facts: facts(None),
-            warnings,
-        })
+    let placed = place(&args.device, model)?;
+    Ok(Ready {
+        engine: placed.engine(&options)?,
+        adapter: placed.adapter(),
+        facts: facts(placed.gpu()),
+        warnings: placed.warnings,
+    })
+}
+
+/// A model where it will run.
+pub struct Placed<'m> {
+    model: &'m Model,
+    /// `None` is the plain Rust reference.
+    device: Option<Arc<DeviceModel>>,
+    /// To be printed once nothing can go wrong any more.
+    pub warnings: Vec<String>,
+}
+
+impl<'m> Placed<'m> {
+    /// An engine of its own, the weights shared with the others.
+    pub fn engine(&self, options: &Options) -> crate::Result<Engine<'m>> {
+        match &self.device {
+            None => Engine::on_host(self.model, options),
+            Some(device) => Engine::on_device(self.model, device, options),
+        }
+    }
+
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.device.as_ref().map(|device| device.gpu.as_ref())
+    }
+
+    /// How keys and values are kept: as asked for on an adapter, in doubles on the host.
+    pub fn kv_type(&self, asked: KvType) -> &'static str {
+        match (&self.device, asked) {
+            (None, _) => "f64",
+            (Some(_), KvType::F16) => "f16",
+            (Some(_), KvType::F32) => "f32",
+        }
+    }
+
+    /// What it runs on, in one line.
+    pub fn adapter(&self) -> String {
+        let host = "cpu (plain Rust reference)";
+        self.gpu().map_or(host.to_string(), Gpu::description)
+    }
+}
+
+/// Puts `model` where the flags ask for it.
+pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> Result<Placed<'m>> {
+    let mut placed = Placed {
+        model,
+        device: None,
+        warnings: model.warnings.clone(),
     };
     if args.adapter.as_deref() == Some(HOST) {
-        return on_host(warnings);
+        return Ok(placed);
     }
     let choice = AdapterChoice {
         name: args.adapter.clone(),
         backend: args.backend,
     };
     let Some(adapter) = pollster::block_on(choose(&choice))? else {
-        warnings.push(NO_ADAPTER.to_string());
-        return on_host(warnings);
+        placed.warnings.push(NO_ADAPTER.to_string());
+        return Ok(placed);
     };
     let gpu = Arc::new(pollster::block_on(Gpu::open(&adapter))?);
     let mut bar = LoadBar::new(model);
-    let device_model = DeviceModel::upload(Arc::clone(&gpu), model, &mut |n| bar.show(n))?;
+    let device_model = DeviceModel::upload(gpu, model, &mut |n| bar.show(n))?;
     bar.finish();
-    Ok(Ready {
-        engine: Engine::on_device(model, &Arc::new(device_model), &options)?,
-        adapter: gpu.description(),
-        facts: facts(Some(&gpu)),
-        warnings,
-    })
+    placed.device = Some(Arc::new(device_model));
+    Ok(placed)
 }
 
 /// A progress bar that appears on a terminal once loading has taken a second.

@@ -28,21 +28,21 @@ impl Format {
     pub fn write(self, report: &Report) -> Result<String> {
         match self {
             Format::Markdown => Ok(markdown(report)),
-            Format::Csv => csv(report),
+            Format::Csv => csv(&flat_rows(report)?),
             Format::Json => Ok(serde_json::to_string_pretty(report).map_err(not_written)? + "\n"),
-            Format::JsonLines => {
-                let lines = flat_rows(report)?;
-                let lines = lines
-                    .into_iter()
-                    .map(|row| Value::Object(row).to_string() + "\n");
-                Ok(lines.collect())
-            }
+            Format::JsonLines => Ok(json_lines(flat_rows(report)?)),
         }
     }
 }
 
-fn not_written(e: impl ToString) -> Error {
+pub(super) fn not_written(e: impl ToString) -> Error {
     Error::Measurement(format!("the report cannot be written: {}", first_line(e)))
+}
+
+pub(super) fn json_lines(rows: Vec<Map<String, Value>>) -> String {
+    let rows = rows.into_iter();
+    rows.map(|row| Value::Object(row).to_string() + "\n")
+        .collect()
 }
 
 /// Each row with what belongs to the whole run put before it.
@@ -69,9 +69,8 @@ fn flat_rows(report: &Report) -> Result<Vec<Map<String, Value>>> {
     report.rows.iter().map(flat).collect()
 }
 
-/// One column for every field of any row; samples are separated by spaces.
-fn csv(report: &Report) -> Result<String> {
-    let rows = flat_rows(report)?;
+/// One column for every field of any row; what is a list is separated by spaces.
+pub(super) fn csv(rows: &[Map<String, Value>]) -> Result<String> {
     let mut columns: Vec<&String> = Vec::new();
     for key in rows.iter().flat_map(Map::keys) {
         if !columns.contains(&key) {
@@ -80,7 +79,7 @@ fn csv(report: &Report) -> Result<String> {
     }
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(&columns).map_err(not_written)?;
-    for row in &rows {
+    for row in rows {
         let cells = columns.iter().map(|key| match row.get(*key) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
@@ -133,18 +132,25 @@ fn table<D>(rows: &[(&Row, &D)], columns: &[Column<'_, D>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let titles = columns.iter().map(|(title, _)| title.to_string()).collect();
-    let rules = columns.iter().map(|(title, _)| match *title {
-        "model" | "test" | "adapter" | "driver" | "kernel" | "bound" | "clock" => "---".to_string(),
-        _ => "---:".to_string(),
+    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    let cells = rows.iter().map(|(row, detail)| {
+        let cells = columns.iter().map(|(_, cell)| cell(row, detail));
+        cells.collect()
     });
-    let mut out = "\n".to_string() + &line(titles) + &line(rules.collect());
-    for (row, detail) in rows {
-        let cells = columns
-            .iter()
-            .map(|(_, cell)| cell(row, detail).replace('|', "/"));
-        out += &line(cells.collect());
+    "\n".to_string() + &table_lines(&titles, cells)
+}
+
+/// A table in Markdown, figures to the right.
+pub(super) fn table_lines(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let rules = titles.iter().map(|title| match *title {
+        "model" | "test" | "adapter" | "driver" | "kernel" | "bound" | "clock" | "policy" => "---",
+        _ => "---:",
+    });
+    let mut out = line(titles.iter().map(|title| title.to_string()).collect());
+    out += &line(rules.map(str::to_string).collect());
+    for cells in rows {
+        out += &line(cells.iter().map(|cell| cell.replace('|', "/")).collect());
     }
     out
 }

@@ -10,6 +10,7 @@ pub mod kernels;
 pub mod models;
 pub(crate) mod number;
 pub mod plot;
+pub mod quality;
 pub mod raw;
 pub mod report;
 pub mod stats;

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod exit_block;
 pub mod family;
 pub mod generation;
 mod hub;

@@ -95,7 +95,25 @@ impl ExitRule {
     }
 }
 
+impl KvPolicy {
+    /// What files and flags call it.
+    pub fn name(self) -> &'static str {
+        name_of(KV_POLICIES, self)
+    }
+}
+
+/// The name of `value` in a list that has all values.
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    let found = names.iter().find(|(_, known)| *known == value);
+    found.map_or("", |(name, _)| name)
+}
+
 impl Reduce {
+    /// What files and flags call it.
+    pub fn name(self) -> &'static str {
+        name_of(REDUCES, self)
+    }
+
     /// One score from the mean zero attention of each middle layer.
     pub fn apply(self, layers: &[f64]) -> f64 {
         match self {

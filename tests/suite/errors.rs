@@ -10,7 +10,7 @@ use crate::fixtures::trial;
 use crate::program::{Checkpoint, run};
 
 /// Runs the program, which must fail in one line that contains all of `words`.
-fn fails(arguments: &[&str], status: i32, words: &[&str]) -> Result<()> {
+pub fn fails(arguments: &[&str], status: i32, words: &[&str]) -> Result<()> {
     let run = run(arguments)?;
     let line = run.stderr.trim_end();
     ensure!(

@@ -7,6 +7,7 @@ mod adapter;
 mod cli;
 mod compare;
 mod errors;
+mod evaluate;
 mod families;
 mod fixtures;
 mod golden;
@@ -29,6 +30,7 @@ fn main() {
     trials.extend(compare::trials());
     trials.extend(cli::trials());
     trials.extend(errors::trials());
+    trials.extend(evaluate::trials());
     trials.extend(families::trials());
     trials.extend(golden::trials());
     trials.extend(hub::trials());

@@ -7,6 +7,7 @@ mod draw;
 pub mod examples;
 mod models;
 mod place;
+mod quality;
 mod roofline;
 mod roofs;
 mod sweep;
@@ -15,11 +16,13 @@ mod tests;
 
 use plotters::prelude::*;
 
+use super::quality::QualityReport;
 use super::report::{AdapterFacts, Report};
 use crate::error::{Error, Result};
 use bandwidth::Bandwidth;
 use draw::{Area, WIDTH, plot_error};
 use models::Throughput;
+use quality::Quality;
 use roofline::Roofline;
 use sweep::ExitSweep;
 
@@ -60,6 +63,14 @@ pub fn exit_sweep(report: &Report) -> Result<String> {
 /// When no model row has a figure.
 pub fn throughput(report: &Report) -> Result<String> {
     render(&[&Throughput::new(report)?])
+}
+
+/// Perplexity over the mean number of cycles, for each policy and for fixed depths.
+///
+/// # Errors
+/// When no row has a figure.
+pub fn quality(report: &QualityReport) -> Result<String> {
+    render(&[&Quality::new(report)?])
 }
 
 /// Whether the report tries more than one exit threshold, so that [`exit_sweep`] says something.

@@ -1,0 +1,160 @@
+//! `perplexity`: how well a model predicts a text, with early exits and without.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use super::args::{DeviceArgs, ModelArgs, RuleArgs, at_least_one, finite};
+use super::measuring::{facts, format};
+use super::output;
+use super::setup::{self, Placed};
+use super::text::{TextArgs, bar, options};
+use crate::engine::Options;
+use crate::evaluate::sweep::{Setting, Trials, settings};
+use crate::evaluate::windows;
+use crate::measure::formats::Format;
+use crate::measure::plot;
+use crate::measure::quality::{QualityReport, QualityRow};
+use crate::model::Model;
+use crate::model::config::{KV_POLICIES, KvPolicy};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    text: TextArgs,
+
+    /// Run at most this many cycles: what full depth is [default: all]
+    #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
+    cycles: Option<usize>,
+
+    /// Leave the cycles when the zero-attention score reaches this; several make a sweep
+    /// [default: the model's]
+    #[arg(long, value_name = "S,...", value_delimiter = ',', value_parser = finite,
+          allow_negative_numbers = true, conflicts_with = "no_exit", help_heading = "Early exit")]
+    exit_threshold: Vec<f64>,
+
+    /// Full depth alone
+    #[arg(long, help_heading = "Early exit")]
+    no_exit: bool,
+
+    /// Every threshold [default: 0.1 to 0.9] with every policy (or that of `--exit-kv`), beside
+    /// the fixed depths
+    #[arg(long, conflicts_with = "no_exit", help_heading = "Early exit")]
+    sweep: bool,
+
+    #[command(flatten)]
+    rule: RuleArgs,
+
+    /// How the report is printed: md, csv, json, jsonl
+    #[arg(short, long, value_name = "FORMAT", value_parser = format, default_value = "md",
+          help_heading = "Report")]
+    output: Format,
+
+    /// Draw perplexity against mean cycles into this SVG file
+    #[arg(long, value_name = "FILE.svg", help_heading = "Report")]
+    plot: Option<PathBuf>,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn main(args: Args) -> Result<()> {
+    if let Some(file) = &args.plot {
+        output::check_file(file)?;
+    }
+    let model = args.model.open()?;
+    let n_cycles = args.cycles.unwrap_or(model.config.cycles());
+    let base = options(&args.text, args.cycles, &args.rule, &args.device, &model)?;
+    let settings = asked(&args, &model, n_cycles)?;
+    let ids = args.text.tokens(&model, 2)?;
+    let n_positions = windows::n_positions(ids.len(), base.n_ctx)?;
+    let placed = setup::place(&args.device, &model)?;
+    setup::warn(&placed.warnings);
+    eprintln!("model    {}\nadapter  {}", model.name, placed.adapter());
+    let bar = bar(Some(n_positions * settings.len()));
+    let trials = Trials {
+        ids: &ids,
+        base: &base,
+        start: &|options: &Options| placed.engine(options),
+        progress: &|n| bar.inc(n as u64),
+    };
+    let rows = pollster::block_on(trials.sweep(n_cycles, &settings))?;
+    bar.finish_and_clear();
+    let row = |(setting, figures)| QualityRow::new(setting, n_cycles, figures);
+    let rows = rows.into_iter().map(row).collect();
+    let report = report(&args, &placed, &base, ids.len(), rows);
+    output::text(&mut output::stdout(), &report.write(args.output)?)?;
+    match &args.plot {
+        Some(file) => output::write_file(file, &plot::quality(&report)?),
+        None => Ok(()),
+    }
+}
+
+/// The settings that the flags ask for, full depth among them.
+fn asked(args: &Args, model: &Model, n_cycles: usize) -> Result<Vec<Setting>> {
+    let given = &args.exit_threshold;
+    let is_sweep = args.sweep || given.len() > 1;
+    if (is_sweep || !given.is_empty()) && model.pool.is_none() {
+        let option = match args.sweep {
+            true => "--sweep",
+            false => "--exit-threshold",
+        };
+        bail!(
+            "{option}: expected a model with zero tokens, found `{}` without",
+            model.name
+        );
+    }
+    if is_sweep {
+        let thresholds = match given.is_empty() {
+            true => (1..10).map(|tenth| f64::from(tenth) / 10.0).collect(),
+            false => given.clone(),
+        };
+        return Ok(settings(
+            n_cycles,
+            &thresholds,
+            &policies(args.rule.exit_kv),
+        ));
+    }
+    let rule = args.rule.over(model.config.exit());
+    let threshold = given.first().copied().or(rule.threshold);
+    let may_exit = !args.no_exit && model.pool.is_some();
+    let exit = threshold
+        .filter(|_| may_exit)
+        .map(|threshold| Setting::Exit {
+            threshold,
+            kv: rule.kv,
+        });
+    Ok([Setting::Depth(n_cycles)].into_iter().chain(exit).collect())
+}
+
+/// The one that is asked for, or all.
+pub fn policies(asked: Option<KvPolicy>) -> Vec<KvPolicy> {
+    match asked {
+        Some(kv) => vec![kv],
+        None => KV_POLICIES.iter().map(|(_, kv)| *kv).collect(),
+    }
+}
+
+/// The rows with what they were measured on.
+fn report(
+    args: &Args,
+    placed: &Placed<'_>,
+    options: &Options,
+    n_tokens: usize,
+    rows: Vec<QualityRow>,
+) -> QualityReport {
+    QualityReport {
+        tool: "perplexity".to_string(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        model: args.model.name().to_string(),
+        adapter: facts(placed.gpu()),
+        kv_type: placed.kv_type(options.kv_type).to_string(),
+        text: args.text.name(),
+        n_tokens,
+        n_ctx: options.n_ctx,
+        rows,
+    }
+}

@@ -1,0 +1,100 @@
+//! What `perplexity` and `calibrate` share: the text to score, how it is run, and how
+//! far they are.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{DeviceArgs, RuleArgs, at_least_one};
+use super::{prompt, setup};
+use crate::engine::{Logits, Options};
+use crate::error::Error;
+use crate::model::Model;
+use crate::schedule::Schedule;
+
+/// Which text.
+#[derive(clap::Args)]
+pub struct TextArgs {
+    /// The text; `-` reads standard input. One line break at its end is dropped
+    #[arg(short, long)]
+    pub file: PathBuf,
+
+    /// Take only the first N tokens
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub limit: Option<usize>,
+
+    /// Tokens of a window, each half a window after the one before
+    /// [default: the model's maximum, at most 4096]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub ctx: Option<usize>,
+}
+
+impl TextArgs {
+    /// What the user calls the text.
+    pub fn name(&self) -> String {
+        match self.is_stdin() {
+            true => "standard input".to_string(),
+            false => self.file.display().to_string(),
+        }
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.file == Path::new("-")
+    }
+
+    /// The tokens of the text, at least `least`.
+    pub fn tokens(&self, model: &Model, least: usize) -> Result<Vec<u32>> {
+        let tokenizer = model.tokenizer()?;
+        let text = match self.is_stdin() {
+            true => prompt::text(None, Some("-"), false)?,
+            false => prompt::text(Some(&self.file), None, false)?,
+        };
+        let mut ids = tokenizer.encode(&text.unwrap_or_default())?;
+        ids.truncate(self.limit.unwrap_or(usize::MAX));
+        model.check_ids(&ids)?;
+        if ids.len() < least {
+            let found = ids.len();
+            let short = Error::TooFewTokens { least, found };
+            return Err(short).with_context(|| format!("`{}`", self.name()));
+        }
+        Ok(ids)
+    }
+}
+
+/// What every setting is put over; refuses what does not fit the model.
+pub fn options(
+    text: &TextArgs,
+    cycles: Option<usize>,
+    rule: &RuleArgs,
+    device: &DeviceArgs,
+    model: &Model,
+) -> Result<Options> {
+    let exit = rule.over(model.config.exit());
+    Schedule::new(&model.config, model.pool.is_some(), cycles, exit.clone())?;
+    Ok(Options {
+        cap: cycles,
+        exit,
+        n_ctx: setup::n_ctx(text.ctx, model)?,
+        kv_type: device.kv_type,
+        logits: Logits::All,
+    })
+}
+
+/// Positions run, on a terminal; `total` is `None` where it is not known.
+pub fn bar(total: Option<usize>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(n) => (
+            ProgressBar::new(n as u64),
+            "{bar:30} {pos} of {len} positions, {eta} left",
+        ),
+        None => (
+            ProgressBar::no_length(),
+            "{spinner} {pos} positions, {elapsed}",
+        ),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

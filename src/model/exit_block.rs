@@ -1,0 +1,117 @@
+//! The `exit` block of `config.json`: how a rule is written, and put into a file.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::BUILTIN;
+use super::json::parse_object;
+use super::ztt::ExitRule;
+use crate::error::{Error, Result};
+
+/// The block as `ztt.exit` holds it; without a threshold that field is left out.
+pub fn to_json(rule: &ExitRule) -> Value {
+    let mut block = json!({});
+    if let Some(threshold) = rule.threshold {
+        block["threshold"] = threshold.into();
+    }
+    block["min_cycles"] = rule.min_cycles.into();
+    block["reduce"] = rule.reduce.name().into();
+    block["kv"] = rule.kv.name().into();
+    block
+}
+
+/// The `config.json` of the model that the user calls `name`: a folder, or a file in one.
+///
+/// # Errors
+/// [`Error::File`] where the model has no such file.
+pub fn config_file(name: &str) -> Result<PathBuf> {
+    let path = Path::new(name);
+    let folder = match path.is_file() {
+        true => path.parent().unwrap_or(Path::new("")),
+        false => path,
+    };
+    let file = folder.join("config.json");
+    match name != BUILTIN && file.is_file() {
+        true => Ok(file),
+        false => Err(Error::file(
+            name,
+            "a checkpoint folder with a config.json to write to",
+            "a model without one",
+        )),
+    }
+}
+
+/// Replaces the block in a `config.json`. All other fields keep their values and their order; the
+/// file is indented by two spaces.
+///
+/// # Errors
+/// [`Error::Field`] where the file has no `ztt` block, [`Error::Io`] where it cannot be written;
+/// the file is then as it was.
+pub fn write(file: &Path, rule: &ExitRule) -> Result<()> {
+    // What a link points to is replaced, not the link.
+    let file = &fs::canonicalize(file).map_err(|e| Error::io(file, e))?;
+    let text = fs::read_to_string(file).map_err(|e| Error::io(file, e))?;
+    replace(file, &with_exit(&file.display().to_string(), &text, rule)?)
+}
+
+/// The text of a `config.json` with its block replaced; `file` names it in errors.
+fn with_exit(file: &str, text: &str, rule: &ExitRule) -> Result<String> {
+    let mut config = parse_object(file, text)?;
+    let Some(Value::Object(ztt)) = config.get_mut("ztt") else {
+        return Err(Error::Field {
+            file: file.to_string(),
+            field: "ztt".to_string(),
+            expected: "an object".to_string(),
+            found: "none".to_string(),
+        });
+    };
+    ztt.insert("exit".to_string(), to_json(rule));
+    Ok(format!("{:#}\n", Value::Object(config)))
+}
+
+/// Writes beside `file` and renames, so that it is never half written.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let beside = file.with_extension(format!("json.{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let permissions = fs::metadata(file)?.permissions();
+        let mut new = File::create_new(&beside)?;
+        new.write_all(text.as_bytes())?;
+        new.sync_all()?;
+        fs::set_permissions(&beside, permissions)?;
+        fs::rename(&beside, file)
+    };
+    write().map_err(|e| {
+        // It is of no use; the error to tell is the first one.
+        let _ = fs::remove_file(&beside);
+        Error::io(file, e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ztt::KvPolicy;
+
+    #[test]
+    fn only_the_block_changes() {
+        let rule = ExitRule {
+            threshold: Some(0.35),
+            kv: KvPolicy::Share,
+            ..ExitRule::default()
+        };
+        let text = r#"{"z": 1, "ztt": {"exit": {"kv": "share"}, "cycles": 3}, "a": 0.5}"#;
+        let changed = with_exit("f", text, &rule).unwrap();
+        let compact: Value = serde_json::from_str(&changed).unwrap();
+        assert_eq!(
+            compact.to_string(),
+            concat!(
+                r#"{"z":1,"ztt":{"exit":{"threshold":0.35,"min_cycles":1,"reduce":"mean","#,
+                r#""kv":"share"},"cycles":3},"a":0.5}"#
+            )
+        );
+        assert!(with_exit("f", r#"{"ztt": 1}"#, &rule).is_err());
+    }
+}
