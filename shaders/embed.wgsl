@@ -19,6 +19,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> x: array<vec4<f32>>;   // [row][2 n_octets]
 
 #import shared/rows
+#import shared/octet
 #import shared/weights
 
 @compute @workgroup_size(64)
