@@ -8,6 +8,7 @@
 #import shared/epilogue
 #import shared/octet
 #import shared/weights_texture
+#import shared/quad
 
 const TILE_ROWS: u32 = 8u;
 

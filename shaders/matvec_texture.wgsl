@@ -1,6 +1,6 @@
 // y[row] = epilogue(weights x[row] + bias), for one row, weights in a texture.
 // One invocation stands for four outputs.
-// The row is the first one listed, and row 0 of the batch: a uniform buffer holds its x.
+// The row is the one that is listed; the uniform buffer begins with its x.
 
 @group(0) @binding(1) var<uniform> x: array<vec4<f32>, 4096>; // [2 n_in_octets], at most 64 KiB
 @group(0) @binding(2) var weights: texture_2d<u32>;           // [row of weights][n_in_octets]
@@ -8,6 +8,7 @@
 #import shared/epilogue
 #import shared/octet
 #import shared/weights_texture
+#import shared/quad
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -20,5 +21,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var k = 0u; k < params.n_in_octets; k++) {
         sums = quad_step(sums, weight_quad(w, k), x[2u * k], x[2u * k + 1u]);
     }
-    store(0u, n, sums);
+    store(listed(params.list, 0u), n, sums);
 }

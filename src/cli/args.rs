@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::gpu::adapter::BACKENDS;
+use crate::gpu::{CLASSES, KernelClass};
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
@@ -90,6 +91,10 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
     pub backend: Option<wgpu::Backend>,
 
+    /// The class of kernels: workgroup, texture [default: what suits the adapter, see `devices`]
+    #[arg(long, value_name = "CLASS", value_parser = kernels, help_heading = "Device")]
+    pub kernels: Option<KernelClass>,
+
     /// How keys and values are kept: f16 (approximate, half the memory), f32 (exact)
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
           help_heading = "Device")]
@@ -167,6 +172,10 @@ pub fn fraction(text: &str) -> Result<f64, String> {
 
 pub fn backend(text: &str) -> Result<wgpu::Backend, String> {
     named(text, BACKENDS)
+}
+
+pub fn kernels(text: &str) -> Result<KernelClass, String> {
+    named(text, CLASSES)
 }
 
 pub fn kv_type(text: &str) -> Result<KvType, String> {

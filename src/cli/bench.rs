@@ -5,13 +5,13 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{at_least_one, backend, finite, kv_policy, kv_type};
+use super::args::{at_least_one, backend, finite, kernels, kv_policy, kv_type};
 use super::compare;
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::setup::{self, HOST};
 use crate::engine::DeviceModel;
 use crate::error::Error;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, KernelClass};
 use crate::gpu::adapter::AdapterChoice;
 use crate::kernels::KvType;
 use crate::measure::check;
@@ -97,6 +97,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME|INDEX|cpu", help_heading = "Device")]
     adapter: Option<String>,
 
+    /// The class of kernels: workgroup, texture [default: what suits the adapter, see `devices`]
+    #[arg(long, value_name = "CLASS", value_parser = kernels, help_heading = "Device")]
+    kernels: Option<KernelClass>,
+
     /// Only adapters of this backend: vulkan, metal, dx12
     #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
     backend: Option<wgpu::Backend>,
@@ -161,7 +165,7 @@ pub fn main(args: Args) -> Result<()> {
             model,
             kernels: match place {
                 Place::Host => "host".to_string(),
-                Place::Device(_) => "workgroup".to_string(),
+                Place::Device(ref device) => device.gpu.kernels.name().to_string(),
             },
             place,
             read_gb_per_s,
@@ -225,7 +229,7 @@ fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
         name: args.adapter.clone(),
         backend: args.backend,
     };
-    let gpu = open(&choice, false)?;
+    let gpu = open(&choice, args.kernels, false)?;
     if gpu.is_none() {
         setup::warn(&[setup::NO_ADAPTER.to_string()]);
     }

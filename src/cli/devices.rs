@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use wgpu::{AdapterInfo, Features};
 
 use super::output;
+use crate::gpu::KernelClass;
 use crate::gpu::adapter::{AdapterChoice, choose, list, type_name};
 
 #[derive(clap::Args)]
@@ -73,7 +74,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
             "pipeline_cache": has(Features::PIPELINE_CACHE),
             "cooperative_matrix": has(Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         },
-        "kernels": "workgroup",
+        "kernels": KernelClass::of(&info).name(),
     })
 }
 

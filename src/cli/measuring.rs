@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::args::named;
 use super::output;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, KernelClass};
 use crate::gpu::adapter::{AdapterChoice, choose, type_name};
 use crate::measure::formats::{FORMATS, Format};
 use crate::measure::report::{AdapterFacts, Report};
@@ -104,7 +104,11 @@ fn preset(text: &str) -> Result<Preset, String> {
 }
 
 /// Opens the adapter that is asked for, or `None` where there is none.
-pub fn open(choice: &AdapterChoice, experimental: bool) -> Result<Option<Arc<Gpu>>> {
+pub fn open(
+    choice: &AdapterChoice,
+    kernels: Option<KernelClass>,
+    experimental: bool,
+) -> Result<Option<Arc<Gpu>>> {
     let Some(adapter) = pollster::block_on(choose(choice))? else {
         return Ok(None);
     };
@@ -112,7 +116,7 @@ pub fn open(choice: &AdapterChoice, experimental: bool) -> Result<Option<Arc<Gpu
         true => pollster::block_on(Gpu::open_experimental(&adapter))?,
         false => pollster::block_on(Gpu::open(&adapter))?,
     };
-    Ok(Some(Arc::new(gpu)))
+    Ok(Some(Arc::new(gpu.with_kernels(kernels))))
 }
 
 /// What is known of an adapter; `None` stands for the plain Rust reference.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{at_least_one, backend, kv_type};
+use super::args::{at_least_one, backend, kernels as kernel_class, kv_type};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::setup::HOST;
 use crate::engine::DeviceModel;
+use crate::gpu::KernelClass;
 use crate::gpu::adapter::AdapterChoice;
 use crate::kernels::KvType;
 use crate::measure::check;
@@ -56,6 +57,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME|INDEX", help_heading = "Device")]
     adapter: Option<String>,
 
+    /// The class of kernels: workgroup, texture [default: what suits the adapter, see `devices`]
+    #[arg(long, value_name = "CLASS", value_parser = kernel_class, help_heading = "Device")]
+    kernels: Option<KernelClass>,
+
     /// Only adapters of this backend: vulkan, metal, dx12
     #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
     backend: Option<wgpu::Backend>,
@@ -80,7 +85,7 @@ pub fn main(args: Args) -> Result<()> {
         name: args.adapter.clone(),
         backend: args.backend,
     };
-    let gpu = open(&choice, true)?.context("no adapter found: there is nothing to measure")?;
+    let gpu = open(&choice, args.kernels, true)?.context("no adapter found: there is nothing to measure")?;
     let model = match &args.model {
         Some(name) => Model::open(name, Fetch::Never)?,
         None => {

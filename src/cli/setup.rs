@@ -134,7 +134,8 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> Result<Placed<'m>> {
         placed.warnings.push(NO_ADAPTER.to_string());
         return Ok(placed);
     };
-    let gpu = Arc::new(pollster::block_on(Gpu::open(&adapter))?);
+    let gpu = pollster::block_on(Gpu::open(&adapter))?;
+    let gpu = Arc::new(gpu.with_kernels(args.kernels));
     let mut bar = LoadBar::new(model);
     let device_model = DeviceModel::upload(gpu, model, &mut |n| bar.show(n))?;
     bar.finish();

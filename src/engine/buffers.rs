@@ -4,8 +4,9 @@ use wgpu::BufferUsages;
 
 use super::weights::padded;
 use crate::error::Result;
-use crate::gpu::Gpu;
-use crate::kernels::KvType;
+use crate::gpu::{Gpu, KernelClass};
+use crate::kernels::pack_rows::PACKED_TILE;
+use crate::kernels::{KvType, UNIFORM_BYTES};
 use crate::kernels::attention::Tiling;
 use crate::model::config::Config;
 use crate::rope::RopeTable;
@@ -125,6 +126,8 @@ pub struct Buffers {
     pub kv: Vec<wgpu::Buffer>,
     /// f32 `[position][pair][cos, sin]`; a placeholder without rotary embedding.
     pub rope_angles: wgpu::Buffer,
+    /// Rows of activations as a texture, f32 `[listed row][widest input]`.
+    pub packed: wgpu::TextureView,
     /// For bindings that a model does not use.
     pub nothing: wgpu::Buffer,
     /// Where the host reads logits and progress from.
@@ -147,6 +150,20 @@ pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv
     factors
         .iter()
         .fold(1, |product: u64, &n| product.saturating_mul(n as u64))
+}
+
+/// The texture that rows are packed into.
+fn packed(gpu: &Gpu, config: &Config, n_rows: usize) -> wgpu::TextureView {
+    let widest = config.hidden.max(config.q_dim()).max(config.intermediate);
+    let limit = gpu.limits.max_texture_dimension_2d;
+    let size = match gpu.kernels {
+        KernelClass::Texture => [((padded(widest) / 4) as u32).min(limit), n_rows.next_multiple_of(PACKED_TILE) as u32],
+        KernelClass::Workgroup => [1, 1],
+    };
+    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
+    let format = wgpu::TextureFormat::Rgba32Float;
+    let texture = gpu.texture("packed", size, format, usage);
+    texture.create_view(&wgpu::TextureViewDescriptor::default())
 }
 
 impl Buffers {
@@ -181,6 +198,13 @@ impl Buffers {
             )
         };
         let rows = |label: &str, width: usize| f32s(label, sizes.n_rows, width);
+        // What a linear map reads may be bound as a uniform buffer, which has a fixed length.
+        let inputs = |label: &str, width: usize| {
+            let n_bytes = 4u64.saturating_mul(sizes.n_rows as u64) * width as u64;
+            let copy = BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+            let usage = BufferUsages::STORAGE | BufferUsages::UNIFORM | copy;
+            gpu.buffer(label, n_bytes.max(UNIFORM_BYTES), usage)
+        };
         let mut kv = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
             let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_ctx, sizes.kv_type);
@@ -199,11 +223,12 @@ impl Buffers {
             ids: rows("ids", 1),
             rows: gpu.storage("rows", 4 * lists.n_values(n_cycles)),
             x: rows("x", padded(config.hidden)),
-            normed: rows("normed", padded(config.hidden)),
+            normed: inputs("normed", padded(config.hidden)),
             qkv: rows("qkv", padded(config.q_dim() + 2 * config.kv_dim())),
             q: rows("q", config.n_heads * padded(config.head_dim)),
-            heads: rows("heads", padded(config.q_dim())),
-            mlp: rows("mlp", padded(config.intermediate)),
+            heads: inputs("heads", padded(config.q_dim())),
+            mlp: inputs("mlp", padded(config.intermediate)),
+            packed: packed(gpu, config, sizes.n_rows),
             logits: gpu.storage("logits", logits_bytes),
             partials: rows("partials", partials),
             progress: gpu.storage("progress", progress_bytes),

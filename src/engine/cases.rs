@@ -120,7 +120,7 @@ fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) ->
     let streamed = streamed_binding(call);
     let original = streamed.and_then(|binding| match call.resources[binding] {
         Resource::Buffer(buffer) => Some(buffer),
-        Resource::Texture(_) => None,
+        Resource::Uniform(_) | Resource::Texture(_) => None,
     });
     let copies = match original {
         Some(buffer) => copies(gpu, buffer, moved.bytes()),

@@ -6,12 +6,13 @@
 
 use super::buffers::Buffers;
 use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
-use super::weights::{Matrix, NormBuffers, Weights, padded};
+use super::weights::{Matrix, NormBuffers, Store, Weights, padded};
 use crate::gpu::Gpu;
 use crate::kernels::attention::Tiling;
 use crate::kernels::linear::{Batch, Epilogue};
 use crate::kernels::{
-    attention, embed, exit, head_norm, kv_copy, layer_norm, linear, qkv_store, rms_norm,
+    attention, embed, exit, head_norm, kv_copy, layer_norm, linear, pack_rows, qkv_store,
+    rms_norm,
 };
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::{Activation, NormKind, PositionKind};
@@ -203,10 +204,11 @@ impl<'a> Forward<'a> {
                 has_positions: u32::from(w.positions.is_some()),
             };
             let positions = w.positions.as_ref().unwrap_or(&b.nothing);
-            let buffers = [&b.ids, &part.buffer, positions, &b.rows, &b.x];
+            let weights = part.store.resource();
+            let buffers = [&b.ids, positions, &b.rows, &b.x];
             r.push(
                 "embed",
-                embed::call(w.embedding.dtype, params, buffers),
+                embed::call(w.embedding.dtype, params, weights, buffers),
                 over,
             );
         }
@@ -266,6 +268,18 @@ impl<'a> Forward<'a> {
         // Of a gate and its value one output is left.
         let per_column = if p.epilogue == Epilogue::SwiGlu { 2 } else { 1 };
         let n_columns = matrix.n_out / per_column;
+        // A single row of logits is row 0 of its input, as in decoding.
+        let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
+        let batch = if is_one { Batch::One } else { self.batch };
+        let in_texture = matches!(matrix.parts[0].store, Store::Texture(..));
+        if in_texture && batch == Batch::Many {
+            let params = pack_rows::Params {
+                n_octets: matrix.n_octets,
+                list: over.list,
+            };
+            let (x, rows) = (p.x, &self.buffers.rows);
+            r.push("pack_rows", pack_rows::call(params, x, rows, &self.buffers.packed), over);
+        }
         for part in &matrix.parts {
             let end = part.first_row + part.n_rows;
             let first = part.first_row.max(p.first_output);
@@ -287,9 +301,15 @@ impl<'a> Forward<'a> {
                 has_bias: u32::from(matrix.bias.is_some()),
                 accumulate: u32::from(p.accumulate),
             };
-            let bias = matrix.bias.as_ref().unwrap_or(&self.buffers.nothing);
-            let buffers = [p.x, &part.buffer, bias, &self.buffers.rows, p.y];
-            let call = linear::call(self.batch, matrix.dtype, p.epilogue, params, buffers);
+            let weights = part.store.resource();
+            let operands = linear::Operands {
+                x: p.x,
+                packed: &self.buffers.packed,
+                bias: matrix.bias.as_ref().unwrap_or(&self.buffers.nothing),
+                rows: &self.buffers.rows,
+                y: p.y,
+            };
+            let call = linear::call(batch, matrix.dtype, p.epilogue, params, weights, operands);
             r.push(p.role, call, over);
         }
     }

@@ -3,7 +3,8 @@
 use wgpu::BufferUsages;
 
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, KernelClass};
+use crate::kernels::{Resource, UNIFORM_BYTES};
 use crate::model::Model;
 use crate::model::tensor::{Dtype, Tensor};
 use crate::model::weights::{Linear, Norm, Pool};
@@ -27,10 +28,29 @@ pub struct Matrix {
 
 /// Rows `first_row .. first_row + n_rows` of a matrix.
 pub struct MatrixPart {
-    pub buffer: wgpu::Buffer,
+    pub store: Store,
     pub first_row: u32,
     pub n_rows: u32,
 }
+
+/// Where a matrix lies.
+pub enum Store {
+    Buffer(wgpu::Buffer),
+    /// A row of texels for each row of the matrix.
+    Texture(wgpu::Texture, wgpu::TextureView),
+}
+
+impl Store {
+    pub fn resource(&self) -> Resource<'_> {
+        match self {
+            Store::Buffer(buffer) => Resource::Buffer(buffer),
+            Store::Texture(_, view) => Resource::Texture(view),
+        }
+    }
+}
+
+/// Bytes of a texel of a [`Store::Texture`].
+const TEXEL_BYTES: usize = 16;
 
 /// A normalisation's vectors.
 pub struct NormBuffers {
@@ -186,20 +206,29 @@ impl Uploader<'_> {
         let (n_out, n_in) = (linear.n_out(), linear.n_in());
         let dtype = linear.dtype();
         let row_bytes = padded(n_in) * dtype.n_bytes();
-        let limit = self.gpu.binding_limit() as usize;
+        let in_texture = self.fits_texture(n_in, row_bytes);
+        let limit = match in_texture {
+            true => self.gpu.limits.max_texture_dimension_2d as usize,
+            false => self.gpu.binding_limit() as usize / row_bytes,
+        };
         // Whole groups of the outputs that one invocation computes.
-        let rows_a_part = (limit / row_bytes / OCTET * OCTET).max(OCTET).min(n_out);
+        let rows_a_part = (limit / OCTET * OCTET).max(OCTET).min(n_out);
         let row_of = |i: usize| locate(linear, order, i);
         let mut parts = Vec::new();
         for first in (0..n_out).step_by(rows_a_part) {
             let n_rows = rows_a_part.min(n_out - first);
             let part_bytes = (n_rows * row_bytes) as u64;
             let name = &linear.matrices[0].name;
-            self.gpu.check_binding(name, part_bytes, "")?;
-            let buffer = self.gpu.storage(name, part_bytes);
-            self.rows(&buffer, first..first + n_rows, row_bytes, dtype, row_of)?;
+            let store = match in_texture {
+                true => self.texture(name, row_bytes, n_rows),
+                false => {
+                    self.gpu.check_binding(name, part_bytes, "")?;
+                    Store::Buffer(self.gpu.storage(name, part_bytes))
+                }
+            };
+            self.rows(&store, first..first + n_rows, row_bytes, dtype, row_of)?;
             parts.push(MatrixPart {
-                buffer,
+                store,
                 first_row: first as u32,
                 n_rows: n_rows as u32,
             });
@@ -220,10 +249,56 @@ impl Uploader<'_> {
         })
     }
 
-    /// Writes rows into `buffer`, each padded with zeros to `row_bytes`.
+    /// Whether a matrix is to lie in a texture, and can: its inputs must fit a uniform buffer.
+    fn fits_texture(&self, n_in: usize, row_bytes: usize) -> bool {
+        let width = self.gpu.limits.max_texture_dimension_2d as usize;
+        self.gpu.kernels == KernelClass::Texture
+            && 4 * padded(n_in) as u64 <= UNIFORM_BYTES
+            && row_bytes / TEXEL_BYTES <= width
+    }
+
+    fn texture(&self, name: &str, row_bytes: usize, n_rows: usize) -> Store {
+        let size = [(row_bytes / TEXEL_BYTES) as u32, n_rows as u32];
+        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+        let format = wgpu::TextureFormat::Rgba32Uint;
+        let texture = self.gpu.texture(name, size, format, usage);
+        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        Store::Texture(texture, view)
+    }
+
+    /// Writes whole rows, from row `first` of the store on.
+    fn write(&self, store: &Store, first: usize, row_bytes: usize, bytes: &[u8]) {
+        let queue = &self.gpu.queue;
+        match store {
+            Store::Buffer(buffer) => queue.write_buffer(buffer, (first * row_bytes) as u64, bytes),
+            Store::Texture(texture, _) => queue.write_texture(
+                wgpu::TexelCopyTextureInfo {
+                    origin: wgpu::Origin3d {
+                        x: 0,
+                        y: first as u32,
+                        z: 0,
+                    },
+                    ..texture.as_image_copy()
+                },
+                bytes,
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(row_bytes as u32),
+                    rows_per_image: None,
+                },
+                wgpu::Extent3d {
+                    width: (row_bytes / TEXEL_BYTES) as u32,
+                    height: (bytes.len() / row_bytes) as u32,
+                    depth_or_array_layers: 1,
+                },
+            ),
+        }
+    }
+
+    /// Writes rows into `store`, each padded with zeros to `row_bytes`.
     fn rows<'t>(
         &mut self,
-        buffer: &wgpu::Buffer,
+        store: &Store,
         rows: std::ops::Range<usize>,
         row_bytes: usize,
         dtype: Dtype,
@@ -247,8 +322,7 @@ impl Uploader<'_> {
                     out[..bytes.len()].copy_from_slice(bytes);
                 }
             }
-            let offset = (first - rows.start) * row_bytes;
-            self.gpu.queue.write_buffer(buffer, offset as u64, &piece);
+            self.write(store, first - rows.start, row_bytes, &piece);
             self.staged += piece.len();
             self.done += piece.len() as u64;
             (self.progress)(self.done);

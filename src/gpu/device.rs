@@ -6,6 +6,7 @@ use futures_channel::oneshot;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use wgpu::{BufferUsages, ExperimentalFeatures, Features, MapMode, MemoryHints, PollType, Trace};
 
+use super::class::KernelClass;
 use super::pipelines::{Constants, Pipelines};
 use super::timer::Timestamps;
 use crate::error::{Error, Result, first_line};
@@ -26,6 +27,7 @@ pub struct Gpu {
     pub limits: wgpu::Limits,
     /// Those of the adapter that the engine has a use for.
     pub features: wgpu::Features,
+    pub kernels: KernelClass,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
 }
@@ -96,9 +98,16 @@ impl Gpu {
             info,
             limits,
             features,
+            kernels: KernelClass::of(&adapter.get_info()),
             faults,
             pipelines: Mutex::default(),
         })
+    }
+
+    /// The same device with another class of kernels, if one is named.
+    pub fn with_kernels(mut self, class: Option<KernelClass>) -> Self {
+        self.kernels = class.unwrap_or(self.kernels);
+        self
     }
 
     /// Where timestamps can be written.
@@ -167,6 +176,30 @@ impl Gpu {
             n_bytes,
             BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
         )
+    }
+
+    /// A texture of zeros, `width` by `height` texels of 16 bytes.
+    pub fn texture(
+        &self,
+        label: &str,
+        [width, height]: [u32; 2],
+        format: wgpu::TextureFormat,
+        usage: wgpu::TextureUsages,
+    ) -> wgpu::Texture {
+        self.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some(label),
+            size: wgpu::Extent3d {
+                width: width.max(1),
+                height: height.max(1),
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format,
+            usage,
+            view_formats: &[],
+        })
     }
 
     /// A buffer of zeros, of at least 16 bytes.

@@ -1,10 +1,12 @@
 //! The device. Nothing here knows of a model.
 
 pub mod adapter;
+mod class;
 mod device;
 mod pipelines;
 pub mod plan;
 pub mod shader;
 pub mod timer;
 
+pub use class::{CLASSES, KernelClass};
 pub use device::Gpu;

@@ -57,16 +57,24 @@ fn pipeline(
         has_dynamic_offset: false,
         min_binding_size: None,
     };
+    let texture = |sample_type| wgpu::BindingType::Texture {
+        sample_type,
+        view_dimension: wgpu::TextureViewDimension::D2,
+        multisampled: false,
+    };
     let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
     let uniform = entry(0, buffer(wgpu::BufferBindingType::Uniform));
     let others = (1..).zip(kernel.bindings).map(|(i, binding)| {
         let ty = match binding.access {
             Access::Read => storage(true),
             Access::ReadWrite => storage(false),
-            Access::Texture => wgpu::BindingType::Texture {
-                sample_type: wgpu::TextureSampleType::Uint,
+            Access::Uniform => buffer(wgpu::BufferBindingType::Uniform),
+            Access::Texture => texture(wgpu::TextureSampleType::Uint),
+            Access::FloatTexture => texture(wgpu::TextureSampleType::Float { filterable: false }),
+            Access::WriteTexture => wgpu::BindingType::StorageTexture {
+                access: wgpu::StorageTextureAccess::WriteOnly,
+                format: wgpu::TextureFormat::Rgba32Float,
                 view_dimension: wgpu::TextureViewDimension::D2,
-                multisampled: false,
             },
         };
         entry(i, ty)

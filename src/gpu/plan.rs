@@ -8,7 +8,7 @@ use wgpu::{BufferUsages, ComputePassDescriptor};
 use super::Gpu;
 use super::timer::{Timer, Timestamps};
 use crate::error::Result;
-use crate::kernels::{Call, Resource};
+use crate::kernels::{Call, Resource, UNIFORM_BYTES};
 
 /// How many workgroups a dispatch has in its second dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,14 @@ impl Plan {
                         binding: i,
                         resource: match r {
                             Resource::Buffer(buffer) => buffer.as_entire_binding(),
-                            Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
+                            Resource::Uniform(buffer) => {
+                            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                                buffer,
+                                offset: 0,
+                                size: std::num::NonZeroU64::new(UNIFORM_BYTES),
+                            })
+                        }
+                        Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
                         },
                     });
                 let entries: Vec<_> = std::iter::once(params).chain(storage).collect();

@@ -23,6 +23,22 @@ const SHARED: &[(&str, &str)] = &[
         include_str!("../../shaders/shared/rows.wgsl"),
     ),
     (
+        "shared/epilogue",
+        include_str!("../../shaders/shared/epilogue.wgsl"),
+    ),
+    (
+        "shared/octet",
+        include_str!("../../shaders/shared/octet.wgsl"),
+    ),
+    (
+        "shared/quad",
+        include_str!("../../shaders/shared/quad.wgsl"),
+    ),
+    (
+        "shared/weights_texture",
+        include_str!("../../shaders/shared/weights_texture.wgsl"),
+    ),
+    (
         "shared/weights",
         include_str!("../../shaders/shared/weights.wgsl"),
     ),

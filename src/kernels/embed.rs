@@ -3,7 +3,7 @@
 use super::linear::weight_format;
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, LANES, on_buffers, params, read, read_write, words};
+use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -28,13 +28,45 @@ pub static KERNEL: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// `buffers`: ids, weights, positions (f32), rows, x.
-pub fn call(dtype: Dtype, params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
+/// The same with the matrix in a texture.
+pub static TEXTURE: Kernel = Kernel {
+    name: "embed_texture",
+    source: include_str!("../../shaders/embed_texture.wgsl"),
+    bindings: &[
+        read("ids"),
+        Binding {
+            name: "weights",
+            access: Access::Texture,
+        },
+        read("positions"),
+        read("rows"),
+        read_write("x"),
+    ],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// Ids, weights, positions (f32), rows, x.
+pub fn call<'a>(
+    dtype: Dtype,
+    params: Params,
+    weights: Resource<'a>,
+    [ids, positions, rows, x]: [&'a wgpu::Buffer; 4],
+) -> Call<'a> {
     Call {
-        kernel: &KERNEL,
+        kernel: match weights {
+            Resource::Texture(_) => &TEXTURE,
+            _ => &KERNEL,
+        },
         constants: vec![weight_format(dtype)],
         params: bytemuck::bytes_of(&params).to_vec(),
-        resources: on_buffers(&buffers),
+        resources: vec![
+            Resource::Buffer(ids),
+            weights,
+            Resource::Buffer(positions),
+            Resource::Buffer(rows),
+            Resource::Buffer(x),
+        ],
         x: params.n_octets.div_ceil(LANES),
         rows_per_group: 1,
         // A token lies in one part of the matrix: the first stands for whichever it is.

@@ -1,8 +1,9 @@
-//! Matrix times listed rows: `matvec` for few rows, `matmul` for many.
+//! Matrix times listed rows: `matvec` for one row, `matmul` for many, each with the weights in a
+//! buffer or in a texture.
 
 use wgpu::Features;
 
-use super::{Binding, Call, Cost, Kernel, LANES, on_buffers, params, read, read_write, words};
+use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, read_write, words};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -41,6 +42,38 @@ pub static MATMUL: Kernel = Kernel {
     needs: Features::empty(),
 };
 
+const fn texture_bindings(x: Access) -> [Binding; 5] {
+    [
+        Binding {
+            name: "x",
+            access: x,
+        },
+        Binding {
+            name: "weights",
+            access: Access::Texture,
+        },
+        read("bias"),
+        read("rows"),
+        read_write("y"),
+    ]
+}
+
+pub static MATVEC_TEXTURE: Kernel = Kernel {
+    name: "matvec_texture",
+    source: include_str!("../../shaders/matvec_texture.wgsl"),
+    bindings: &texture_bindings(Access::Uniform),
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+pub static MATMUL_TEXTURE: Kernel = Kernel {
+    name: "matmul_texture",
+    source: include_str!("../../shaders/matmul_texture.wgsl"),
+    bindings: &texture_bindings(Access::FloatTexture),
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
 /// What happens to the sums before they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
@@ -68,27 +101,56 @@ pub fn weight_format(dtype: Dtype) -> (&'static str, u32) {
     ("WEIGHT_FORMAT", format)
 }
 
-/// Outputs of one invocation, in both kernels.
+/// Outputs of one invocation.
 const OUTPUTS: u32 = 4;
+const MATMUL_TEXTURE_OUTPUTS: u32 = 8;
 
-/// `buffers`: x, weights, bias, rows, y.
+/// What a linear map works on, besides the weights.
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    pub x: &'a wgpu::Buffer,
+    /// Where [`pack`] put the rows of `x`: for many rows and weights in a texture.
+    pub packed: &'a wgpu::TextureView,
+    pub bias: &'a wgpu::Buffer,
+    pub rows: &'a wgpu::Buffer,
+    pub y: &'a wgpu::Buffer,
+}
+
+/// A matrix times the listed rows. With weights in a texture, one row must be alone in its list,
+/// lie at the beginning of `x` and fit [`UNIFORM_BYTES`](super::UNIFORM_BYTES), and many rows must
+/// have been packed.
 pub fn call<'a>(
     batch: Batch,
     dtype: Dtype,
     epilogue: Epilogue,
     params: Params,
-    buffers: [&'a wgpu::Buffer; 5],
+    weights: Resource<'a>,
+    operands: Operands<'a>,
 ) -> Call<'a> {
-    let (kernel, rows_per_group) = match batch {
-        Batch::One => (&MATVEC, 1),
-        Batch::Many => (&MATMUL, 4),
+    let in_texture = matches!(weights, Resource::Texture(_));
+    let (kernel, rows_per_group, outputs, x) = match (batch, in_texture) {
+        (Batch::One, false) => (&MATVEC, 1, OUTPUTS, Resource::Buffer(operands.x)),
+        (Batch::Many, false) => (&MATMUL, 4, OUTPUTS, Resource::Buffer(operands.x)),
+        (Batch::One, true) => (&MATVEC_TEXTURE, 1, OUTPUTS, Resource::Uniform(operands.x)),
+        (Batch::Many, true) => (
+            &MATMUL_TEXTURE,
+            8,
+            MATMUL_TEXTURE_OUTPUTS,
+            Resource::Texture(operands.packed),
+        ),
     };
     Call {
         kernel,
         constants: vec![weight_format(dtype), ("EPILOGUE", epilogue as u32)],
         params: bytemuck::bytes_of(&params).to_vec(),
-        resources: on_buffers(&buffers),
-        x: params.n_out.div_ceil(OUTPUTS * LANES),
+        resources: vec![
+            x,
+            weights,
+            Resource::Buffer(operands.bias),
+            Resource::Buffer(operands.rows),
+            Resource::Buffer(operands.y),
+        ],
+        x: params.n_out.div_ceil(outputs * LANES),
         rows_per_group,
         cost: cost(dtype, epilogue, &params),
     }

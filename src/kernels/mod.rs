@@ -11,6 +11,7 @@ pub mod head_norm;
 pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
+pub mod pack_rows;
 pub mod probes;
 pub mod qkv_store;
 pub mod rms_norm;
@@ -21,12 +22,16 @@ pub use cost::{Cost, Moved};
 pub static KERNELS: &[&Kernel] = &[
     &attention::KERNEL,
     &embed::KERNEL,
+    &embed::TEXTURE,
     &exit::KERNEL,
     &head_norm::KERNEL,
     &kv_copy::KERNEL,
     &layer_norm::KERNEL,
     &linear::MATMUL,
+    &linear::MATMUL_TEXTURE,
     &linear::MATVEC,
+    &linear::MATVEC_TEXTURE,
+    &pack_rows::KERNEL,
     &qkv_store::KERNEL,
     &rms_norm::KERNEL,
 ];
@@ -57,9 +62,18 @@ pub struct Binding {
 pub enum Access {
     Read,
     ReadWrite,
-    /// No buffer: a two-dimensional texture of `vec4<u32>`, which some adapters read faster.
+    /// The beginning of a buffer, up to [`UNIFORM_BYTES`], bound as a uniform one.
+    Uniform,
+    /// A two-dimensional texture of `vec4<u32>`.
     Texture,
+    /// A two-dimensional texture of `vec4<f32>`.
+    FloatTexture,
+    /// The same, written.
+    WriteTexture,
 }
+
+/// What every device can bind as a uniform buffer.
+pub const UNIFORM_BYTES: u64 = 64 << 10;
 
 const fn read(name: &'static str) -> Binding {
     Binding {
@@ -120,6 +134,7 @@ pub struct Call<'a> {
 #[derive(Clone, Copy)]
 pub enum Resource<'a> {
     Buffer(&'a wgpu::Buffer),
+    Uniform(&'a wgpu::Buffer),
     Texture(&'a wgpu::TextureView),
 }
 

@@ -119,11 +119,10 @@ fn check_params(kernel: &Kernel, module: &Module) -> Result<()> {
         .global_variables
         .iter()
         .map(|(_, v)| v)
+        .filter(|v| v.binding.is_some_and(|at| (at.group, at.binding) == (0, 0)))
         .filter(|v| v.space == AddressSpace::Uniform)
         .collect();
-    ensure!(uniforms.len() == 1, "{} uniforms", uniforms.len());
-    let at = uniforms[0].binding.context("params are not bound")?;
-    ensure!((at.group, at.binding) == (0, 0), "params are at {at:?}");
+    ensure!(uniforms.len() == 1, "no uniform as binding 0");
     let name = uniforms[0].name.as_deref();
     ensure!(name == Some("params"), "params are called {name:?}");
     let ty = &module.types[uniforms[0].ty];
@@ -155,7 +154,8 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
     let mut found = Vec::new();
     for (_, variable) in module.global_variables.iter() {
         let Some(at) = variable.binding else { continue };
-        if variable.space == AddressSpace::Uniform {
+        // The parameters are looked at by `check_params`.
+        if at.binding == 0 {
             continue;
         }
         ensure!(at.group == 0, "binding {at:?} is not in group 0");
@@ -164,7 +164,8 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
                 Access::ReadWrite
             }
             AddressSpace::Storage { .. } => Access::Read,
-            AddressSpace::Handle => Access::Texture,
+            AddressSpace::Uniform => Access::Uniform,
+            AddressSpace::Handle => texture_access(&module.types[variable.ty].inner)?,
             _ => anyhow::bail!("binding {at:?} is neither buffer nor texture"),
         };
         found.push((at.binding, variable.name.as_deref().unwrap_or(""), access));
@@ -179,6 +180,28 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
     let n = found.len();
     ensure!(n <= MAX_STORAGE_BUFFERS, "{n} storage buffers");
     Ok(())
+}
+
+/// How a texture is used, by its type.
+fn texture_access(ty: &TypeInner) -> Result<Access> {
+    let TypeInner::Image { class, .. } = ty else {
+        anyhow::bail!("a binding of type {ty:?}");
+    };
+    Ok(match class {
+        naga::ImageClass::Sampled {
+            kind: ScalarKind::Uint,
+            ..
+        } => Access::Texture,
+        naga::ImageClass::Sampled {
+            kind: ScalarKind::Float,
+            ..
+        } => Access::FloatTexture,
+        naga::ImageClass::Storage {
+            format: naga::StorageFormat::Rgba32Float,
+            access,
+        } if *access == StorageAccess::STORE => Access::WriteTexture,
+        other => anyhow::bail!("a texture of class {other:?}"),
+    })
 }
 
 fn check_workgroup_memory(module: &Module) -> Result<()> {

@@ -4,11 +4,11 @@ use anyhow::{Result, ensure};
 use half::{bf16, f16};
 use libtest_mimic::Trial;
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::kernels::embed;
+use ztt_wgpu::kernels::{Resource, embed};
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::{DTYPES, Expected, Listing, POISON, Within};
-use super::{buffer, pack, padded, run, stored, values};
+use super::{buffer, pack, padded, run, stored, texture, values};
 use crate::adapter;
 use crate::random::Random;
 
@@ -99,14 +99,22 @@ fn embedding(
         list: listing.list(),
         has_positions: with_positions.into(),
     };
-    let (ids, weights) = (buffer(gpu, &ids), buffer(gpu, &matrix.words));
-    let (positions, x) = (buffer(gpu, &positions), buffer(gpu, &x));
+    let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &positions));
     let rows = buffer(gpu, &listing.values());
-    let call = embed::call(dtype, params, [&ids, &weights, &positions, &rows, &x]);
-    let out = run(gpu, call, listing.n_listed() + 3, &[&x])?;
-    let what = format!("{width} {dtype:?}, {n_listed} rows, positions {with_positions}");
-    // One sum of two numbers at most, which is rounded correctly.
-    expected.check(&what, &out[0], Within::Exact)
+    let in_buffer = buffer(gpu, &matrix.words);
+    let in_texture = texture(gpu, &matrix.words, stride * dtype.n_bytes() / 4);
+    for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {
+        let x = buffer(gpu, &x);
+        let call = embed::call(dtype, params, weights, [&ids, &positions, &rows, &x]);
+        let what = format!(
+            "{}: {width} {dtype:?}, {n_listed} rows, positions {with_positions}",
+            call.kernel.name
+        );
+        let out = run(gpu, call, listing.n_listed() + 3, &[&x])?;
+        // One sum of two numbers at most, which is rounded correctly.
+        expected.check(&what, &out[0], Within::Exact)?;
+    }
+    Ok(())
 }
 
 /// Every finite f16 and bf16 must widen exactly; subnormal numbers may become zero instead.
@@ -131,20 +139,27 @@ fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
             list: listing.list(),
             has_positions: 0,
         };
-        let x = buffer(gpu, &vec![POISON; listing.n_rows() * WIDTH]);
-        let (ids, weights) = (buffer(gpu, &ids), buffer(gpu, &pack(&all)));
-        let (positions, rows) = (buffer(gpu, &[0u32; 4]), buffer(gpu, &listing.values()));
-        let call = embed::call(dtype, params, [&ids, &weights, &positions, &rows, &x]);
-        let out = run(gpu, call, listing.n_listed(), &[&x])?.remove(0);
-        for (token, &row) in listing.listed.iter().enumerate() {
-            for c in 0..WIDTH {
-                let bits = all[token * WIDTH + c];
-                let (expected, found) = (widen(bits), f32::from_bits(out[row * WIDTH + c]));
-                let subnormal = bits & if dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 } == 0;
-                ensure!(
-                    !expected.is_finite() || found == expected || (subnormal && found == 0.0),
-                    "{dtype:?} {bits:#06x} is {expected:e}, not {found:e}"
-                );
+        let words = pack(&all);
+        let in_buffer = buffer(gpu, &words);
+        let in_texture = texture(gpu, &words, WIDTH / 2);
+        let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &[0u32; 4]));
+        let rows = buffer(gpu, &listing.values());
+        for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {
+            let x = buffer(gpu, &vec![POISON; listing.n_rows() * WIDTH]);
+            let call = embed::call(dtype, params, weights, [&ids, &positions, &rows, &x]);
+            let out = run(gpu, call, listing.n_listed(), &[&x])?.remove(0);
+            for (token, &row) in listing.listed.iter().enumerate() {
+                for c in 0..WIDTH {
+                    let bits = all[token * WIDTH + c];
+                    let (expected, found) = (widen(bits), f32::from_bits(out[row * WIDTH + c]));
+                    let subnormal = bits & if dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 } == 0;
+                    ensure!(
+                        !expected.is_finite()
+                            || found == expected
+                            || (subnormal && found == 0.0),
+                        "{dtype:?} {bits:#06x} is {expected:e}, not {found:e}"
+                    );
+                }
             }
         }
     }

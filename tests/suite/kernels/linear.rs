@@ -3,11 +3,14 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::kernels::linear::{Batch, Epilogue, Params, call};
+use wgpu::BufferUsages;
+use ztt_wgpu::kernels::linear::{Batch, Epilogue, Operands, Params, call};
+use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
+use ztt_wgpu::kernels::{Resource, UNIFORM_BYTES};
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::{DTYPES, Expected, Listing, POISON, Piece, Within};
-use super::{bits, buffer, norm, padded, run, stored, tolerance, values};
+use super::{bits, buffer, norm, padded, run_all, stored, texture, tolerance, values};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
@@ -34,26 +37,61 @@ const TOLERANCE: f64 = 1e-6;
 /// WGSL lets `tanh` be off by 1e-5 absolutely, and hardware makes use of it.
 const COARSE: f64 = 3e-5;
 
+/// Where the weights lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Buffer,
+    Texture,
+}
+
+/// The four kernels.
+const KERNELS: [(&str, Batch, Place); 4] = [
+    ("matvec", Batch::One, Place::Buffer),
+    ("matmul", Batch::Many, Place::Buffer),
+    ("matvec_texture", Batch::One, Place::Texture),
+    ("matmul_texture", Batch::Many, Place::Texture),
+];
+
 pub fn trials() -> Vec<Trial> {
-    vec![
-        adapter::trial("kernels::matvec", |gpu| every_case(&gpu, Batch::One)),
-        adapter::trial("kernels::matmul", |gpu| every_case(&gpu, Batch::Many)),
-        adapter::trial("kernels::matvec_and_matmul_agree", |gpu| {
-            for case in cases() {
+    let kernel = |(name, batch, place)| {
+        adapter::trial(format!("kernels::{name}"), move |gpu| {
+            for (seed, case) in cases(batch, place).iter().enumerate() {
+                Data::new(case, seed as u64).check(&gpu, batch, place)?;
+            }
+            Ok(())
+        })
+    };
+    let mut trials: Vec<Trial> = KERNELS.map(kernel).into();
+    for (name, place) in [
+        ("kernels::matvec_and_matmul_agree", Place::Buffer),
+        ("kernels::matvec_and_matmul_of_textures_agree", Place::Texture),
+    ] {
+        trials.push(adapter::trial(name, move |gpu| {
+            for case in cases(Batch::One, place) {
                 let data = Data::new(&case, 2);
-                let one = data.run(&gpu, Batch::One)?;
-                let many = data.run(&gpu, Batch::Many)?;
+                let one = data.run(&gpu, Batch::One, place)?;
+                let many = data.run(&gpu, Batch::Many, place)?;
                 same(&format!("{case:?}"), &one, &many)?;
             }
             Ok(())
-        }),
-        adapter::trial("kernels::controls::linear", |gpu| {
-            for batch in [Batch::One, Batch::Many] {
-                control(&gpu, batch)?;
-            }
-            Ok(())
-        }),
-    ]
+        }));
+    }
+    trials.push(adapter::trial("kernels::controls::linear", |gpu| {
+        for (_, batch, place) in KERNELS {
+            control(&gpu, batch, place)?;
+        }
+        Ok(())
+    }));
+    trials
+}
+
+/// A texture for rows of `stride` values, packed.
+fn packed(gpu: &Gpu, stride: usize, n_rows: usize) -> wgpu::TextureView {
+    let height = n_rows.next_multiple_of(PACKED_TILE);
+    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
+    let size = [(stride / 4) as u32, height as u32];
+    let texture = gpu.texture("packed", size, wgpu::TextureFormat::Rgba32Float, usage);
+    texture.create_view(&wgpu::TextureViewDescriptor::default())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +106,12 @@ struct Case {
     offsets: bool,
 }
 
-fn cases() -> Vec<Case> {
+/// One row from a uniform buffer is alone in its list.
+fn cases(batch: Batch, place: Place) -> Vec<Case> {
+    let alone = batch == Batch::One && place == Place::Texture;
     let mut cases = Vec::new();
     for &(n_in, n_columns, n_listed) in SHAPES {
+        let n_listed = if alone { 1 } else { n_listed };
         for dtype in DTYPES {
             for epilogue in EPILOGUES {
                 for flags in 0..8 {
@@ -191,29 +232,62 @@ impl Data {
         }
     }
 
-    fn run(&self, gpu: &Gpu, batch: Batch) -> Result<Vec<u32>> {
-        let (x, weights) = (buffer(gpu, &self.x), buffer(gpu, &self.weights));
-        let (bias, y) = (buffer(gpu, &self.bias), buffer(gpu, &self.y));
+    /// `place`: where the weights lie.
+    fn run(&self, gpu: &Gpu, batch: Batch, place: Place) -> Result<Vec<u32>> {
+        let stride = padded(self.case.n_in);
+        let in_texture = place == Place::Texture;
+        let x = match (batch, in_texture) {
+            (Batch::One, true) => {
+                let row = self.listing.listed[0];
+                let mut x = self.x[row * stride..][..stride].to_vec();
+                x.resize(UNIFORM_BYTES as usize / 4, f32::NAN);
+                gpu.buffer_with("x", &x, BufferUsages::UNIFORM)
+            }
+            _ => buffer(gpu, &self.x),
+        };
+        let (weights, bias) = (buffer(gpu, &self.weights), buffer(gpu, &self.bias));
+        let row_words = stride * self.case.dtype.n_bytes() / 4;
+        let weights_texture = texture(gpu, &self.weights, row_words);
+        let packed = packed(gpu, stride, self.listing.listed.len());
+        let y = buffer(gpu, &self.y);
         let rows = buffer(gpu, &self.listing.values());
-        let buffers = [&x, &weights, &bias, &rows, &y];
-        let call = call(
+        let linear = call(
             batch,
             self.case.dtype,
             self.case.epilogue,
             self.params,
-            buffers,
+            match in_texture {
+                true => Resource::Texture(&weights_texture),
+                false => Resource::Buffer(&weights),
+            },
+            Operands {
+                x: &x,
+                packed: &packed,
+                bias: &bias,
+                rows: &rows,
+                y: &y,
+            },
         );
+        let mut calls = Vec::new();
+        if in_texture && batch == Batch::Many {
+            let params = pack_rows::Params {
+                n_octets: stride as u32 / 8,
+                list: self.listing.list(),
+            };
+            calls.push(pack_rows::call(params, &x, &rows, &packed));
+        }
+        calls.push(linear);
         // Workgroups past the end of the list have nothing to do.
         let n_rows = self.listing.n_listed() + if self.case.offsets { 9 } else { 0 };
-        Ok(run(gpu, call, n_rows, &[&y])?.remove(0))
+        Ok(run_all(gpu, calls, n_rows, &[&y])?.remove(0))
     }
 
-    fn check(&self, gpu: &Gpu, batch: Batch) -> Result<()> {
+    fn check(&self, gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
         let allowed = match self.case.epilogue {
             Epilogue::None => TOLERANCE,
             _ => tolerance(gpu, TOLERANCE, COARSE),
         };
-        let out = self.run(gpu, batch)?;
+        let out = self.run(gpu, batch, place)?;
         self.expected
             .check(&format!("{:?}", self.case), &out, Within::Relative(allowed))
     }
@@ -261,19 +335,12 @@ impl Sum {
     }
 }
 
-fn every_case(gpu: &Gpu, batch: Batch) -> Result<()> {
-    for (seed, case) in cases().iter().enumerate() {
-        Data::new(case, seed as u64).check(gpu, batch)?;
-    }
-    Ok(())
-}
-
 /// One wrong weight, and one value written that should not be, must be found.
-fn control(gpu: &Gpu, batch: Batch) -> Result<()> {
+fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
     let case = Case {
         n_in: 65,
         n_columns: 67,
-        n_listed: 5,
+        n_listed: if batch == Batch::One && place == Place::Texture { 1 } else { 5 },
         dtype: Dtype::F32,
         epilogue: Epilogue::None,
         bias: true,
@@ -281,12 +348,15 @@ fn control(gpu: &Gpu, batch: Batch) -> Result<()> {
         offsets: true,
     };
     let mut data = Data::new(&case, 1);
-    data.check(gpu, batch)?;
+    data.check(gpu, batch, place)?;
     let piece = data.expected.pieces.pop();
-    ensure!(data.check(gpu, batch).is_err(), "a row too many passes");
+    if case.n_listed > 1 {
+        let complaint = "a row too many passes";
+        ensure!(data.check(gpu, batch, place).is_err(), "{complaint}");
+    }
     data.expected.pieces.extend(piece);
     let weight = &mut data.weights[padded(case.n_in) * 10 + 20];
     *weight = (f32::from_bits(*weight) + 0.5).to_bits();
-    ensure!(data.check(gpu, batch).is_err(), "a wrong weight passes");
+    ensure!(data.check(gpu, batch, place).is_err(), "a wrong weight passes");
     Ok(())
 }

@@ -193,20 +193,52 @@ fn buffer<T: bytemuck::NoUninit>(gpu: &Gpu, data: &[T]) -> wgpu::Buffer {
     gpu.buffer_with("data", data, BufferUsages::STORAGE | BufferUsages::COPY_SRC)
 }
 
+/// A texture of 16-byte texels that holds rows of `row_words` words.
+fn texture(gpu: &Gpu, words: &[u32], row_words: usize) -> wgpu::TextureView {
+    let size = [(row_words / 4) as u32, (words.len() / row_words) as u32];
+    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+    let texture = gpu.texture("data", size, wgpu::TextureFormat::Rgba32Uint, usage);
+    gpu.queue.write_texture(
+        texture.as_image_copy(),
+        bytemuck::cast_slice(words),
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(4 * row_words as u32),
+            rows_per_image: None,
+        },
+        texture.size(),
+    );
+    texture.create_view(&wgpu::TextureViewDescriptor::default())
+}
+
 /// Dispatches `call` for `n_rows` listed rows, and returns what it left in `outputs`.
 fn run(gpu: &Gpu, call: Call, n_rows: u32, outputs: &[&wgpu::Buffer]) -> Result<Vec<Vec<u32>>> {
-    let mut constants: Vec<&str> = call.constants.iter().map(|c| c.0).collect();
-    constants.sort_unstable();
-    let known = overrides(call.kernel);
-    ensure!(
-        known == constants,
-        "{constants:?} set, the shader has {known:?}"
-    );
+    run_all(gpu, vec![call], n_rows, outputs)
+}
+
+/// The same for several calls, one after the other.
+fn run_all(
+    gpu: &Gpu,
+    calls: Vec<Call>,
+    n_rows: u32,
+    outputs: &[&wgpu::Buffer],
+) -> Result<Vec<Vec<u32>>> {
+    for call in &calls {
+        let mut constants: Vec<&str> = call.constants.iter().map(|c| c.0).collect();
+        constants.sort_unstable();
+        let known = overrides(call.kernel);
+        ensure!(
+            known == constants,
+            "{constants:?} set, the shader has {known:?}"
+        );
+    }
+    let n_calls = calls.len();
     let indirect = gpu.buffer("indirect", 12, BufferUsages::INDIRECT);
-    let plan = Plan::new(gpu, &[(call, Rows::Counted(0))], &indirect);
+    let calls: Vec<_> = calls.into_iter().map(|c| (c, Rows::Counted(0))).collect();
+    let plan = Plan::new(gpu, &calls, &indirect);
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     let n_dispatches = plan.encode(&mut encoder, &[n_rows]);
-    ensure!(n_dispatches == 1, "{n_dispatches} dispatches");
+    ensure!(n_dispatches == n_calls, "{n_dispatches} dispatches");
     let staging: Vec<wgpu::Buffer> = outputs
         .iter()
         .map(|output| {

@@ -1,0 +1,48 @@
+// Four outputs at a time, weights in a texture.
+
+// Eight inputs' weights of four outputs: k0 holds those of the first input.
+struct Quad {
+    k0: vec4<f32>,
+    k1: vec4<f32>,
+    k2: vec4<f32>,
+    k3: vec4<f32>,
+    k4: vec4<f32>,
+    k5: vec4<f32>,
+    k6: vec4<f32>,
+    k7: vec4<f32>,
+}
+
+fn weight_quad(outputs: vec4<u32>, octet: u32) -> Quad {
+    let a = weight_texel(outputs.x, octet);
+    let b = weight_texel(outputs.y, octet);
+    let c = weight_texel(outputs.z, octet);
+    let d = weight_texel(outputs.w, octet);
+    return Quad(
+        vec4<f32>(a.low.x, b.low.x, c.low.x, d.low.x),
+        vec4<f32>(a.low.y, b.low.y, c.low.y, d.low.y),
+        vec4<f32>(a.low.z, b.low.z, c.low.z, d.low.z),
+        vec4<f32>(a.low.w, b.low.w, c.low.w, d.low.w),
+        vec4<f32>(a.high.x, b.high.x, c.high.x, d.high.x),
+        vec4<f32>(a.high.y, b.high.y, c.high.y, d.high.y),
+        vec4<f32>(a.high.z, b.high.z, c.high.z, d.high.z),
+        vec4<f32>(a.high.w, b.high.w, c.high.w, d.high.w),
+    );
+}
+
+// Adds eight inputs to the sums of four outputs, one after the other.
+fn quad_step(sums: vec4<f32>, w: Quad, low: vec4<f32>, high: vec4<f32>) -> vec4<f32> {
+    var s = fma(w.k0, vec4<f32>(low.x), sums);
+    s = fma(w.k1, vec4<f32>(low.y), s);
+    s = fma(w.k2, vec4<f32>(low.z), s);
+    s = fma(w.k3, vec4<f32>(low.w), s);
+    s = fma(w.k4, vec4<f32>(high.x), s);
+    s = fma(w.k5, vec4<f32>(high.y), s);
+    s = fma(w.k6, vec4<f32>(high.z), s);
+    return fma(w.k7, vec4<f32>(high.w), s);
+}
+
+// Outputs n .. n + 3 as rows of the texture; those past the end repeat the last one.
+fn rows_of(n: u32) -> vec4<u32> {
+    let outputs = vec4<u32>(n, n + 1u, n + 2u, n + 3u);
+    return params.weight_row + min(outputs, vec4<u32>(params.n_out - 1u));
+}

@@ -1,0 +1,54 @@
+//! Listed rows of a buffer into a texture.
+
+use wgpu::Features;
+
+use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, words};
+
+params! {
+    n_octets: u32,
+    list: u32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "pack_rows",
+    source: include_str!("../../shaders/pack_rows.wgsl"),
+    bindings: &[
+        read("x"),
+        read("rows"),
+        Binding {
+            name: "packed",
+            access: Access::WriteTexture,
+        },
+    ],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// Rows that `matmul_texture` reads at a time: the texture's height is a multiple of it.
+pub const PACKED_TILE: usize = 8;
+
+/// The i-th listed row of `x` becomes row i of `packed`.
+pub fn call<'a>(
+    params: Params,
+    x: &'a wgpu::Buffer,
+    rows: &'a wgpu::Buffer,
+    packed: &'a wgpu::TextureView,
+) -> Call<'a> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: vec![
+            Resource::Buffer(x),
+            Resource::Buffer(rows),
+            Resource::Texture(packed),
+        ],
+        x: (2 * params.n_octets).div_ceil(LANES),
+        rows_per_group: 1,
+        cost: Cost {
+            read_per_row: words(8 * params.n_octets),
+            written_per_row: words(8 * params.n_octets),
+            ..Cost::default()
+        },
+    }
+}
