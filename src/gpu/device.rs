@@ -26,6 +26,8 @@ pub struct Gpu {
     pub limits: wgpu::Limits,
     /// Those of the adapter that the engine has a use for.
     pub features: wgpu::Features,
+    /// Sizes and types of cooperative matrices; empty without the feature.
+    pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
 }
@@ -96,6 +98,10 @@ impl Gpu {
             info,
             limits,
             features,
+            matrices: match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+                true => adapter.cooperative_matrix_properties(),
+                false => Vec::new(),
+            },
             faults,
             pipelines: Mutex::default(),
         })
