@@ -28,6 +28,8 @@ pub struct Gpu {
     /// Those of the adapter that the engine has a use for.
     pub features: wgpu::Features,
     pub kernels: KernelClass,
+    /// Sizes and types of cooperative matrices; empty without the feature.
+    pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
 }
@@ -99,6 +101,10 @@ impl Gpu {
             limits,
             features,
             kernels: KernelClass::of(&adapter.get_info()),
+            matrices: match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+                true => adapter.cooperative_matrix_properties(),
+                false => Vec::new(),
+            },
             faults,
             pipelines: Mutex::default(),
         })

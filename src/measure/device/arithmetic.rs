@@ -1,9 +1,10 @@
 //! Multiply-adds: the peak of f32, of f16, and of cooperative matrices where there are any.
 
-use wgpu::BufferUsages;
+use wgpu::{BufferUsages, CooperativeMatrixProperties, CooperativeScalarType};
 
 use super::{Label, Request, plan, read_back, run_once, steps};
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::kernels::probes::{self, FMA_F16, FMA_F32, MATRIX, Params};
 use crate::kernels::{Call, Kernel, on_buffers};
 use crate::measure::raw::Raw;
@@ -56,10 +57,22 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
             },
         )?);
     }
-    if gpu.features.contains(MATRIX.needs) && request.begins(MATRIX.name) {
+    if has_matrices(gpu) && request.begins(MATRIX.name) {
         list.push(matrix(watch)?);
     }
     Ok(list)
+}
+
+/// Whether the adapter has the matrices that the probe multiplies, in subgroups of the size that
+/// it counts on.
+fn has_matrices(gpu: &Gpu) -> bool {
+    let (min, max) = (gpu.info.subgroup_min_size, gpu.info.subgroup_max_size);
+    let fits = |m: &CooperativeMatrixProperties| {
+        (m.m_size, m.n_size, m.k_size) == (16, 16, 16)
+            && m.ab_type == CooperativeScalarType::F16
+            && m.cr_type == CooperativeScalarType::F32
+    };
+    gpu.features.contains(MATRIX.needs) && (min, max) == (32, 32) && gpu.matrices.iter().any(fits)
 }
 
 fn matrix(watch: &Stopwatch<'_>) -> Result<Raw> {
@@ -108,7 +121,7 @@ fn run(watch: &Stopwatch<'_>, arithmetic: &Arithmetic<'_>) -> Result<Raw> {
     Ok(label.raw(Unit::GigaflopsPerSecond, timing, flops as f64 / 1e9))
 }
 
-fn check(gpu: &crate::gpu::Gpu, arithmetic: &Arithmetic<'_>, n_steps: u32) -> Result<()> {
+fn check(gpu: &Gpu, arithmetic: &Arithmetic<'_>, n_steps: u32) -> Result<()> {
     let expected = (arithmetic.expected)(n_steps);
     let out = read_back(gpu, arithmetic.out)?;
     let wrong = out
