@@ -11,9 +11,12 @@
 #import shared/quad
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(global_invocation_id) id: vec3<u32>,
+) {
     let n = 4u * id.x;
-    if n_listed(params.list) == 0u || n >= params.n_out {
+    if group.y >= n_listed(params.list) || n >= params.n_out {
         return;
     }
     let w = rows_of(n);
@@ -21,5 +24,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var k = 0u; k < params.n_in_octets; k++) {
         sums = quad_step(sums, weight_quad(w, k), x[2u * k], x[2u * k + 1u]);
     }
-    store(listed(params.list, 0u), n, sums);
+    store(listed(params.list, group.y), n, sums);
 }

@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::args::named;
 use super::output;
-use crate::gpu::{Gpu, KernelClass};
 use crate::gpu::adapter::{AdapterChoice, choose, type_name};
+use crate::gpu::{Gpu, KernelClass};
 use crate::measure::formats::{FORMATS, Format};
 use crate::measure::report::{AdapterFacts, Report};
 use crate::measure::{html, plot};

@@ -85,7 +85,8 @@ pub fn main(args: Args) -> Result<()> {
         name: args.adapter.clone(),
         backend: args.backend,
     };
-    let gpu = open(&choice, args.kernels, true)?.context("no adapter found: there is nothing to measure")?;
+    let gpu = open(&choice, args.kernels, true)?
+        .context("no adapter found: there is nothing to measure")?;
     let model = match &args.model {
         Some(name) => Model::open(name, Fetch::Never)?,
         None => {

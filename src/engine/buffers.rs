@@ -5,9 +5,9 @@ use wgpu::BufferUsages;
 use super::weights::padded;
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
+use crate::kernels::attention::Tiling;
 use crate::kernels::pack_rows::PACKED_TILE;
 use crate::kernels::{KvType, UNIFORM_BYTES};
-use crate::kernels::attention::Tiling;
 use crate::model::config::Config;
 use crate::rope::RopeTable;
 use crate::schedule::Schedule;
@@ -157,7 +157,10 @@ fn packed(gpu: &Gpu, config: &Config, n_rows: usize) -> wgpu::TextureView {
     let widest = config.hidden.max(config.q_dim()).max(config.intermediate);
     let limit = gpu.limits.max_texture_dimension_2d;
     let size = match gpu.kernels {
-        KernelClass::Texture => [((padded(widest) / 4) as u32).min(limit), n_rows.next_multiple_of(PACKED_TILE) as u32],
+        KernelClass::Texture => [
+            ((padded(widest) / 4) as u32).min(limit),
+            n_rows.next_multiple_of(PACKED_TILE) as u32,
+        ],
         KernelClass::Workgroup => [1, 1],
     };
     let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;

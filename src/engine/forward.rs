@@ -11,8 +11,7 @@ use crate::gpu::Gpu;
 use crate::kernels::attention::Tiling;
 use crate::kernels::linear::{Batch, Epilogue};
 use crate::kernels::{
-    attention, embed, exit, head_norm, kv_copy, layer_norm, linear, pack_rows, qkv_store,
-    rms_norm,
+    attention, embed, exit, head_norm, kv_copy, layer_norm, linear, pack_rows, qkv_store, rms_norm,
 };
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::{Activation, NormKind, PositionKind};
@@ -278,7 +277,11 @@ impl<'a> Forward<'a> {
                 list: over.list,
             };
             let (x, rows) = (p.x, &self.buffers.rows);
-            r.push("pack_rows", pack_rows::call(params, x, rows, &self.buffers.packed), over);
+            r.push(
+                "pack_rows",
+                pack_rows::call(params, x, rows, &self.buffers.packed),
+                over,
+            );
         }
         for part in &matrix.parts {
             let end = part.first_row + part.n_rows;

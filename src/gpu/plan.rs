@@ -70,13 +70,13 @@ impl Plan {
                         resource: match r {
                             Resource::Buffer(buffer) => buffer.as_entire_binding(),
                             Resource::Uniform(buffer) => {
-                            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                                buffer,
-                                offset: 0,
-                                size: std::num::NonZeroU64::new(UNIFORM_BYTES),
-                            })
-                        }
-                        Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
+                                wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                                    buffer,
+                                    offset: 0,
+                                    size: std::num::NonZeroU64::new(UNIFORM_BYTES),
+                                })
+                            }
+                            Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
                         },
                     });
                 let entries: Vec<_> = std::iter::once(params).chain(storage).collect();

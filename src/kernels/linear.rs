@@ -3,7 +3,9 @@
 
 use wgpu::Features;
 
-use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, read_write, words};
+use super::{
+    Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, read_write, words,
+};
 use crate::model::tensor::Dtype;
 
 params! {

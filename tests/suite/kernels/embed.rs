@@ -154,9 +154,7 @@ fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
                     let (expected, found) = (widen(bits), f32::from_bits(out[row * WIDTH + c]));
                     let subnormal = bits & if dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 } == 0;
                     ensure!(
-                        !expected.is_finite()
-                            || found == expected
-                            || (subnormal && found == 0.0),
+                        !expected.is_finite() || found == expected || (subnormal && found == 0.0),
                         "{dtype:?} {bits:#06x} is {expected:e}, not {found:e}"
                     );
                 }

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use ztt_wgpu::gpu::Gpu;
 use wgpu::BufferUsages;
+use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::linear::{Batch, Epilogue, Operands, Params, call};
 use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
 use ztt_wgpu::kernels::{Resource, UNIFORM_BYTES};
@@ -64,7 +64,10 @@ pub fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = KERNELS.map(kernel).into();
     for (name, place) in [
         ("kernels::matvec_and_matmul_agree", Place::Buffer),
-        ("kernels::matvec_and_matmul_of_textures_agree", Place::Texture),
+        (
+            "kernels::matvec_and_matmul_of_textures_agree",
+            Place::Texture,
+        ),
     ] {
         trials.push(adapter::trial(name, move |gpu| {
             for case in cases(Batch::One, place) {
@@ -340,7 +343,11 @@ fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
     let case = Case {
         n_in: 65,
         n_columns: 67,
-        n_listed: if batch == Batch::One && place == Place::Texture { 1 } else { 5 },
+        n_listed: if batch == Batch::One && place == Place::Texture {
+            1
+        } else {
+            5
+        },
         dtype: Dtype::F32,
         epilogue: Epilogue::None,
         bias: true,
@@ -357,6 +364,9 @@ fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
     data.expected.pieces.extend(piece);
     let weight = &mut data.weights[padded(case.n_in) * 10 + 20];
     *weight = (f32::from_bits(*weight) + 0.5).to_bits();
-    ensure!(data.check(gpu, batch, place).is_err(), "a wrong weight passes");
+    ensure!(
+        data.check(gpu, batch, place).is_err(),
+        "a wrong weight passes"
+    );
     Ok(())
 }
