@@ -1,6 +1,6 @@
 //! Where the time of passes goes, dispatch by dispatch.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::recorder::{Note, Pass, Phase};
 use crate::error::Result;
@@ -113,8 +113,8 @@ impl Profiler {
         Ok(self.pending.len())
     }
 
-    /// Takes the times of the pass, which has run; the host waited `waited` for it.
-    pub async fn collect(&mut self, gpu: &Gpu, pass: &Pass, waited: Duration) -> Result<()> {
+    /// Takes the times of the pass that was submitted at this time, once it has run.
+    pub async fn collect(&mut self, gpu: &Gpu, pass: &Pass, submitted: Instant) -> Result<()> {
         if let Some(timer) = &self.timer {
             let n = self.pending.len();
             let times = Plan::times(gpu, timer, self.timestamps, n).await?;
@@ -125,7 +125,7 @@ impl Profiler {
         for (i, seconds) in self.pending.drain(..) {
             self.profile.add(&pass.notes[i], seconds);
         }
-        self.profile.waited += waited;
+        self.profile.waited += submitted.elapsed();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! One sequence on the device: its caches, and the scheduler that feeds it batches.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::buffers::{Buffers, Sizes};
 use super::forward::{BATCH_ROWS, Forward};
@@ -135,7 +135,7 @@ impl Session {
             };
             let submitted = self.submit(first, batch, &with_logits)?;
             let read = self.read(batch.len(), &with_logits).await?;
-            self.profile_pass(batch.len(), submitted.elapsed()).await?;
+            self.profile_pass(batch.len(), submitted).await?;
             self.count_moved(first, &read, &with_logits);
             outputs.extend(read);
         }
@@ -218,13 +218,13 @@ impl Session {
         }
     }
 
-    /// Takes the times of the batch just read, which the host waited `waited` for.
-    async fn profile_pass(&mut self, n_rows: usize, waited: Duration) -> Result<()> {
+    /// Takes the times of the batch that was submitted at this time and has been read.
+    async fn profile_pass(&mut self, n_rows: usize, submitted: Instant) -> Result<()> {
         let Some(mut profiler) = self.profiler.take() else {
             return Ok(());
         };
         if let Some(pass) = self.pass(n_rows) {
-            profiler.collect(&self.model.gpu, pass, waited).await?;
+            profiler.collect(&self.model.gpu, pass, submitted).await?;
         }
         self.profiler = Some(profiler);
         Ok(())
