@@ -46,6 +46,13 @@
 //! follow. Later cycles are dispatched indirectly over the rows that stay; rows that leave get
 //! the keys and values of the cycles they skip. The host is not asked.
 //!
+//! # Classes of kernels
+//!
+//! What is fast differs between adapters. [`gpu::KernelClass`] names the ways kernels are written,
+//! and chooses one from what the adapter says of itself; all give the same results. With `texture`
+//! matrices lie in textures, one row of activations is read from a uniform buffer, and many rows
+//! are first packed into a texture.
+//!
 //! # Words
 //!
 //! - *parameter layer*: a stored layer. *Effective layer*: one run of it; `e` counts them.

@@ -56,8 +56,8 @@ pub fn trials() -> Vec<Trial> {
             on_every_variant(case, None, Feed::OneByOne, EXACT)
         }));
         for (name, feed) in [("prompt", Feed::Prompt), ("one_by_one", Feed::OneByOne)] {
-            trials.push(adapter::trial(
-                format!("golden::{name}::{case}"),
+            trials.extend(adapter::trials_by_class(
+                &format!("golden::{name}::{case}"),
                 move |gpu| {
                     let tolerance = match gpu.info.device_type {
                         wgpu::DeviceType::Cpu => EXACT,

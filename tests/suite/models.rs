@@ -24,14 +24,10 @@ use crate::fixtures::{f32s, i32s, path, trial};
 const SMOLLM2: &str = "ZTT_SMOLLM2";
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         smollm2(),
         trial("models::gpt2_tiny::reference", || gpt2_tiny(None)),
         adapter::trial("models::gpt2_tiny::adapter", |gpu| gpt2_tiny(Some(gpu))),
-        adapter::trial(
-            "models::prompt_and_single_tokens_agree_to_the_bit",
-            to_the_bit,
-        ),
         adapter::trial("models::a_cap_is_an_exit_of_every_position", cap_is_exit),
         adapter::trial(
             "models::one_submission_and_one_read_back_a_token",
@@ -46,7 +42,12 @@ pub fn trials() -> Vec<Trial> {
             "models::the_cache_can_be_cut_and_filled_to_the_end",
             cut_and_fill,
         ),
-    ]
+    ];
+    trials.extend(adapter::trials_by_class(
+        "models::prompt_and_single_tokens_agree_to_the_bit",
+        to_the_bit,
+    ));
+    trials
 }
 
 fn options(model: &Model, exit: ExitRule) -> Options {
