@@ -1,8 +1,7 @@
 // What happens to the sums of a linear map before they are written, and where they go.
 //
-// All of its kernels sum an output in the same order, so a row's result does not depend on how
-// many rows are computed with it: four lanes of the vector run over every fourth input, and are
-// added last.
+// `matvec` and `matmul` sum an output in the same order, so a row's result does not depend on how
+// many rows are computed with it; those that read textures have an order of their own.
 
 struct Params {
     n_in_octets: u32,

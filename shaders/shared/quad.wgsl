@@ -29,16 +29,17 @@ fn weight_quad(outputs: vec4<u32>, octet: u32) -> Quad {
     );
 }
 
-// Adds eight inputs to the sums of four outputs, one after the other.
+// Adds eight inputs to the sums of four outputs. They are summed by themselves first: rounding
+// errors grow with the length of a chain of additions, and this one is an eighth as long.
 fn quad_step(sums: vec4<f32>, w: Quad, low: vec4<f32>, high: vec4<f32>) -> vec4<f32> {
-    var s = fma(w.k0, vec4<f32>(low.x), sums);
+    var s = w.k0 * low.x;
     s = fma(w.k1, vec4<f32>(low.y), s);
     s = fma(w.k2, vec4<f32>(low.z), s);
     s = fma(w.k3, vec4<f32>(low.w), s);
     s = fma(w.k4, vec4<f32>(high.x), s);
     s = fma(w.k5, vec4<f32>(high.y), s);
     s = fma(w.k6, vec4<f32>(high.z), s);
-    return fma(w.k7, vec4<f32>(high.w), s);
+    return sums + fma(w.k7, vec4<f32>(high.w), s);
 }
 
 // Outputs n .. n + 3 as rows of the texture; those past the end repeat the last one.
