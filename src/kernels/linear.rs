@@ -111,7 +111,7 @@ const MATMUL_TEXTURE_OUTPUTS: u32 = 8;
 #[derive(Clone, Copy)]
 pub struct Operands<'a> {
     pub x: &'a wgpu::Buffer,
-    /// Where [`pack`] put the rows of `x`: for many rows and weights in a texture.
+    /// Where [`pack_rows`](super::pack_rows) put the rows of `x`: for many rows and weights in a texture.
     pub packed: &'a wgpu::TextureView,
     pub bias: &'a wgpu::Buffer,
     pub rows: &'a wgpu::Buffer,
