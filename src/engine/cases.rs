@@ -1,8 +1,8 @@
 //! The kernels of a pass one by one, at a model's shapes, for measuring.
 //!
 //! The calls are those that `forward` records. Activations and caches hold plausible values,
-//! and what a kernel streams (a matrix, a cache) lies in so many copies that no cache of the
-//! device holds them all.
+//! and what a kernel streams from a buffer (a matrix, a cache) lies in so many copies that no
+//! cache of the device holds them all. Textures are not copied.
 
 use std::sync::Arc;
 
