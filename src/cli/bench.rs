@@ -138,7 +138,7 @@ pub fn main(args: Args) -> Result<()> {
         .map(|model| Ok((model, tests(&args, model)?)))
         .collect::<Result<_>>()?;
     let facts = facts(gpu.as_deref());
-    eprintln!("adapter  {}", describe(gpu.as_deref()));
+    eprintln!("adapter  {}", setup::describe(gpu.as_deref()));
     let bar = bar(plans.iter().map(|(_, tests)| tests.len()).sum());
     let read_gb_per_s = match &gpu {
         Some(gpu) => {
@@ -234,10 +234,6 @@ fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
         setup::warn(&[setup::NO_ADAPTER.to_string()]);
     }
     Ok(gpu)
-}
-
-fn describe(gpu: Option<&Gpu>) -> String {
-    gpu.map_or("cpu (plain Rust reference)".to_string(), Gpu::description)
 }
 
 fn open_models(args: &Args) -> Result<Vec<Model>> {

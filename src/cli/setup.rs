@@ -111,9 +111,14 @@ impl<'m> Placed<'m> {
 
     /// What it runs on, in one line.
     pub fn adapter(&self) -> String {
-        let host = "cpu (plain Rust reference)";
-        self.gpu().map_or(host.to_string(), Gpu::description)
+        describe(self.gpu())
     }
+}
+
+/// An adapter in one line; `None` is the plain Rust reference.
+pub fn describe(gpu: Option<&Gpu>) -> String {
+    let host = "cpu (plain Rust reference)";
+    gpu.map_or(host.to_string(), Gpu::description)
 }
 
 /// Puts `model` where the flags ask for it.

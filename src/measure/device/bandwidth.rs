@@ -121,21 +121,12 @@ impl<'g> Memory<'g> {
 
     /// The same data as a texture.
     fn texture(&self) -> wgpu::TextureView {
-        let size = wgpu::Extent3d {
-            width: TEXTURE_WIDTH,
-            height: (self.n_bytes / 16) as u32 / TEXTURE_WIDTH,
-            depth_or_array_layers: 1,
-        };
-        let texture = self.gpu.device.create_texture(&wgpu::TextureDescriptor {
-            label: Some("data"),
-            size,
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba32Uint,
-            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
-            view_formats: &[],
-        });
+        let height = (self.n_bytes / 16) as u32 / TEXTURE_WIDTH;
+        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+        let format = wgpu::TextureFormat::Rgba32Uint;
+        let texture = self
+            .gpu
+            .texture("data", [TEXTURE_WIDTH, height], format, usage);
         let from = wgpu::TexelCopyBufferInfo {
             buffer: &self.data,
             layout: wgpu::TexelCopyBufferLayout {
@@ -145,7 +136,7 @@ impl<'g> Memory<'g> {
             },
         };
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_texture(from, texture.as_image_copy(), size);
+        encoder.copy_buffer_to_texture(from, texture.as_image_copy(), texture.size());
         self.gpu.queue.submit([encoder.finish()]);
         texture.create_view(&wgpu::TextureViewDescriptor::default())
     }
