@@ -1,67 +1,58 @@
-// out[row][head] = softmax over the zero token and the cached keys, applied to their values.
+// Attention, its keys and values in a buffer.
 // One workgroup stands for a tile of listed rows by neighbouring query heads that share a KV
-// head: up to 8 query vectors ("items"), so that each key and value is read once for all.
-// The keys and values of positions 0 .. the row's own are in the cache.
+// head, up to 8 query vectors ("items"), and a split of the keys: each key and value is read once
+// for all items.
 //
 // The softmax is online: keys come in blocks of 64, and a running maximum and sum are kept for
 // each item. The zero token seeds them: maximum = its score, sum = 1, output = its value. What is
 // left of its weight at the end is the zero attention. Blocks begin at fixed positions and items
 // do not mix, so a row's result does not depend on what else is in its tile.
 
-struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
-    head_stride: u32,
-    n_ctx: u32,
-    heads_per_tile: u32,
-    rows_per_tile: u32,
-    cycle: u32,
-    list: u32,
-    out_stride: u32,
-    scale: f32,
-    // Zero token: whether there is one, and where its key and value begin in `pool`, in vec4.
-    has_zero: u32,
-    zero_key: u32,
-    zero_value: u32,
-    pool_heads: u32,
-    // Keys that a row sees, its own counted.
-    window: u32,
-    // Where the zero attention goes: the middle layer, or nowhere.
-    writes_partials: u32,
-    layer: u32,
-    n_layers: u32,
-}
+#import shared/attention
+#import shared/split
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;    // [row][head][head_stride / 4]
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;    // [row][head][2 head_octets]
 @group(0) @binding(2) var<storage, read> kv: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> pool: array<vec4<f32>>; // [key, value][row][head][head_stride / 4]
+@group(0) @binding(3) var<storage, read> pool: array<vec4<f32>>; // [key, value][row][head][2 head_octets]
 @group(0) @binding(4) var<storage, read> rows: array<u32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;      // [row][out_stride]
-@group(0) @binding(6) var<storage, read_write> partials: array<f32>; // [row][layer][part]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;   // [row][out_stride]
+@group(0) @binding(6) var<storage, read_write> zeros: array<f32>; // [row][layer][head]
+@group(0) @binding(7) var<storage, read_write> parts: array<f32>; // see `part_of`
 
 #import shared/rows
 #import shared/kv_cache
-#import shared/kv_read
+#import shared/kv_get_buffer
 
 override ITEMS: u32 = 8u;       // items in use, at most 8
-override HEAD_OCTETS: u32 = 8u; // head_stride / 8, at most 32
+override HEAD_OCTETS: u32 = 8u; // at most 32
 
 const LANES: u32 = 64u;
 const LANES_PER_ITEM: u32 = 8u;
 const BLOCK: u32 = 64u; // keys, one a lane
-const LOWEST: f32 = -3.0e38;
 
-var<workgroup> q_tile: array<vec4<f32>, 512>;  // [item][head_stride / 4]
+var<workgroup> q_tile: array<vec4<f32>, 512>;  // [item][2 head_octets]
 var<workgroup> weight_tile: array<f32, 512>;   // [item][key of the block]
 var<workgroup> lane_values: array<f32, 64>;    // [item][lane of the item]
 var<workgroup> item_values: array<f32, 8>;
-var<workgroup> zero_weights: array<f32, 8>;
 var<workgroup> item_positions: array<u32, 8>;
+
+// One element of the cache.
+fn kv_element(element: u32) -> f32 {
+    if KV_FORMAT == 1u {
+        let pair = unpack2x16float(kv[element / 8u][element / 2u % 4u]);
+        return select(pair.x, pair.y, element % 2u == 1u);
+    }
+    return bitcast<f32>(kv[element / 4u][element % 4u]);
+}
 
 fn lanes_sum(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
+}
+
+// Where a row of the pool begins for a query head.
+fn pool_at(row: u32, head: u32) -> u32 {
+    let pool_head = head * params.pool_heads / params.n_heads;
+    return (row * params.pool_heads + pool_head) * 2u * HEAD_OCTETS;
 }
 
 // The sum over an item's lanes, in a fixed order.
@@ -85,18 +76,29 @@ fn main(
     let n_slots = min(params.rows_per_tile, n_listed(params.list) - first_slot);
     let group_size = params.n_heads / params.n_kv_heads;
     let tiles = (group_size + params.heads_per_tile - 1u) / params.heads_per_tile;
-    let kv_head = group.x / tiles;
+    let split = group.x / (params.n_kv_heads * tiles);
+    let kv_head = group.x / tiles % params.n_kv_heads;
     let first_head = kv_head * group_size + group.x % tiles * params.heads_per_tile;
     let n_heads = min(params.heads_per_tile, (kv_head + 1u) * group_size - first_head);
     // Keys that some row of the tile sees: from the block of the first one on.
     var n_keys = 0u;
     var begin = 0xffffffffu;
     for (var slot = 0u; slot < n_slots; slot++) {
-        let seen = position_of(listed(params.list, first_slot + slot)) + 1u;
-        n_keys = max(n_keys, seen);
-        begin = min(begin, seen - min(seen, params.window));
+        let position = position_of(listed(params.list, first_slot + slot));
+        n_keys = max(n_keys, position + 1u);
+        begin = min(begin, first_key(position));
     }
+    let is_split = params.n_splits > 1u;
+    let first_split = begin / params.split_keys;
     begin = begin / BLOCK * BLOCK;
+    if is_split {
+        begin = max(begin, split * params.split_keys);
+        n_keys = min(n_keys, (split + 1u) * params.split_keys);
+        if split < first_split || begin >= n_keys {
+            return;
+        }
+    }
+    let has_zero = params.has_zero == 1u && (!is_split || split == first_split);
 
     // Queries to workgroup memory. Items past the end stay zero and are not written out.
     let width = 2u * HEAD_OCTETS;
@@ -124,8 +126,8 @@ fn main(
     var running_max = LOWEST;
     var running_sum = 0.0;
     var output: array<f32, 32>; // [item][dimension / 64]
-    if params.has_zero == 1u {
-        let key = params.zero_key + item_head * params.pool_heads / params.n_heads * width;
+    if has_zero {
+        let key = pool_at(params.zero_key, item_head);
         var dot = vec4<f32>();
         if item < ITEMS {
             for (var i = part; i < width; i += LANES_PER_ITEM) {
@@ -140,21 +142,20 @@ fn main(
         workgroupBarrier();
         for (var i = 0u; i < ITEMS; i++) {
             let head = min(first_head + i % params.heads_per_tile, params.n_heads - 1u);
-            let value = params.zero_value + head * params.pool_heads / params.n_heads * width;
+            let value = pool_at(params.zero_value, head);
             for (var d = lane; d < params.head_dim; d += LANES) {
                 output[4u * i + d / LANES] = pool[value + d / 4u][d % 4u];
             }
         }
     }
 
-    for (var first_key = begin; first_key < n_keys; first_key += BLOCK) {
+    for (var first = begin; first < n_keys; first += BLOCK) {
         // Scores: one key a lane, all items.
-        let key = first_key + lane;
+        let key = first + lane;
         var scores: array<vec4<f32>, 8>;
         if key < n_keys {
-            let start = kv_row(params.cycle, KEY, kv_head, key) / 8u;
             for (var o = 0u; o < HEAD_OCTETS; o++) {
-                let k = kv_octet(start + o);
+                let k = kv_get(params.cycle, KEY, kv_head, key, o);
                 for (var i = 0u; i < ITEMS; i++) {
                     let at = i * width + 2u * o;
                     scores[i] = fma(k.high, q_tile[at + 1u], fma(k.low, q_tile[at], scores[i]));
@@ -202,14 +203,14 @@ fn main(
         running_max = new_max;
 
         // Outputs: all keys of the block.
-        let block_keys = min(BLOCK, n_keys - first_key);
+        let block_keys = min(BLOCK, n_keys - first);
         for (var i = 0u; i < ITEMS; i++) {
             for (var d = lane; d < params.head_dim; d += LANES) {
                 output[4u * i + d / LANES] *= item_values[i];
             }
         }
         for (var k = 0u; k < block_keys; k++) {
-            let start = kv_row(params.cycle, VALUE, kv_head, first_key + k);
+            let start = 8u * kv_index(params.cycle, VALUE, kv_head, first + k, 0u);
             for (var d = lane; d < params.head_dim; d += LANES) {
                 let value = kv_element(start + d);
                 for (var i = 0u; i < ITEMS; i++) {
@@ -223,31 +224,38 @@ fn main(
 
     if part == 0u {
         item_values[item] = running_sum;
-        zero_weights[item] = 0.0;
-        if params.has_zero == 1u {
-            zero_weights[item] = exp(zero_score - running_max) / running_sum;
-        }
     }
     workgroupBarrier();
     for (var i = 0u; i < ITEMS; i++) {
         let slot = i / params.heads_per_tile;
-        let head = i % params.heads_per_tile;
-        if slot < n_slots && head < n_heads {
+        let head = first_head + i % params.heads_per_tile;
+        if slot < n_slots && head < first_head + n_heads {
             let row = listed(params.list, first_slot + slot);
-            let to = row * params.out_stride + (first_head + head) * params.head_dim;
+            let part_at = 4u * part_of(first_slot + slot, split, head);
             for (var d = lane; d < params.head_dim; d += LANES) {
-                out[to + d] = output[4u * i + d / LANES] / item_values[i];
+                let value = output[4u * i + d / LANES];
+                if is_split {
+                    parts[part_at + d] = value;
+                } else {
+                    out[row * params.out_stride + head * params.head_dim + d] = value / item_values[i];
+                }
             }
         }
     }
-    // The zero attention of the tile's heads, one sum a row.
-    if params.writes_partials == 1u && lane < n_slots {
-        var sum = 0.0;
-        for (var head = 0u; head < n_heads; head++) {
-            sum += zero_weights[lane * params.heads_per_tile + head];
-        }
-        let row = listed(params.list, first_slot + lane);
-        let n_parts = params.n_kv_heads * tiles;
-        partials[(row * params.n_layers + params.layer) * n_parts + group.x] = sum;
+    // What is left is a matter for one lane of each item.
+    let slot = item / params.heads_per_tile;
+    let head = first_head + item % params.heads_per_tile;
+    if part != 0u || slot >= n_slots || head >= first_head + n_heads {
+        return;
+    }
+    if is_split {
+        let at = 4u * part_of(first_slot + slot, split, head) + 8u * HEAD_OCTETS;
+        parts[at] = running_max;
+        parts[at + 1u] = running_sum;
+        parts[at + 2u] = zero_score;
+    } else if params.writes_zeros == 1u {
+        let row = listed(params.list, first_slot + slot);
+        let zero = select(0.0, exp(zero_score - running_max) / running_sum, has_zero);
+        zeros[(row * params.n_layers + params.layer) * params.n_heads + head] = zero;
     }
 }

@@ -1,10 +1,10 @@
 // Scores of a cycle, and which rows leave after it.
 // One workgroup stands for the whole batch; a lane for a run of neighbouring listed rows.
-// `partials` were left by `attention`. They are summed in a fixed order: parts, then layers.
+// `zeros`, each head's zero attention, were left by `attention`. They are summed in a fixed order:
+// heads, then layers.
 
 struct Params {
     n_layers: u32, // middle layers
-    n_parts: u32,
     n_heads: u32,
     reduce: u32, // 0 mean, 1 max, 2 min, 3 first, 4 last
     cycle: u32,
@@ -29,7 +29,7 @@ struct Grid {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partials: array<f32>;   // [row][layer][part]
+@group(0) @binding(1) var<storage, read> zeros: array<f32>; // [row][layer][head]
 @group(0) @binding(2) var<storage, read> grids: array<Grid>;
 @group(0) @binding(3) var<storage, read_write> rows: array<u32>;
 @group(0) @binding(4) var<storage, read_write> progress: array<f32>; // [row][cycles run, scores]
@@ -43,10 +43,10 @@ var<workgroup> n_leaving: array<u32, 64>;
 #import shared/rows
 
 fn layer_score(row: u32, layer: u32) -> f32 {
-    let start = (row * params.n_layers + layer) * params.n_parts;
+    let start = (row * params.n_layers + layer) * params.n_heads;
     var sum = 0.0;
-    for (var i = 0u; i < params.n_parts; i++) {
-        sum += partials[start + i];
+    for (var i = 0u; i < params.n_heads; i++) {
+        sum += zeros[start + i];
     }
     return sum / f32(params.n_heads);
 }

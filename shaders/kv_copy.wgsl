@@ -1,11 +1,10 @@
 // Copies a position's keys and values from one cycle to the cycles after it.
-// One invocation stands for one word of one listed row: a word is copied as it is, whether it
-// holds one f32 or two f16.
+// One invocation stands for one octet of one listed row, copied as it is.
 
 struct Params {
     n_kv_heads: u32,
-    n_ctx: u32,
-    head_stride: u32,
+    kv_positions: u32,
+    head_octets: u32,
     list: u32,
     cycle: u32,
     // Cycles from `cycle + 1` on that get a copy.
@@ -14,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<u32>;
-@group(0) @binding(2) var<storage, read_write> kv: array<u32>;
+@group(0) @binding(2) var<storage, read_write> kv: array<vec4<u32>>;
 
 #import shared/rows
 #import shared/kv_cache
@@ -24,17 +23,19 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(global_invocation_id) id: vec3<u32>,
 ) {
-    let per_word = select(1u, 2u, KV_FORMAT == 1u);
-    let words = params.head_stride / per_word;
-    let part = id.x / (words * params.n_kv_heads);
+    let octet = id.x % params.head_octets;
+    let head = id.x / params.head_octets % params.n_kv_heads;
+    let part = id.x / params.head_octets / params.n_kv_heads;
     if group.y >= n_listed(params.list) || part > VALUE {
         return;
     }
-    let head = id.x / words % params.n_kv_heads;
-    let word = id.x % words;
     let position = position_of(listed(params.list, group.y));
-    let value = kv[kv_row(params.cycle, part, head, position) / per_word + word];
+    let width = select(2u, 1u, KV_FORMAT == 1u);
+    let source = width * kv_index(params.cycle, part, head, position, octet);
     for (var i = 1u; i <= params.n_copies; i++) {
-        kv[kv_row(params.cycle + i, part, head, position) / per_word + word] = value;
+        let to = width * kv_index(params.cycle + i, part, head, position, octet);
+        for (var j = 0u; j < width; j++) {
+            kv[to + j] = kv[source + j];
+        }
     }
 }

@@ -13,10 +13,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;      // [row][stride]
-@group(0) @binding(2) var<storage, read> weight: array<f32>; // [n_cols]
-@group(0) @binding(3) var<storage, read> bias: array<f32>;   // [n_cols]
-@group(0) @binding(4) var<storage, read> rows: array<u32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // [row][stride]
+@group(0) @binding(2) var<storage, read> norm: array<f32>;   // [weights, biases][stride]
+@group(0) @binding(3) var<storage, read> rows: array<u32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>; // [row][stride]
 
 #import shared/rows
 #import shared/workgroup_sum
@@ -45,6 +44,6 @@ fn main(
     let variance = workgroup_sum(squares, lane) / f32(params.n_cols);
     let scale = 1.0 / sqrt(variance + params.eps);
     for (var i = lane; i < params.n_cols; i += LANES) {
-        y[to + i] = (x[start + i] - mean) * scale * weight[i] + bias[i];
+        y[to + i] = (x[start + i] - mean) * scale * norm[i] + norm[params.stride + i];
     }
 }

@@ -14,7 +14,7 @@ struct Params {
 
 #import shared/rows
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(global_invocation_id) id: vec3<u32>,

@@ -13,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;      // [row][stride]
-@group(0) @binding(2) var<storage, read> weight: array<f32>; // [n_cols]
+@group(0) @binding(2) var<storage, read> norm: array<f32>; // [n_cols]
 @group(0) @binding(3) var<storage, read> rows: array<u32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [row][stride]
 
@@ -38,6 +38,6 @@ fn main(
     let mean = workgroup_sum(squares, lane) / f32(params.n_cols);
     let scale = 1.0 / sqrt(mean + params.eps);
     for (var i = lane; i < params.n_cols; i += LANES) {
-        y[to + i] = x[start + i] * scale * weight[i];
+        y[to + i] = x[start + i] * scale * norm[i];
     }
 }

@@ -35,12 +35,15 @@ impl RopeTable {
         self.frequencies.iter().map(turn).collect()
     }
 
-    /// The table as the device reads it: `[position][pair][cos, sin]`.
-    pub fn to_f32(&self, n_positions: usize) -> Vec<[f32; 2]> {
-        (0..n_positions)
-            .flat_map(|position| self.angles(position))
-            .map(|(cos, sin)| [cos as f32, sin as f32])
-            .collect()
+    /// The table as the device reads it: `[position][pair][cos, sin]`, padded to `n_pairs`.
+    pub fn to_f32(&self, n_positions: usize, n_pairs: usize) -> Vec<[f32; 2]> {
+        let mut table = Vec::with_capacity(n_positions * n_pairs);
+        for position in 0..n_positions {
+            let angles = self.angles(position).into_iter();
+            table.extend(angles.map(|(cos, sin)| [cos as f32, sin as f32]));
+            table.resize((position + 1) * n_pairs, [1.0, 0.0]);
+        }
+        table
     }
 }
 

@@ -1,13 +1,49 @@
-// Where a key or value lies in the cache of a parameter layer:
-// [cycle][key, value][kv head][position][head_stride], two f16 to a word or one f32.
+// The key-value cache of a parameter layer: octets of a head's values, in a buffer or a texture.
+//
+// `params` says `n_kv_heads`, `head_octets` and `kv_positions`. In a buffer the order is
+// [cycle][key, value][kv head][position][octet], with `kv_positions` positions. In a texture each
+// [cycle][key, value] is a layer; a row of texels holds a position's heads, and positions beyond
+// the height go on to the right. The height is 2 to the power of `kv_positions`: some drivers
+// divide slowly.
 
-override KV_FORMAT: u32 = 0u; // 0 f32, 1 f16
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
 
 const KEY: u32 = 0u;
 const VALUE: u32 = 1u;
 
-// Index of the first element of a head's row.
-fn kv_row(cycle: u32, part: u32, head: u32, position: u32) -> u32 {
+struct KvOctet {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
+// Where an octet lies in a buffer, counted in octets.
+fn kv_index(cycle: u32, part: u32, head: u32, position: u32, octet: u32) -> u32 {
     let head_index = (cycle * 2u + part) * params.n_kv_heads + head;
-    return (head_index * params.n_ctx + position) * params.head_stride;
+    return (head_index * params.kv_positions + position) * params.head_octets + octet;
+}
+
+// Where it lies in its layer of a texture, counted in octets along a row.
+fn kv_texel(head: u32, position: u32, octet: u32) -> vec2<u32> {
+    let column = (position >> params.kv_positions) * params.n_kv_heads + head;
+    let row = position & ((1u << params.kv_positions) - 1u);
+    return vec2<u32>(column * params.head_octets + octet, row);
+}
+
+fn kv_pack_f16(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
+    let most = vec4<f32>(65504.0);
+    let a = clamp(low, -most, most);
+    let b = clamp(high, -most, most);
+    return vec4<u32>(
+        pack2x16float(a.xy),
+        pack2x16float(a.zw),
+        pack2x16float(b.xy),
+        pack2x16float(b.zw),
+    );
+}
+
+fn kv_unpack_f16(v: vec4<u32>) -> KvOctet {
+    return KvOctet(
+        vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y)),
+        vec4<f32>(unpack2x16float(v.z), unpack2x16float(v.w)),
+    );
 }

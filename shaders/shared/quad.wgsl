@@ -12,11 +12,11 @@ struct Quad {
     k7: vec4<f32>,
 }
 
-fn weight_quad(outputs: vec4<u32>, octet: u32) -> Quad {
-    let a = weight_texel(outputs.x, octet);
-    let b = weight_texel(outputs.y, octet);
-    let c = weight_texel(outputs.z, octet);
-    let d = weight_texel(outputs.w, octet);
+fn weight_quad(output: u32, octet: u32) -> Quad {
+    let a = weight_texel(output, octet);
+    let b = weight_texel(output + 1u, octet);
+    let c = weight_texel(output + 2u, octet);
+    let d = weight_texel(output + 3u, octet);
     return Quad(
         vec4<f32>(a.low.x, b.low.x, c.low.x, d.low.x),
         vec4<f32>(a.low.y, b.low.y, c.low.y, d.low.y),
@@ -40,10 +40,4 @@ fn quad_step(sums: vec4<f32>, w: Quad, low: vec4<f32>, high: vec4<f32>) -> vec4<
     s = fma(w.k5, vec4<f32>(high.y), s);
     s = fma(w.k6, vec4<f32>(high.z), s);
     return sums + fma(w.k7, vec4<f32>(high.w), s);
-}
-
-// Outputs n .. n + 3 as rows of the texture; those past the end repeat the last one.
-fn rows_of(n: u32) -> vec4<u32> {
-    let outputs = vec4<u32>(n, n + 1u, n + 2u, n + 3u);
-    return params.weight_row + min(outputs, vec4<u32>(params.n_out - 1u));
 }

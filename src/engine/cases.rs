@@ -65,13 +65,18 @@ pub fn visit_cases(
     let schedules = [schedule(KvPolicy::Propagate)?, schedule(KvPolicy::Share)?];
     let n_cycles = schedules[0].n_cycles();
     let sizes = Sizes {
-        // Two at least, which `other_norms` counts on.
-        n_ctx: (depth + n_rows).max(2),
+        n_ctx: depth + n_rows,
         n_rows,
         n_outputs: 1,
         kv_type,
     };
-    let buffers = Buffers::new(gpu, &model.config, &schedules[0], sizes)?;
+    let buffers = Buffers::new(
+        gpu,
+        model.weights.kernels,
+        &model.config,
+        &schedules[0],
+        sizes,
+    )?;
     for buffer in buffers.activations() {
         fill(gpu, buffer);
     }
@@ -92,7 +97,7 @@ pub fn visit_cases(
     for forward in &forwards {
         forward.pass(&mut recorder, &dispatch_sizes);
     }
-    forwards[0].other_norms(&mut recorder);
+    forwards[0].of_other_families(&mut recorder);
     let mut seen: Vec<(&str, usize)> = Vec::new();
     for (call, note) in recorder.calls() {
         // The parts of a split matrix, and layers of several widths, are cases of their own.

@@ -4,14 +4,14 @@
 //! lies in buffers, so that the list is built once for a session and encoded for every batch.
 //! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
 
-use super::buffers::Buffers;
+use super::buffers::{Buffers, Kv, attention_shape};
 use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
-use super::weights::{Matrix, NormBuffers, Store, Weights, padded};
-use crate::gpu::Gpu;
+use super::weights::{Matrix, NormBuffer, OCTET, Store, Weights, padded};
+use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::attention::Tiling;
-use crate::kernels::linear::{Batch, Epilogue};
+use crate::kernels::linear::{Batch, Epilogue, InputNorm};
 use crate::kernels::{
-    attention, embed, exit, head_norm, kv_copy, layer_norm, linear, pack_rows, qkv_store, rms_norm,
+    Resource, attention, embed, exit, kv_copy, layer_norm, linear, pack_rows, qkv_store, rms_norm,
 };
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::{Activation, NormKind, PositionKind};
@@ -88,36 +88,94 @@ impl<'a> Forward<'a> {
             Activation::SwiGlu => Epilogue::SwiGlu,
             Activation::GeluTanh => Epilogue::Gelu,
         };
-        self.norm(r, "attn_norm", &w.attn_norm, over);
-        self.project(
-            r,
-            over,
-            Projection::new("qkv_proj", &w.qkv, &b.normed, &b.qkv),
-        );
-        self.qk_norm(r, step.layer, 0, over);
-        let params = self.qkv_params(step.cycle(), over);
-        self.qkv_store(r, "qkv_store", step.layer, params, over);
+        self.qkv(r, "qkv_proj", step.layer, Cycles::one(step.cycle()), over);
         self.attention(r, step, over);
-        self.project(
-            r,
-            over,
-            Projection::new("o_proj", &w.o_proj, &b.heads, &b.x).accumulating(),
-        );
-        self.norm(r, "mlp_norm", &w.mlp_norm, over);
-        let mlp = Projection::new("mlp_in", &w.mlp_in, &b.normed, &b.mlp);
+        let o_proj = Projection::new("o_proj", &w.o_proj, &b.heads, &b.x);
+        self.project(r, over, o_proj.accumulating());
+        let (mlp_norm, x) = self.norm_on_the_way(r, "mlp_norm", &w.mlp_norm, over);
+        let mlp_in = Projection::new("mlp_in", &w.mlp_in, x, &b.mlp);
+        self.project(r, over, mlp_in.normed(mlp_norm).activated(activation));
+        let mlp_out = Projection::new("mlp_out", &w.mlp_out, &b.mlp, &b.x);
+        self.project(r, over, mlp_out.accumulating());
+    }
+
+    /// Queries, keys and values of a layer: queries to `q`, the others to the cache of `cycles`.
+    /// Those filled for later cycles need no queries.
+    fn qkv<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        role: &'static str,
+        layer: usize,
+        cycles: Cycles,
+        over: Over,
+    ) {
+        let (w, b) = (&self.weights.layers[layer], self.buffers);
+        let (norm, x) = self.norm_on_the_way(r, "attn_norm", &w.attn_norm, over);
+        let output = linear::Output::Qkv(linear::Qkv {
+            angles: &b.rope_angles,
+            q: match self.weights.kernels {
+                KernelClass::Texture => Resource::Texture(&b.textures.q),
+                KernelClass::Workgroup => Resource::Buffer(&b.q),
+            },
+            kv: b.kv[layer].write(),
+            kv_type: b.sizes.kv_type,
+        });
+        let first_output = match cycles.with_queries {
+            true => 0,
+            false => (self.config.n_heads * padded(self.config.head_dim)) as u32,
+        };
+        let params = self.qkv_params(layer, cycles);
+        let Some(qk_norm) = &w.qk_norm else {
+            let qkv = Projection::new(role, &w.qkv, x, &b.qkv).normed(norm);
+            let to = (params, output);
+            self.project(
+                r,
+                over,
+                Projection {
+                    first_output,
+                    to: Some(to),
+                    ..qkv
+                },
+            );
+            return;
+        };
+        let qkv = Projection::new(role, &w.qkv, x, &b.qkv).normed(norm);
         self.project(
             r,
             over,
             Projection {
-                epilogue: activation,
-                ..mlp
+                first_output,
+                ..qkv
             },
         );
-        self.project(
-            r,
-            over,
-            Projection::new("mlp_out", &w.mlp_out, &b.mlp, &b.x).accumulating(),
-        );
+        let n_out = w.qkv.n_out;
+        let params = linear::Params {
+            n_out: n_out - first_output,
+            first_output,
+            list: over.list,
+            n_cols: self.config.head_dim as u32,
+            eps: self.config.norm_eps as f32,
+            y_stride: n_out,
+            ..params
+        };
+        if let linear::Output::Qkv(to) = output {
+            let call = qkv_store::call(params, &b.qkv, qk_norm, &b.nothing, &b.rows, to);
+            r.push("qkv_store", call, over);
+        }
+    }
+
+    fn qkv_params(&self, layer: usize, cycles: Cycles) -> linear::Params {
+        let (c, b) = (self.config, self.buffers);
+        linear::Params {
+            n_heads: c.n_heads as u32,
+            n_kv_heads: c.n_kv_heads as u32,
+            head_octets: (padded(c.head_dim) / OCTET) as u32,
+            has_rope: u32::from(c.position == PositionKind::Rope),
+            kv_positions: b.kv[layer].positions(b.sizes.n_ctx),
+            first_cycle: cycles.first as u32,
+            n_cycles: cycles.n as u32,
+            ..Default::default()
+        }
     }
 
     /// Keys and values of the cycles after `cycle` for the rows that leave after it.
@@ -127,38 +185,28 @@ impl<'a> Forward<'a> {
             list: b.lists.leaving(cycle),
             size: Size::Leaving,
         };
-        let n_skipped = (self.schedule.n_cycles() - cycle - 1) as u32;
+        let n_skipped = self.schedule.n_cycles() - cycle - 1;
         for step in steps {
-            let w = &self.weights.layers[step.layer];
             if self.schedule.exit.kv == KvPolicy::Share {
+                let kv = &b.kv[step.layer];
                 let params = kv_copy::Params {
                     n_kv_heads: c.n_kv_heads as u32,
-                    n_ctx: b.sizes.n_ctx as u32,
-                    head_stride: padded(c.head_dim) as u32,
+                    kv_positions: kv.positions(b.sizes.n_ctx),
+                    head_octets: (padded(c.head_dim) / OCTET) as u32,
                     list: leaving.list,
                     cycle: cycle as u32,
-                    n_copies: n_skipped,
+                    n_copies: n_skipped as u32,
                 };
-                let kv = &b.kv[step.layer];
-                r.push(
-                    "kv_copy",
-                    kv_copy::call(b.sizes.kv_type, params, [&b.rows, kv]),
-                    leaving,
-                );
+                let call = kv_copy::call(b.sizes.kv_type, params, &b.rows, kv.copy(cycle));
+                r.push("kv_copy", call, leaving);
                 continue;
             }
-            self.norm(r, "fill_norm", &w.attn_norm, leaving);
-            // Queries are not needed: start at the rows of the keys.
-            let kv = Projection::new("fill_kv_proj", &w.qkv, &b.normed, &b.qkv);
-            let first_output = c.q_dim() as u32;
-            self.project(r, leaving, Projection { first_output, ..kv });
-            self.qk_norm(r, step.layer, c.n_heads, leaving);
-            let params = qkv_store::Params {
-                with_queries: 0,
-                n_cycles: n_skipped,
-                ..self.qkv_params(cycle + 1, leaving)
+            let cycles = Cycles {
+                first: cycle + 1,
+                n: n_skipped,
+                with_queries: false,
             };
-            self.qkv_store(r, "fill_kv_store", step.layer, params, leaving);
+            self.qkv(r, "fill_kv_proj", step.layer, cycles, leaving);
         }
     }
 
@@ -173,7 +221,6 @@ impl<'a> Forward<'a> {
         let decides = self.schedule.may_exit_after(cycle);
         let params = exit::Params {
             n_layers: c.middle_layers() as u32,
-            n_parts: self.tiling().n_parts,
             n_heads: c.n_heads as u32,
             reduce: exit::reduce_constant(rule.reduce),
             cycle: cycle as u32,
@@ -188,7 +235,7 @@ impl<'a> Forward<'a> {
             n_grids: 0,
         };
         let (grids, dispatches) = (&sizes.grids, &sizes.dispatches);
-        let buffers = [&b.partials, grids, &b.rows, &b.progress, dispatches];
+        let buffers = [&b.zeros, grids, &b.rows, &b.progress, dispatches];
         r.push_exit(params, buffers, over);
     }
 
@@ -213,31 +260,39 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// The residual stream normed, row by row.
+    /// The norm of the residual stream: left to the map that reads a single row, or, of many
+    /// rows, done before it. Returns what is left to do, and what the map reads.
+    fn norm_on_the_way<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        role: &'static str,
+        norm: &'b NormBuffer,
+        over: Over,
+    ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
+        match self.batch {
+            Batch::One => (Some(norm), &self.buffers.x),
+            Batch::Many => {
+                self.norm(r, role, norm, over, false);
+                (None, &self.buffers.normed)
+            }
+        }
+    }
+
+    /// The residual stream normed, row by row; `dense` puts the i-th listed row into row i.
     fn norm<'b>(
         &'b self,
         r: &mut Recorder<'b>,
         role: &'static str,
-        norm: &'b NormBuffers,
-        over: Over,
-    ) {
-        self.norm_to(r, role, norm, over, false);
-    }
-
-    /// The same; `dense` puts the i-th listed row into row i.
-    fn norm_to<'b>(
-        &'b self,
-        r: &mut Recorder<'b>,
-        role: &'static str,
-        norm: &'b NormBuffers,
+        norm: &'b NormBuffer,
         over: Over,
         dense: bool,
     ) {
         let (c, b) = (self.config, self.buffers);
         let (n_cols, stride) = (c.hidden as u32, padded(c.hidden) as u32);
         let (list, dense, eps) = (over.list, u32::from(dense), c.norm_eps as f32);
-        let call = match (c.norm, &norm.bias) {
-            (NormKind::Layer, Some(bias)) => layer_norm::call(
+        let buffers = [&b.x, &norm.0, &b.rows, &b.normed];
+        let call = match c.norm {
+            NormKind::Layer => layer_norm::call(
                 layer_norm::Params {
                     n_cols,
                     stride,
@@ -245,9 +300,9 @@ impl<'a> Forward<'a> {
                     dense,
                     eps,
                 },
-                [&b.x, &norm.weight, bias, &b.rows, &b.normed],
+                buffers,
             ),
-            _ => rms_norm::call(
+            NormKind::Rms => rms_norm::call(
                 rms_norm::Params {
                     n_cols,
                     stride,
@@ -255,7 +310,7 @@ impl<'a> Forward<'a> {
                     dense,
                     eps,
                 },
-                [&b.x, &norm.weight, &b.rows, &b.normed],
+                buffers,
             ),
         };
         r.push(role, call, over);
@@ -270,8 +325,7 @@ impl<'a> Forward<'a> {
         // A single row of logits is row 0 of its input, as in decoding.
         let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
         let batch = if is_one { Batch::One } else { self.batch };
-        let in_texture = matches!(matrix.parts[0].store, Store::Texture(..));
-        if in_texture && batch == Batch::Many {
+        if self.weights.kernels == KernelClass::Texture && batch == Batch::Many {
             let params = pack_rows::Params {
                 n_octets: matrix.n_octets,
                 list: over.list,
@@ -279,10 +333,17 @@ impl<'a> Forward<'a> {
             let (x, rows) = (p.x, &self.buffers.rows);
             r.push(
                 "pack_rows",
-                pack_rows::call(params, x, rows, &self.buffers.packed),
+                pack_rows::call(params, x, rows, &self.buffers.textures.packed),
                 over,
             );
         }
+        let (params, output) = p.to.unwrap_or((
+            linear::Params::default(),
+            linear::Output::Rows {
+                y: p.y,
+                epilogue: p.epilogue,
+            },
+        ));
         for part in &matrix.parts {
             let end = part.first_row + part.n_rows;
             let first = part.first_row.max(p.first_output);
@@ -293,60 +354,41 @@ impl<'a> Forward<'a> {
                 n_in_octets: matrix.n_octets,
                 n_out: end - first,
                 weight_row: first - part.first_row,
+                first_output: first,
+                list: over.list,
+                has_bias: u32::from(matrix.bias.is_some()),
+                n_cols: self.config.hidden as u32,
+                eps: self.config.norm_eps as f32,
                 y_stride: if p.unpadded {
                     n_columns
                 } else {
                     padded(n_columns as usize) as u32
                 },
-                y_column: first / per_column,
-                bias_at: first,
-                list: over.list,
-                has_bias: u32::from(matrix.bias.is_some()),
                 accumulate: u32::from(p.accumulate),
+                ..params
             };
-            let weights = part.store.resource();
+            let nothing = &self.buffers.nothing;
             let operands = linear::Operands {
                 x: p.x,
-                packed: &self.buffers.packed,
-                bias: matrix.bias.as_ref().unwrap_or(&self.buffers.nothing),
+                packed: &self.buffers.textures.packed,
+                bias: matrix.bias.as_ref().unwrap_or(nothing),
                 rows: &self.buffers.rows,
-                y: p.y,
+                norm: p.norm.map_or(nothing, |norm| &norm.0),
+                input_norm: match (p.norm, self.config.norm) {
+                    (None, _) => InputNorm::None,
+                    (Some(_), NormKind::Rms) => InputNorm::Rms,
+                    (Some(_), NormKind::Layer) => InputNorm::Layer,
+                },
             };
-            let call = linear::call(batch, matrix.dtype, p.epilogue, params, weights, operands);
+            let weights = part.store.resource();
+            let call = linear::call(batch, matrix.dtype, params, weights, operands, output);
             r.push(p.role, call, over);
         }
     }
 
-    /// Norms of the heads from `first_head` on, query heads first, where the family has them.
-    fn qk_norm<'b>(&'b self, r: &mut Recorder<'b>, layer: usize, first_head: usize, over: Over) {
-        let (c, b) = (self.config, self.buffers);
-        let Some(weights) = &self.weights.layers[layer].qk_norm else {
-            return;
-        };
-        let params = self.qk_norm_params(first_head, over);
-        let n_heads = (c.n_heads + c.n_kv_heads - first_head) as u32;
-        r.push(
-            "qk_norm",
-            head_norm::call(n_heads, params, [weights, &b.rows, &b.qkv]),
-            over,
-        );
-    }
-
-    fn qk_norm_params(&self, first_head: usize, over: Over) -> head_norm::Params {
-        let c = self.config;
-        head_norm::Params {
-            n_heads: c.n_heads as u32,
-            first_head: first_head as u32,
-            head_dim: c.head_dim as u32,
-            stride: padded(c.q_dim() + 2 * c.kv_dim()) as u32,
-            list: over.list,
-            eps: c.norm_eps as f32,
-        }
-    }
-
-    /// The norms that this model's family has no use for and others have, on this model's shapes:
-    /// for measuring. What stands for their weights is any buffer that is long enough.
-    pub fn other_norms<'b>(&'b self, r: &mut Recorder<'b>) {
+    /// The kernels that this model's family has no use for and others have, on this model's
+    /// shapes: for measuring.
+    pub fn of_other_families<'b>(&'b self, r: &mut Recorder<'b>) {
         let (c, b) = (self.config, self.buffers);
         let over = Over {
             list: b.lists.all(),
@@ -360,69 +402,23 @@ impl<'a> Forward<'a> {
                 dense: 0,
                 eps: c.norm_eps as f32,
             };
-            let weight = &self.weights.final_norm.weight;
-            let buffers = [&b.x, weight, weight, &b.rows, &b.normed];
+            let norm = &self.weights.final_norm.0;
+            let buffers = [&b.x, norm, &b.rows, &b.normed];
             r.push("layer_norm", layer_norm::call(params, buffers), over);
         }
-        if self.weights.layers[0].qk_norm.is_none() {
-            let params = self.qk_norm_params(0, over);
-            let n_heads = (c.n_heads + c.n_kv_heads) as u32;
-            // Twice head_dim values are read: a cache of two positions has as many.
-            let buffers = [&b.kv[0], &b.rows, &b.qkv];
-            r.push("qk_norm", head_norm::call(n_heads, params, buffers), over);
-        }
-    }
-
-    fn qkv_params(&self, cycle: usize, over: Over) -> qkv_store::Params {
-        let c = self.config;
-        qkv_store::Params {
-            n_heads: c.n_heads as u32,
-            n_kv_heads: c.n_kv_heads as u32,
-            head_dim: c.head_dim as u32,
-            head_stride: padded(c.head_dim) as u32,
-            qkv_stride: padded(c.q_dim() + 2 * c.kv_dim()) as u32,
-            n_ctx: self.buffers.sizes.n_ctx as u32,
-            n_pairs: match c.position {
-                PositionKind::Rope => c.head_dim as u32 / 2,
-                PositionKind::Learned => 0,
-            },
-            list: over.list,
-            first_cycle: cycle as u32,
-            n_cycles: 1,
-            with_queries: 1,
-        }
-    }
-
-    fn qkv_store<'b>(
-        &'b self,
-        r: &mut Recorder<'b>,
-        role: &'static str,
-        layer: usize,
-        params: qkv_store::Params,
-        over: Over,
-    ) {
-        let b = self.buffers;
-        let angles = &b.rope_angles;
-        let buffers = [&b.qkv, angles, &b.rows, &b.q, &b.kv[layer]];
-        r.push(
-            role,
-            qkv_store::call(b.sizes.kv_type, params, buffers),
-            over,
-        );
     }
 
     fn tiling(&self) -> Tiling {
-        let (heads, kv_heads) = (self.config.n_heads as u32, self.config.n_kv_heads as u32);
-        Tiling::new(heads, kv_heads, self.batch == Batch::Many)
+        let shape = attention_shape(self.config, self.buffers.sizes.n_ctx);
+        match self.batch {
+            Batch::One => Tiling::one_row(shape),
+            Batch::Many => Tiling::many_rows(shape),
+        }
     }
 
     fn attention<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: Over) {
         let (c, b) = (self.config, self.buffers);
-        let tiling = self.tiling();
         let zero = self.pool.zip(step.pool_row);
-        // In vec4: where a row of the pool begins, and how long its half of keys is.
-        let vec4s =
-            |pool: &Pool, rows: usize| (rows * pool.n_heads * padded(c.head_dim) / 4) as u32;
         let layer = match step.part {
             Part::Middle { j, .. } if self.schedule.has_scores => Some(j as u32),
             _ => None,
@@ -431,30 +427,54 @@ impl<'a> Forward<'a> {
             n_heads: c.n_heads as u32,
             n_kv_heads: c.n_kv_heads as u32,
             head_dim: c.head_dim as u32,
-            head_stride: padded(c.head_dim) as u32,
-            n_ctx: b.sizes.n_ctx as u32,
-            heads_per_tile: tiling.heads_per_tile,
-            rows_per_tile: tiling.rows_per_tile,
+            head_octets: (padded(c.head_dim) / OCTET) as u32,
+            kv_positions: b.kv[step.layer].positions(b.sizes.n_ctx),
             cycle: step.cycle() as u32,
             list: over.list,
             out_stride: padded(c.q_dim()) as u32,
             scale: (1.0 / (c.head_dim as f64).sqrt()) as f32,
             has_zero: u32::from(zero.is_some()),
-            zero_key: zero.map_or(0, |(pool, row)| vec4s(pool, row)),
-            zero_value: zero.map_or(0, |(pool, row)| vec4s(pool, pool.n_rows + row)),
+            zero_key: zero.map_or(0, |(_, row)| row as u32),
+            zero_value: zero.map_or(0, |(pool, row)| (pool.n_rows + row) as u32),
             pool_heads: zero.map_or(1, |(pool, _)| pool.n_heads as u32),
             window: c.windows[step.layer].map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
-            writes_partials: u32::from(layer.is_some()),
+            writes_zeros: u32::from(layer.is_some()),
             layer: layer.unwrap_or(0),
             n_layers: c.middle_layers() as u32,
+            ..Default::default()
         };
-        let kv = &b.kv[step.layer];
-        let buffers = [&b.q, kv, &self.weights.pool, &b.rows, &b.heads, &b.partials];
-        r.push(
-            "attention",
-            attention::call(b.sizes.kv_type, tiling, params, buffers),
-            over,
-        );
+        let (kv_type, rows) = (b.sizes.kv_type, &b.rows);
+        let (pool, out, zeros) = (&self.weights.pool, &b.heads, &b.zeros);
+        let calls = match (&b.kv[step.layer], pool) {
+            (Kv::Buffer(kv), Store::Buffer(pool)) => {
+                let buffers = attention::Buffers {
+                    q: &b.q,
+                    kv,
+                    pool,
+                    rows,
+                    out,
+                    zeros,
+                    parts: &b.parts,
+                };
+                attention::in_buffers(kv_type, self.tiling(), params, buffers)
+            }
+            (Kv::Texture(kv), Store::Texture(_, pool)) => {
+                let textures = attention::Textures {
+                    q: &b.textures.q,
+                    kv: &kv.read,
+                    pool,
+                    rows,
+                    scores: &b.textures.scores,
+                    out,
+                    zeros,
+                };
+                attention::in_textures(kv_type, b.sizes.n_ctx as u32, params, textures)
+            }
+            _ => unreachable!("cache and pool are of one class"),
+        };
+        for (call, role) in calls {
+            r.push(role, call, over);
+        }
     }
 
     /// Final norm and output projection of the rows that get logits, packed densely.
@@ -469,7 +489,7 @@ impl<'a> Forward<'a> {
             list: b.lists.dense(),
             size,
         };
-        self.norm_to(r, "final_norm", &w.final_norm, outputs, true);
+        self.norm(r, "final_norm", &w.final_norm, outputs, true);
         let head = w.lm_head.as_ref().unwrap_or(&w.embedding);
         let logits = Projection::new("lm_head", head, &b.normed, &b.logits);
         self.project(
@@ -483,12 +503,33 @@ impl<'a> Forward<'a> {
     }
 }
 
+/// Cycles whose cache is written.
+#[derive(Clone, Copy)]
+struct Cycles {
+    first: usize,
+    n: usize,
+    with_queries: bool,
+}
+
+impl Cycles {
+    /// The one that is computed.
+    fn one(cycle: usize) -> Self {
+        Self {
+            first: cycle,
+            n: 1,
+            with_queries: true,
+        }
+    }
+}
+
 /// A linear map from one buffer to another.
 struct Projection<'b> {
     role: &'static str,
     matrix: &'b Matrix,
     x: &'b wgpu::Buffer,
     y: &'b wgpu::Buffer,
+    /// The norm that a single row passes on its way in.
+    norm: Option<&'b NormBuffer>,
     epilogue: Epilogue,
     /// Add to `y` instead of replacing it.
     accumulate: bool,
@@ -496,6 +537,8 @@ struct Projection<'b> {
     first_output: u32,
     /// Rows of `y` are not padded to octets.
     unpadded: bool,
+    /// Where outputs go instead of `y`, with the parameters that say so.
+    to: Option<(linear::Params, linear::Output<'b>)>,
 }
 
 impl<'b> Projection<'b> {
@@ -510,10 +553,12 @@ impl<'b> Projection<'b> {
             matrix,
             x,
             y,
+            norm: None,
             epilogue: Epilogue::None,
             accumulate: false,
             first_output: 0,
             unpadded: false,
+            to: None,
         }
     }
 
@@ -522,5 +567,13 @@ impl<'b> Projection<'b> {
             accumulate: true,
             ..self
         }
+    }
+
+    fn normed(self, norm: Option<&'b NormBuffer>) -> Self {
+        Self { norm, ..self }
+    }
+
+    fn activated(self, epilogue: Epilogue) -> Self {
+        Self { epilogue, ..self }
     }
 }

@@ -98,7 +98,13 @@ impl Session {
             },
             kv_type: options.kv_type,
         };
-        let buffers = Buffers::new(&model.gpu, &model.config, &schedule, sizes)?;
+        let buffers = Buffers::new(
+            &model.gpu,
+            model.weights.kernels,
+            &model.config,
+            &schedule,
+            sizes,
+        )?;
         model.gpu.check()?;
         Ok(Self {
             model,

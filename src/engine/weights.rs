@@ -6,6 +6,8 @@ use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::{Resource, UNIFORM_BYTES};
 use crate::model::Model;
+use crate::model::config::Config;
+use crate::model::family::PositionKind;
 use crate::model::tensor::{Dtype, Tensor};
 use crate::model::weights::{Linear, Norm, Pool};
 
@@ -33,10 +35,11 @@ pub struct MatrixPart {
     pub n_rows: u32,
 }
 
-/// Where a matrix lies.
+/// Where a matrix, or the pool, lies.
 pub enum Store {
     Buffer(wgpu::Buffer),
-    /// A row of texels for each row of the matrix.
+    /// A row of texels for each eight rows of the matrix: their first texels, their second ones,
+    /// and so on. An invocation that computes eight outputs so reads one run of memory.
     Texture(wgpu::Texture, wgpu::TextureView),
 }
 
@@ -52,20 +55,21 @@ impl Store {
 /// Bytes of a texel of a [`Store::Texture`].
 const TEXEL_BYTES: usize = 16;
 
-/// A normalisation's vectors.
-pub struct NormBuffers {
-    pub weight: wgpu::Buffer,
-    pub bias: Option<wgpu::Buffer>,
-}
+/// Rows of a matrix that share a row of texels.
+const TEXTURE_ROWS: usize = 8;
+
+/// A normalisation's vectors, f32 `[weights, biases][n]`, where there are biases.
+pub struct NormBuffer(pub wgpu::Buffer);
 
 /// One parameter layer.
 pub struct LayerBuffers {
-    pub attn_norm: NormBuffers,
+    pub attn_norm: NormBuffer,
+    /// Outputs as `shared/qkv_octet.wgsl` wants them: heads padded, rotary pairs side by side.
     pub qkv: Matrix,
-    /// f32 [query, key][head_dim]: the weights of the norms of each head.
+    /// f32 `[query, key][head_stride]`, rotary pairs side by side: the norms of each head.
     pub qk_norm: Option<wgpu::Buffer>,
     pub o_proj: Matrix,
-    pub mlp_norm: NormBuffers,
+    pub mlp_norm: NormBuffer,
     /// With a gate its rows alternate: gate 0, up 0, gate 1, up 1, ...
     pub mlp_in: Matrix,
     pub mlp_out: Matrix,
@@ -73,28 +77,72 @@ pub struct LayerBuffers {
 
 /// All weights.
 pub struct Weights {
+    /// The class that suits both the adapter and the shapes.
+    pub kernels: KernelClass,
     pub embedding: Matrix,
     /// Learned positions, f32, rows padded to octets.
     pub positions: Option<wgpu::Buffer>,
     pub layers: Vec<LayerBuffers>,
-    pub final_norm: NormBuffers,
+    pub final_norm: NormBuffer,
     /// `None` where the embedding serves.
     pub lm_head: Option<Matrix>,
-    /// f32 `[key, value][row][head][head_stride]`; a placeholder without a pool.
-    pub pool: wgpu::Buffer,
+    /// f32 `[key, value][row][head][head_stride]`, keys' rotary pairs side by side; a placeholder
+    /// without a pool.
+    pub pool: Store,
 }
 
-/// How the rows of stacked matrices follow each other.
-#[derive(Clone, Copy, PartialEq)]
+/// How the outputs of stacked matrices follow each other on the device.
+#[derive(Clone, Copy)]
 enum Order {
     Stacked,
-    /// Row 0 of each, then row 1 of each, ...
+    /// Output 0 of each, then output 1 of each, ...
     Alternating,
+    /// Heads padded to octets, of which the first `n_turned` have rotary pairs side by side.
+    Heads {
+        head_dim: usize,
+        n_turned: usize,
+    },
+}
+
+impl Order {
+    /// Outputs on the device, of `n` in the checkpoint.
+    fn n_out(self, n: usize) -> usize {
+        match self {
+            Order::Heads { head_dim, .. } => n / head_dim * padded(head_dim),
+            _ => n,
+        }
+    }
+
+    /// Which of the stacked outputs becomes output `i`; `None` for padding.
+    fn source(self, linear: &Linear, i: usize) -> Option<usize> {
+        match self {
+            Order::Stacked => Some(i),
+            Order::Alternating => {
+                let n = linear.matrices.len();
+                Some((i % n) * (linear.n_out() / n) + i / n)
+            }
+            Order::Heads { head_dim, n_turned } => {
+                let (head, d) = (i / padded(head_dim), i % padded(head_dim));
+                let source = match head < n_turned {
+                    true => unpaired(d, head_dim),
+                    false => d,
+                };
+                (d < head_dim).then_some(head * head_dim + source)
+            }
+        }
+    }
+}
+
+/// The dimension of a head that becomes dimension `d` where rotary pairs are side by side: in
+/// checkpoints, dimension `i` is paired with `i + head_dim / 2`.
+fn unpaired(d: usize, head_dim: usize) -> usize {
+    d / 2 + d % 2 * (head_dim / 2)
 }
 
 /// Writes weights piece by piece, telling how far it is.
 struct Uploader<'a> {
     gpu: &'a Gpu,
+    kernels: KernelClass,
     staged: usize,
     done: u64,
     progress: &'a mut dyn FnMut(u64),
@@ -109,8 +157,14 @@ impl Weights {
     /// Uploads the weights of `model`. `progress` gets the bytes written so far.
     pub fn upload(gpu: &Gpu, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
         let reader = model.weights();
+        let c = &model.config;
+        let kernels = match fits_textures(gpu, model) {
+            true => gpu.kernels,
+            false => KernelClass::Workgroup,
+        };
         let mut uploader = Uploader {
             gpu,
+            kernels,
             staged: 0,
             done: 0,
             progress,
@@ -125,14 +179,22 @@ impl Weights {
             .lm_head
             .map(|tensor| uploader.matrix(&alone(tensor), Order::Stacked))
             .transpose()?;
-        let mut layers = Vec::with_capacity(model.config.n_layers);
-        for i in 0..model.config.n_layers {
+        let heads = Order::Heads {
+            head_dim: c.head_dim,
+            n_turned: match c.position {
+                PositionKind::Rope => c.n_heads + c.n_kv_heads,
+                PositionKind::Learned => 0,
+            },
+        };
+        let mut layers = Vec::with_capacity(c.n_layers);
+        for i in 0..c.n_layers {
             let layer = reader.layer(i)?;
             layers.push(LayerBuffers {
                 attn_norm: uploader.norm(&layer.attn_norm),
-                qkv: uploader.matrix(&layer.qkv, Order::Stacked)?,
+                qkv: uploader.matrix(&layer.qkv, heads)?,
                 qk_norm: layer.qk_norm.map(|[q, k]| {
-                    let weights = [q.weight, k.weight].concat();
+                    let pair = |v: Vec<f32>| paired(&v, c.head_dim, true);
+                    let weights = [pair(q.weight), pair(k.weight)].concat();
                     gpu.buffer_with("qk_norm", &weights, BufferUsages::STORAGE)
                 }),
                 o_proj: uploader.matrix(&layer.o_proj, Order::Stacked)?,
@@ -146,9 +208,10 @@ impl Weights {
             let n_bytes = 4 * (tensor.n_rows() * padded(tensor.n_cols())) as u64;
             gpu.check_binding(&tensor.name, n_bytes, "")?;
         }
-        let pool = pool_values(model.pool.as_ref(), model.config.head_dim);
+        let pool = pool_values(model.pool.as_ref(), c);
         gpu.check_binding("the zero-token pool", 4 * pool.len() as u64, "")?;
         let weights = Self {
+            kernels,
             embedding,
             positions: outer.positions.map(|tensor| {
                 let rows = padded_rows(&tensor);
@@ -157,7 +220,10 @@ impl Weights {
             layers,
             final_norm: uploader.norm(&outer.final_norm),
             lm_head,
-            pool: gpu.buffer_with("pool", &pool, storage),
+            pool: match kernels {
+                KernelClass::Workgroup => Store::Buffer(gpu.buffer_with("pool", &pool, storage)),
+                KernelClass::Texture => uploader.pool(&pool, model.pool.as_ref()),
+            },
         };
         gpu.wait()?;
         Ok(weights)
@@ -174,46 +240,67 @@ fn padded_rows(tensor: &Tensor) -> Vec<f32> {
     out
 }
 
-/// Keys, then values (zeros where the pool has none), heads padded with zeros.
-fn pool_values(pool: Option<&Pool>, head_dim: usize) -> Vec<f32> {
-    let Some(pool) = pool else { return Vec::new() };
-    let stride = padded(head_dim);
-    let n_vectors = pool.n_rows * pool.n_heads;
-    let mut out = vec![0.0; 2 * n_vectors * stride];
-    let (keys, values) = out.split_at_mut(n_vectors * stride);
-    let put = |to: &mut [f32], from: &[f32]| {
-        for (to, from) in to.chunks_mut(stride).zip(from.chunks(head_dim)) {
-            to[..head_dim].copy_from_slice(from);
-        }
+/// Heads `[head][head_dim]` padded with zeros, rotary pairs side by side if `turned`.
+fn paired(heads: &[f32], head_dim: usize, turned: bool) -> Vec<f32> {
+    let value = |head: &[f32], d: usize| match (d < head_dim, turned) {
+        (false, _) => 0.0,
+        (true, true) => head[unpaired(d, head_dim)],
+        (true, false) => head[d],
     };
-    put(keys, &pool.key);
-    if let Some(value) = &pool.value {
-        put(values, value);
+    let stride = padded(head_dim);
+    let heads = heads.chunks(head_dim);
+    heads
+        .flat_map(|head| (0..stride).map(move |d| value(head, d)))
+        .collect()
+}
+
+/// Keys, then values (zeros where the pool has none).
+fn pool_values(pool: Option<&Pool>, config: &Config) -> Vec<f32> {
+    let Some(pool) = pool else { return Vec::new() };
+    let has_rope = config.position == PositionKind::Rope;
+    let mut out = paired(&pool.key, config.head_dim, has_rope);
+    match &pool.value {
+        Some(value) => out.extend(paired(value, config.head_dim, false)),
+        None => out.resize(2 * out.len(), 0.0),
     }
     out
 }
 
+/// Whether the matrices can lie in textures, and what is read with them in uniform buffers.
+fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
+    let c = &model.config;
+    let widest = padded(c.hidden.max(c.q_dim()).max(c.intermediate));
+    let sizes = model.checkpoint.sizes_by_dtype();
+    let n_bytes = if sizes.contains_key("F32") { 4 } else { 2 };
+    let texels = widest * n_bytes / TEXEL_BYTES * TEXTURE_ROWS;
+    let in_uniform = widest.max(2 * padded(c.hidden));
+    texels <= gpu.limits.max_texture_dimension_2d as usize && 4 * in_uniform as u64 <= UNIFORM_BYTES
+}
+
 impl Uploader<'_> {
-    fn norm(&self, norm: &Norm) -> NormBuffers {
-        let buffer = |v: &Vec<f32>| self.gpu.buffer_with("norm", v, BufferUsages::STORAGE);
-        NormBuffers {
-            weight: buffer(&norm.weight),
-            bias: norm.bias.as_ref().map(buffer),
-        }
+    fn norm(&self, norm: &Norm) -> NormBuffer {
+        let mut values = norm.weight.clone();
+        values.resize(padded(norm.weight.len()), 0.0);
+        values.extend(norm.bias.iter().flatten());
+        values.resize(padded(values.len()), 0.0);
+        // It may be bound as a uniform buffer, which has a fixed length.
+        values.resize(values.len().max(UNIFORM_BYTES as usize / 4), 0.0);
+        let usage = BufferUsages::STORAGE | BufferUsages::UNIFORM;
+        NormBuffer(self.gpu.buffer_with("norm", &values, usage))
     }
 
     fn matrix(&mut self, linear: &Linear, order: Order) -> Result<Matrix> {
-        let (n_out, n_in) = (linear.n_out(), linear.n_in());
+        let (n_out, n_in) = (order.n_out(linear.n_out()), linear.n_in());
         let dtype = linear.dtype();
         let row_bytes = padded(n_in) * dtype.n_bytes();
-        let in_texture = self.fits_texture(n_in, row_bytes);
+        let in_texture = self.kernels == KernelClass::Texture;
         let limit = match in_texture {
-            true => self.gpu.limits.max_texture_dimension_2d as usize,
+            true => self.gpu.limits.max_texture_dimension_2d as usize * TEXTURE_ROWS,
             false => self.gpu.binding_limit() as usize / row_bytes,
         };
         // Whole groups of the outputs that one invocation computes.
         let rows_a_part = (limit / OCTET * OCTET).max(OCTET).min(n_out);
-        let row_of = |i: usize| locate(linear, order, i);
+        let row_of = |i: usize| order.source(linear, i).map(|i| locate(linear, i));
         let mut parts = Vec::new();
         for first in (0..n_out).step_by(rows_a_part) {
             let n_rows = rows_a_part.min(n_out - first);
@@ -234,8 +321,9 @@ impl Uploader<'_> {
             });
         }
         let bias = linear.bias.as_ref().map(|bias| {
-            let ordered: Vec<f32> = (0..n_out)
-                .map(|i| bias[position(linear, order, i)])
+            let ordered: Vec<f32> = (0..padded(n_out))
+                .map(|i| order.source(linear, i).filter(|_| i < n_out))
+                .map(|source| source.map_or(0.0, |i| bias[i]))
                 .collect();
             self.gpu
                 .buffer_with("bias", &ordered, BufferUsages::STORAGE)
@@ -249,16 +337,11 @@ impl Uploader<'_> {
         })
     }
 
-    /// Whether a matrix is to lie in a texture, and can: its inputs must fit a uniform buffer.
-    fn fits_texture(&self, n_in: usize, row_bytes: usize) -> bool {
-        let width = self.gpu.limits.max_texture_dimension_2d as usize;
-        self.gpu.kernels == KernelClass::Texture
-            && 4 * padded(n_in) as u64 <= UNIFORM_BYTES
-            && row_bytes / TEXEL_BYTES <= width
-    }
-
     fn texture(&self, name: &str, row_bytes: usize, n_rows: usize) -> Store {
-        let size = [(row_bytes / TEXEL_BYTES) as u32, n_rows as u32];
+        let size = [
+            (row_bytes / TEXEL_BYTES * TEXTURE_ROWS) as u32,
+            n_rows.div_ceil(TEXTURE_ROWS) as u32,
+        ];
         let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
         let format = wgpu::TextureFormat::Rgba32Uint;
         let texture = self.gpu.texture(name, size, format, usage);
@@ -266,32 +349,61 @@ impl Uploader<'_> {
         Store::Texture(texture, view)
     }
 
-    /// Writes whole rows, from row `first` of the store on.
+    /// The pool's values as a texture of f32, a row of texels for each key or value.
+    fn pool(&self, values: &[f32], pool: Option<&Pool>) -> Store {
+        let n_rows = pool.map_or(1, |pool| 2 * pool.n_rows);
+        let row_texels = values.len() / 4 / n_rows;
+        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+        let format = wgpu::TextureFormat::Rgba32Float;
+        let size = [row_texels as u32, n_rows as u32];
+        let texture = self.gpu.texture("pool", size, format, usage);
+        if !values.is_empty() {
+            self.gpu.queue.write_texture(
+                texture.as_image_copy(),
+                bytemuck::cast_slice(values),
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(16 * row_texels as u32),
+                    rows_per_image: None,
+                },
+                texture.size(),
+            );
+        }
+        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        Store::Texture(texture, view)
+    }
+
+    /// Writes whole rows, from row `first` of the store on. In a texture, `first` begins a row of
+    /// texels, and what is left of the last one is filled with zeros.
     fn write(&self, store: &Store, first: usize, row_bytes: usize, bytes: &[u8]) {
         let queue = &self.gpu.queue;
         match store {
             Store::Buffer(buffer) => queue.write_buffer(buffer, (first * row_bytes) as u64, bytes),
-            Store::Texture(texture, _) => queue.write_texture(
-                wgpu::TexelCopyTextureInfo {
-                    origin: wgpu::Origin3d {
-                        x: 0,
-                        y: first as u32,
-                        z: 0,
+            Store::Texture(texture, _) => {
+                let texels = interleaved(bytes, row_bytes);
+                let width = row_bytes * TEXTURE_ROWS;
+                queue.write_texture(
+                    wgpu::TexelCopyTextureInfo {
+                        origin: wgpu::Origin3d {
+                            x: 0,
+                            y: (first / TEXTURE_ROWS) as u32,
+                            z: 0,
+                        },
+                        ..texture.as_image_copy()
                     },
-                    ..texture.as_image_copy()
-                },
-                bytes,
-                wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(row_bytes as u32),
-                    rows_per_image: None,
-                },
-                wgpu::Extent3d {
-                    width: (row_bytes / TEXEL_BYTES) as u32,
-                    height: (bytes.len() / row_bytes) as u32,
-                    depth_or_array_layers: 1,
-                },
-            ),
+                    &texels,
+                    wgpu::TexelCopyBufferLayout {
+                        offset: 0,
+                        bytes_per_row: Some(width as u32),
+                        rows_per_image: None,
+                    },
+                    wgpu::Extent3d {
+                        width: (width / TEXEL_BYTES) as u32,
+                        height: (texels.len() / width) as u32,
+                        depth_or_array_layers: 1,
+                    },
+                );
+            }
         }
     }
 
@@ -302,16 +414,19 @@ impl Uploader<'_> {
         rows: std::ops::Range<usize>,
         row_bytes: usize,
         dtype: Dtype,
-        row_of: impl Fn(usize) -> (&'t Tensor<'t>, usize),
+        row_of: impl Fn(usize) -> Option<(&'t Tensor<'t>, usize)>,
     ) -> Result<()> {
         let rows_a_piece = (STAGED_BYTES / 4 / row_bytes).max(1);
+        let rows_a_piece = rows_a_piece.next_multiple_of(TEXTURE_ROWS);
         let mut piece = Vec::new();
         for first in rows.clone().step_by(rows_a_piece) {
             let n_rows = rows_a_piece.min(rows.end - first);
             piece.clear();
             piece.resize(n_rows * row_bytes, 0u8);
             for (i, out) in piece.chunks_mut(row_bytes).enumerate() {
-                let (tensor, row) = row_of(first + i);
+                let Some((tensor, row)) = row_of(first + i) else {
+                    continue;
+                };
                 if tensor.dtype == dtype {
                     let bytes = tensor.row_bytes(row);
                     out[..bytes.len()].copy_from_slice(bytes);
@@ -336,12 +451,22 @@ impl Uploader<'_> {
     }
 }
 
-/// The matrix and the row in it that become row `i`.
-fn locate<'a>(linear: &'a Linear<'a>, order: Order, i: usize) -> (&'a Tensor<'a>, usize) {
-    let n = linear.matrices.len();
-    if order == Order::Alternating {
-        return (&linear.matrices[i % n], i / n);
+/// Rows in the order of a [`Store::Texture`].
+fn interleaved(rows: &[u8], row_bytes: usize) -> Vec<u8> {
+    let n_rows = rows.len() / row_bytes;
+    let mut out = vec![0; n_rows.next_multiple_of(TEXTURE_ROWS) * row_bytes];
+    for (i, row) in rows.chunks(row_bytes).enumerate() {
+        let block = i / TEXTURE_ROWS * TEXTURE_ROWS * row_bytes;
+        for (t, texel) in row.chunks(TEXEL_BYTES).enumerate() {
+            let at = block + (t * TEXTURE_ROWS + i % TEXTURE_ROWS) * TEXEL_BYTES;
+            out[at..at + TEXEL_BYTES].copy_from_slice(texel);
+        }
     }
+    out
+}
+
+/// The matrix that has stacked output `i`, and its row in it.
+fn locate<'a>(linear: &'a Linear<'a>, i: usize) -> (&'a Tensor<'a>, usize) {
     let mut row = i;
     for matrix in &linear.matrices {
         if row < matrix.n_rows() {
@@ -350,13 +475,4 @@ fn locate<'a>(linear: &'a Linear<'a>, order: Order, i: usize) -> (&'a Tensor<'a>
         row -= matrix.n_rows();
     }
     unreachable!("row {i} of {}", linear.n_out())
-}
-
-/// The output, counted through the stacked matrices, that becomes output `i`.
-fn position(linear: &Linear, order: Order, i: usize) -> usize {
-    let n = linear.matrices.len();
-    match order {
-        Order::Stacked => i,
-        Order::Alternating => (i % n) * (linear.n_out() / n) + i / n,
-    }
 }

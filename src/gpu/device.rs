@@ -165,13 +165,18 @@ impl Gpu {
         let limit = self.binding_limit();
         match n_bytes <= limit {
             true => Ok(()),
-            false => Err(Error::TooLarge {
-                what: what.to_string(),
-                adapter: self.info.name.clone(),
-                limit,
-                found: n_bytes,
-                advice,
-            }),
+            false => Err(self.too_large(what, n_bytes, advice)),
+        }
+    }
+
+    /// The error that this adapter cannot hold something of `n_bytes`.
+    pub fn too_large(&self, what: &str, n_bytes: u64, advice: &'static str) -> Error {
+        Error::TooLarge {
+            what: what.to_string(),
+            adapter: self.info.name.clone(),
+            limit: self.binding_limit(),
+            found: n_bytes,
+            advice,
         }
     }
 

@@ -57,10 +57,16 @@ fn pipeline(
         has_dynamic_offset: false,
         min_binding_size: None,
     };
-    let texture = |sample_type| wgpu::BindingType::Texture {
+    use wgpu::TextureViewDimension::{D2, D2Array};
+    let texture = |sample_type, view_dimension| wgpu::BindingType::Texture {
         sample_type,
-        view_dimension: wgpu::TextureViewDimension::D2,
+        view_dimension,
         multisampled: false,
+    };
+    let written = |format, view_dimension| wgpu::BindingType::StorageTexture {
+        access: wgpu::StorageTextureAccess::WriteOnly,
+        format,
+        view_dimension,
     };
     let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
     let uniform = entry(0, buffer(wgpu::BufferBindingType::Uniform));
@@ -69,13 +75,13 @@ fn pipeline(
             Access::Read => storage(true),
             Access::ReadWrite => storage(false),
             Access::Uniform => buffer(wgpu::BufferBindingType::Uniform),
-            Access::Texture => texture(wgpu::TextureSampleType::Uint),
-            Access::FloatTexture => texture(wgpu::TextureSampleType::Float { filterable: false }),
-            Access::WriteTexture => wgpu::BindingType::StorageTexture {
-                access: wgpu::StorageTextureAccess::WriteOnly,
-                format: wgpu::TextureFormat::Rgba32Float,
-                view_dimension: wgpu::TextureViewDimension::D2,
-            },
+            Access::Texture => texture(wgpu::TextureSampleType::Uint, D2),
+            Access::FloatTexture => {
+                texture(wgpu::TextureSampleType::Float { filterable: false }, D2)
+            }
+            Access::WriteTexture => written(wgpu::TextureFormat::Rgba32Float, D2),
+            Access::TextureArray => texture(wgpu::TextureSampleType::Uint, D2Array),
+            Access::WriteTextureArray => written(wgpu::TextureFormat::Rgba32Uint, D2Array),
         };
         entry(i, ty)
     });

@@ -1,51 +1,41 @@
 //! Composing a shader from its file and the shared text it imports.
 
+macro_rules! shared {
+    ($name:literal) => {
+        (
+            concat!("shared/", $name),
+            include_str!(concat!("../../shaders/shared/", $name, ".wgsl")),
+        )
+    };
+}
+
 /// Text that shaders import, by name.
 const SHARED: &[(&str, &str)] = &[
-    (
-        "shared/kv_cache",
-        include_str!("../../shaders/shared/kv_cache.wgsl"),
-    ),
-    (
-        "shared/kv_read",
-        include_str!("../../shaders/shared/kv_read.wgsl"),
-    ),
-    (
-        "shared/linear",
-        include_str!("../../shaders/shared/linear.wgsl"),
-    ),
-    (
-        "shared/probe_params",
-        include_str!("../../shaders/shared/probe_params.wgsl"),
-    ),
-    (
-        "shared/rows",
-        include_str!("../../shaders/shared/rows.wgsl"),
-    ),
-    (
-        "shared/epilogue",
-        include_str!("../../shaders/shared/epilogue.wgsl"),
-    ),
-    (
-        "shared/octet",
-        include_str!("../../shaders/shared/octet.wgsl"),
-    ),
-    (
-        "shared/quad",
-        include_str!("../../shaders/shared/quad.wgsl"),
-    ),
-    (
-        "shared/weights_texture",
-        include_str!("../../shaders/shared/weights_texture.wgsl"),
-    ),
-    (
-        "shared/weights",
-        include_str!("../../shaders/shared/weights.wgsl"),
-    ),
-    (
-        "shared/workgroup_sum",
-        include_str!("../../shaders/shared/workgroup_sum.wgsl"),
-    ),
+    shared!("attention"),
+    shared!("kv_cache"),
+    shared!("kv_get_buffer"),
+    shared!("kv_get_texture"),
+    shared!("kv_put_buffer"),
+    shared!("kv_put_texture"),
+    shared!("linear"),
+    shared!("matmul"),
+    shared!("matmul_texture"),
+    shared!("matvec"),
+    shared!("matvec_texture"),
+    shared!("normed"),
+    shared!("octet"),
+    shared!("probe_params"),
+    shared!("qkv_octet"),
+    shared!("qkv_store"),
+    shared!("quad"),
+    shared!("quartet"),
+    shared!("rows"),
+    shared!("split"),
+    shared!("store_qkv"),
+    shared!("store_rows"),
+    shared!("weights"),
+    shared!("weights_texture"),
+    shared!("workgroup_sum"),
 ];
 
 /// `source` with every line `#import NAME` replaced by the text of that name.

@@ -45,6 +45,17 @@ impl std::ops::AddAssign for Moved {
 }
 
 impl Cost {
+    /// Two costs of one dispatch, of which `other` says nothing of keys.
+    pub(super) fn plus(self, other: Cost) -> Cost {
+        Cost {
+            read: self.read + other.read,
+            read_per_row: self.read_per_row + other.read_per_row,
+            written_per_row: self.written_per_row + other.written_per_row,
+            flops_per_row: self.flops_per_row + other.flops_per_row,
+            ..self
+        }
+    }
+
     /// The cost over rows at these positions, in rising order.
     pub fn over(&self, positions: impl IntoIterator<Item = usize>) -> Moved {
         let mut n_rows = 0;

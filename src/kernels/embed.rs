@@ -4,7 +4,8 @@ use super::linear::weight_format;
 use wgpu::Features;
 
 use super::{
-    Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, read_write, words,
+    Access, Binding, Call, Cost, Kernel, LANES, Resource, TEXTURE_LANES, params, read, read_write,
+    words,
 };
 use crate::model::tensor::Dtype;
 
@@ -55,11 +56,12 @@ pub fn call<'a>(
     weights: Resource<'a>,
     [ids, positions, rows, x]: [&'a wgpu::Buffer; 4],
 ) -> Call<'a> {
+    let (kernel, lanes) = match weights {
+        Resource::Texture(_) => (&TEXTURE, TEXTURE_LANES),
+        _ => (&KERNEL, LANES),
+    };
     Call {
-        kernel: match weights {
-            Resource::Texture(_) => &TEXTURE,
-            _ => &KERNEL,
-        },
+        kernel,
         constants: vec![weight_format(dtype)],
         params: bytemuck::bytes_of(&params).to_vec(),
         resources: vec![
@@ -69,7 +71,7 @@ pub fn call<'a>(
             Resource::Buffer(rows),
             Resource::Buffer(x),
         ],
-        x: params.n_octets.div_ceil(LANES),
+        x: params.n_octets.div_ceil(lanes),
         rows_per_group: 1,
         // A token lies in one part of the matrix: the first stands for whichever it is.
         cost: match params.first_token {

@@ -7,7 +7,6 @@ use crate::model::config::Reduce;
 
 params! {
     n_layers: u32,
-    n_parts: u32,
     n_heads: u32,
     reduce: u32,
     cycle: u32,
@@ -25,7 +24,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "exit",
     source: include_str!("../../shaders/exit.wgsl"),
     bindings: &[
-        read("partials"),
+        read("zeros"),
         read("grids"),
         read_write("rows"),
         read_write("progress"),
@@ -57,7 +56,7 @@ pub fn reduce_constant(reduce: Reduce) -> u32 {
     }
 }
 
-/// One workgroup. `buffers`: partials, grids, rows, progress, dispatches.
+/// One workgroup. `buffers`: zeros, grids, rows, progress, dispatches.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
@@ -67,8 +66,8 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
         x: 1,
         rows_per_group: 1,
         cost: Cost {
-            read_per_row: words(params.n_layers * params.n_parts),
-            flops_per_row: u64::from(params.n_layers * params.n_parts),
+            read_per_row: words(params.n_layers * params.n_heads),
+            flops_per_row: u64::from(params.n_layers * params.n_heads),
             ..Cost::default()
         },
     }

@@ -1,13 +1,16 @@
 //! Keys and values of one cycle to the cycles after it.
 
-use wgpu::Features;
+use wgpu::{Buffer, Features, TextureView};
 
-use super::{Call, Cost, Kernel, KvType, LANES, on_buffers, params, read, read_write, words};
+use super::{
+    Access, Binding, Call, Cost, Kernel, KvType, LANES, Resource, TEXTURE_LANES, params, read,
+    read_write, words,
+};
 
 params! {
     n_kv_heads: u32,
-    n_ctx: u32,
-    head_stride: u32,
+    kv_positions: u32,
+    head_octets: u32,
     list: u32,
     cycle: u32,
     n_copies: u32,
@@ -21,15 +24,53 @@ pub static KERNEL: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// `buffers`: rows, kv.
-pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
-    let n_words = 2 * params.n_kv_heads * params.head_stride * kv_type.n_bytes() as u32 / 4;
+pub static TEXTURE: Kernel = Kernel {
+    name: "kv_copy_texture",
+    source: include_str!("../../shaders/kv_copy_texture.wgsl"),
+    bindings: &[
+        read("rows"),
+        Binding {
+            name: "kv_from",
+            access: Access::TextureArray,
+        },
+        Binding {
+            name: "kv_to",
+            access: Access::WriteTextureArray,
+        },
+    ],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// The cache.
+#[derive(Clone, Copy)]
+pub enum Cache<'a> {
+    Buffer(&'a Buffer),
+    /// Views of the layers that are read, and of those that are written: no layer is in both.
+    Texture {
+        from: &'a TextureView,
+        to: &'a TextureView,
+    },
+}
+
+pub fn call<'a>(kv_type: KvType, params: Params, rows: &'a Buffer, cache: Cache<'a>) -> Call<'a> {
+    let n_octets = 2 * params.n_kv_heads * params.head_octets;
+    let n_words = n_octets * 8 * kv_type.n_bytes() as u32 / 4;
+    let rows = Resource::Buffer(rows);
+    let (kernel, lanes, resources) = match cache {
+        Cache::Buffer(kv) => (&KERNEL, LANES, vec![rows, Resource::Buffer(kv)]),
+        Cache::Texture { from, to } => (
+            &TEXTURE,
+            TEXTURE_LANES,
+            vec![rows, Resource::Texture(from), Resource::Texture(to)],
+        ),
+    };
     Call {
-        kernel: &KERNEL,
+        kernel,
         constants: vec![kv_type.constant()],
         params: bytemuck::bytes_of(&params).to_vec(),
-        resources: on_buffers(&buffers),
-        x: n_words.div_ceil(LANES),
+        resources,
+        x: n_octets.div_ceil(lanes),
         rows_per_group: 1,
         cost: Cost {
             read_per_row: words(n_words),

@@ -15,19 +15,13 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "layer_norm",
     source: include_str!("../../shaders/layer_norm.wgsl"),
-    bindings: &[
-        read("x"),
-        read("weight"),
-        read("bias"),
-        read("rows"),
-        read_write("y"),
-    ],
+    bindings: &[read("x"), read("norm"), read("rows"), read_write("y")],
     params: FIELDS,
     needs: Features::empty(),
 };
 
-/// One workgroup a row. `buffers`: x, weight, bias, rows, y.
-pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
+/// One workgroup a row. `buffers`: x, norm (weights, then biases), rows, y.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),

@@ -1,10 +1,12 @@
-//! Matrix times listed rows: `matvec` for one row, `matmul` for many, each with the weights in a
-//! buffer or in a texture.
+//! Linear maps of listed rows: `matvec` for one row, `matmul` for many; each with everything in
+//! buffers or with the weights in a texture, and each with rows of outputs or with outputs that
+//! are queries, keys and values.
 
-use wgpu::Features;
+use wgpu::{Buffer, Features, TextureView};
 
 use super::{
-    Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, read_write, words,
+    Access, Binding, Call, Cost, Kernel, KvType, Resource, TEXTURE_LANES, params, read, read_write,
+    words,
 };
 use crate::model::tensor::Dtype;
 
@@ -12,69 +14,70 @@ params! {
     n_in_octets: u32,
     n_out: u32,
     weight_row: u32,
-    y_stride: u32,
-    y_column: u32,
-    bias_at: u32,
+    first_output: u32,
     list: u32,
     has_bias: u32,
+    n_cols: u32,
+    eps: f32,
+    y_stride: u32,
     accumulate: u32,
+    n_heads: u32,
+    n_kv_heads: u32,
+    head_octets: u32,
+    has_rope: u32,
+    kv_positions: u32,
+    first_cycle: u32,
+    n_cycles: u32,
 }
 
-const BINDINGS: &[Binding] = &[
-    read("x"),
-    read("weights"),
-    read("bias"),
-    read("rows"),
-    read_write("y"),
-];
+pub(super) const PARAMS: &[(&str, usize)] = FIELDS;
 
-pub static MATVEC: Kernel = Kernel {
-    name: "matvec",
-    source: include_str!("../../shaders/matvec.wgsl"),
-    bindings: BINDINGS,
-    params: FIELDS,
-    needs: Features::empty(),
-};
-
-pub static MATMUL: Kernel = Kernel {
-    name: "matmul",
-    source: include_str!("../../shaders/matmul.wgsl"),
-    bindings: BINDINGS,
-    params: FIELDS,
-    needs: Features::empty(),
-};
-
-const fn texture_bindings(x: Access) -> [Binding; 5] {
-    [
-        Binding {
-            name: "x",
-            access: x,
-        },
-        Binding {
-            name: "weights",
-            access: Access::Texture,
-        },
-        read("bias"),
-        read("rows"),
-        read_write("y"),
-    ]
+const fn bound(name: &'static str, access: Access) -> Binding {
+    Binding { name, access }
 }
 
-pub static MATVEC_TEXTURE: Kernel = Kernel {
-    name: "matvec_texture",
-    source: include_str!("../../shaders/matvec_texture.wgsl"),
-    bindings: &texture_bindings(Access::Uniform),
-    params: FIELDS,
-    needs: Features::empty(),
-};
+const X_UNIFORM: Binding = bound("x", Access::Uniform);
+const X_TEXTURE: Binding = bound("x", Access::FloatTexture);
+const W_TEXTURE: Binding = bound("weights", Access::Texture);
+const KV_TEXTURE: Binding = bound("kv", Access::WriteTextureArray);
+const Q_TEXTURE: Binding = bound("q", Access::WriteTexture);
+const NORM_UNIFORM: Binding = bound("norm", Access::Uniform);
 
-pub static MATMUL_TEXTURE: Kernel = Kernel {
-    name: "matmul_texture",
-    source: include_str!("../../shaders/matmul_texture.wgsl"),
-    bindings: &texture_bindings(Access::FloatTexture),
-    params: FIELDS,
-    needs: Features::empty(),
-};
+/// Declares a kernel by its shader's name and its bindings.
+macro_rules! kernel {
+    ($id:ident, $name:literal, $($binding:expr),+) => {
+        pub static $id: Kernel = Kernel {
+            name: $name,
+            source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            bindings: &[$($binding),+],
+            params: FIELDS,
+            needs: Features::empty(),
+        };
+    };
+}
+
+#[rustfmt::skip]
+mod declared {
+    use super::*;
+
+    kernel!(MATVEC, "matvec", read("x"), read("weights"), read("bias"), read("rows"),
+        read_write("y"), read("norm"));
+    kernel!(MATMUL, "matmul", read("x"), read("weights"), read("bias"), read("rows"),
+        read_write("y"));
+    kernel!(MATVEC_TEXTURE, "matvec_texture", X_UNIFORM, W_TEXTURE, read("bias"), read("rows"),
+        read_write("y"), NORM_UNIFORM);
+    kernel!(MATMUL_TEXTURE, "matmul_texture", X_TEXTURE, W_TEXTURE, read("bias"), read("rows"),
+        read_write("y"));
+    kernel!(QKV_MATVEC, "qkv_matvec", read("x"), read("weights"), read("bias"), read("rows"),
+        read("angles"), read_write("q"), read_write("kv"), read("norm"));
+    kernel!(QKV_MATMUL, "qkv_matmul", read("x"), read("weights"), read("bias"), read("rows"),
+        read("angles"), read_write("q"), read_write("kv"));
+    kernel!(QKV_MATVEC_TEXTURE, "qkv_matvec_texture", X_UNIFORM, W_TEXTURE, read("bias"),
+        read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE, NORM_UNIFORM);
+    kernel!(QKV_MATMUL_TEXTURE, "qkv_matmul_texture", X_TEXTURE, W_TEXTURE, read("bias"),
+        read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE);
+}
+pub use declared::*;
 
 /// What happens to the sums before they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +89,15 @@ pub enum Epilogue {
     SwiGlu = 2,
 }
 
-/// How many rows come at a time, which decides between the two kernels.
+/// The norm that a single row passes on its way in. Many rows come normed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputNorm {
+    None = 0,
+    Rms = 1,
+    Layer = 2,
+}
+
+/// How many rows come at a time, which decides between `matvec` and `matmul`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batch {
     One,
@@ -103,73 +114,156 @@ pub fn weight_format(dtype: Dtype) -> (&'static str, u32) {
     ("WEIGHT_FORMAT", format)
 }
 
-/// Outputs of one invocation.
-const OUTPUTS: u32 = 4;
-const MATMUL_TEXTURE_OUTPUTS: u32 = 8;
-
 /// What a linear map works on, besides the weights.
 #[derive(Clone, Copy)]
 pub struct Operands<'a> {
-    pub x: &'a wgpu::Buffer,
-    /// Where [`pack_rows`](super::pack_rows) put the rows of `x`: for many rows and weights in a texture.
-    pub packed: &'a wgpu::TextureView,
-    pub bias: &'a wgpu::Buffer,
-    pub rows: &'a wgpu::Buffer,
-    pub y: &'a wgpu::Buffer,
+    /// f32 `[row][n_in]`
+    pub x: &'a Buffer,
+    /// Where [`pack_rows`](super::pack_rows) put the rows of `x`: for many rows and weights in a
+    /// texture.
+    pub packed: &'a TextureView,
+    /// f32 `[n_out]`
+    pub bias: &'a Buffer,
+    pub rows: &'a Buffer,
+    /// f32 `[weights, biases][n_in]` of the norm.
+    pub norm: &'a Buffer,
+    pub input_norm: InputNorm,
 }
 
-/// A matrix times the listed rows. With weights in a texture, one row must be alone in its list,
-/// lie at the beginning of `x` and fit [`UNIFORM_BYTES`](super::UNIFORM_BYTES), and many rows must
-/// have been packed.
+/// Where outputs go.
+#[derive(Clone, Copy)]
+pub enum Output<'a> {
+    /// f32 `[row][y_stride]`
+    Rows {
+        y: &'a Buffer,
+        epilogue: Epilogue,
+    },
+    Qkv(Qkv<'a>),
+}
+
+/// Where queries, keys and values go.
+#[derive(Clone, Copy)]
+pub struct Qkv<'a> {
+    /// Of each position and pair: `[position][4 head_octets][cos, sin]`.
+    pub angles: &'a Buffer,
+    /// f32 `[row][head][8 head_octets]`, in a buffer or a texture.
+    pub q: Resource<'a>,
+    /// In a buffer or a texture, as `shared/kv_cache.wgsl` describes them.
+    pub kv: Resource<'a>,
+    pub kv_type: KvType,
+}
+
+/// A matrix times the listed rows. All rows are padded to octets. With weights in a texture, one
+/// row must be alone in its list, lie at the beginning of `x` and fit
+/// [`UNIFORM_BYTES`](super::UNIFORM_BYTES), and many rows must have been packed.
 pub fn call<'a>(
     batch: Batch,
     dtype: Dtype,
-    epilogue: Epilogue,
     params: Params,
     weights: Resource<'a>,
     operands: Operands<'a>,
+    output: Output<'a>,
 ) -> Call<'a> {
     let in_texture = matches!(weights, Resource::Texture(_));
-    let (kernel, rows_per_group, outputs, x) = match (batch, in_texture) {
-        (Batch::One, false) => (&MATVEC, 1, OUTPUTS, Resource::Buffer(operands.x)),
-        (Batch::Many, false) => (&MATMUL, 4, OUTPUTS, Resource::Buffer(operands.x)),
-        (Batch::One, true) => (&MATVEC_TEXTURE, 1, OUTPUTS, Resource::Uniform(operands.x)),
-        (Batch::Many, true) => (
-            &MATMUL_TEXTURE,
-            8,
-            MATMUL_TEXTURE_OUTPUTS,
-            Resource::Texture(operands.packed),
-        ),
+    let is_qkv = matches!(output, Output::Qkv(_));
+    let kernel = match (batch, in_texture, is_qkv) {
+        (Batch::One, false, false) => &MATVEC,
+        (Batch::One, false, true) => &QKV_MATVEC,
+        (Batch::One, true, false) => &MATVEC_TEXTURE,
+        (Batch::One, true, true) => &QKV_MATVEC_TEXTURE,
+        (Batch::Many, false, false) => &MATMUL,
+        (Batch::Many, false, true) => &QKV_MATMUL,
+        (Batch::Many, true, false) => &MATMUL_TEXTURE,
+        (Batch::Many, true, true) => &QKV_MATMUL_TEXTURE,
     };
+    // Outputs and rows of a workgroup.
+    let (outputs, rows_per_group, x) = match (batch, in_texture) {
+        (Batch::One, false) => (8, 1, Resource::Buffer(operands.x)),
+        (Batch::One, true) => (8 * TEXTURE_LANES, 1, Resource::Uniform(operands.x)),
+        (Batch::Many, false) => (64, 32, Resource::Buffer(operands.x)),
+        (Batch::Many, true) => (8 * TEXTURE_LANES, 8, Resource::Texture(operands.packed)),
+    };
+    let mut constants = vec![weight_format(dtype)];
+    let mut resources = vec![
+        x,
+        weights,
+        Resource::Buffer(operands.bias),
+        Resource::Buffer(operands.rows),
+    ];
+    match output {
+        Output::Rows { y, epilogue } => {
+            constants.push(("EPILOGUE", epilogue as u32));
+            resources.push(Resource::Buffer(y));
+        }
+        Output::Qkv(qkv) => {
+            constants.push(qkv.kv_type.constant());
+            resources.extend([Resource::Buffer(qkv.angles), qkv.q, qkv.kv]);
+        }
+    }
+    if batch == Batch::One {
+        constants.push(("NORM", operands.input_norm as u32));
+        resources.push(match in_texture {
+            true => Resource::Uniform(operands.norm),
+            false => Resource::Buffer(operands.norm),
+        });
+    }
     Call {
         kernel,
-        constants: vec![weight_format(dtype), ("EPILOGUE", epilogue as u32)],
+        constants,
         params: bytemuck::bytes_of(&params).to_vec(),
-        resources: vec![
-            x,
-            weights,
-            Resource::Buffer(operands.bias),
-            Resource::Buffer(operands.rows),
-            Resource::Buffer(operands.y),
-        ],
-        x: params.n_out.div_ceil(outputs * LANES),
+        resources,
+        x: params.n_out.div_ceil(outputs),
         rows_per_group,
-        cost: cost(dtype, epilogue, &params),
+        cost: cost(dtype, &params, operands.input_norm, &output),
     }
 }
 
-fn cost(dtype: Dtype, epilogue: Epilogue, params: &Params) -> Cost {
+fn cost(dtype: Dtype, params: &Params, norm: InputNorm, output: &Output) -> Cost {
     let n_in = u64::from(8 * params.n_in_octets);
     let n_out = u64::from(params.n_out);
-    let n_written = match epilogue {
-        Epilogue::SwiGlu => params.n_out / 2,
-        _ => params.n_out,
+    let norm_vectors = match norm {
+        InputNorm::None => 0,
+        InputNorm::Rms => 1,
+        InputNorm::Layer => 2,
     };
-    Cost {
-        read: n_in * n_out * dtype.n_bytes() as u64 + words(params.n_out * params.has_bias),
-        read_per_row: 4 * n_in + words(n_written * params.accumulate),
-        written_per_row: words(n_written),
+    let products = Cost {
+        read: n_in * n_out * dtype.n_bytes() as u64
+            + words(params.n_out * params.has_bias)
+            + norm_vectors * 4 * n_in,
+        read_per_row: 4 * n_in,
         flops_per_row: 2 * n_in * n_out,
         ..Cost::default()
+    };
+    match output {
+        Output::Rows { epilogue, .. } => {
+            let n_written = match epilogue {
+                Epilogue::SwiGlu => params.n_out / 2,
+                _ => params.n_out,
+            };
+            Cost {
+                read_per_row: products.read_per_row + words(n_written * params.accumulate),
+                written_per_row: words(n_written),
+                ..products
+            }
+        }
+        Output::Qkv(qkv) => products.plus(params.qkv_cost(qkv.kv_type)),
+    }
+}
+
+impl Params {
+    /// What turning and storing queries, keys and values takes.
+    pub(super) fn qkv_cost(&self, kv_type: KvType) -> Cost {
+        let head = 8 * self.head_octets;
+        let kv_heads = 2 * self.n_kv_heads;
+        let q_heads = (self.n_out / head).saturating_sub(kv_heads);
+        let turned = head * (q_heads + self.n_kv_heads) * self.has_rope;
+        Cost {
+            read_per_row: words(head * self.has_rope),
+            written_per_row: words(head * q_heads)
+                + u64::from(head * kv_heads * self.n_cycles) * kv_type.n_bytes() as u64,
+            // Two products and a sum each.
+            flops_per_row: u64::from(3 * turned),
+            ..Cost::default()
+        }
     }
 }

@@ -7,7 +7,6 @@ pub mod attention;
 mod cost;
 pub mod embed;
 pub mod exit;
-pub mod head_norm;
 pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
@@ -21,18 +20,26 @@ pub use cost::{Cost, Moved};
 /// Every kernel of the engine, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
     &attention::KERNEL,
+    &attention::MERGE,
+    &attention::SCORES,
+    &attention::VALUES,
     &embed::KERNEL,
     &embed::TEXTURE,
     &exit::KERNEL,
-    &head_norm::KERNEL,
     &kv_copy::KERNEL,
+    &kv_copy::TEXTURE,
     &layer_norm::KERNEL,
     &linear::MATMUL,
     &linear::MATMUL_TEXTURE,
     &linear::MATVEC,
     &linear::MATVEC_TEXTURE,
+    &linear::QKV_MATMUL,
+    &linear::QKV_MATMUL_TEXTURE,
+    &linear::QKV_MATVEC,
+    &linear::QKV_MATVEC_TEXTURE,
     &pack_rows::KERNEL,
     &qkv_store::KERNEL,
+    &qkv_store::TEXTURE,
     &rms_norm::KERNEL,
 ];
 
@@ -70,6 +77,10 @@ pub enum Access {
     FloatTexture,
     /// The same, written.
     WriteTexture,
+    /// An array of two-dimensional textures of `vec4<u32>`.
+    TextureArray,
+    /// The same, written.
+    WriteTextureArray,
 }
 
 /// What every device can bind as a uniform buffer.
@@ -89,8 +100,12 @@ const fn read_write(name: &'static str) -> Binding {
     }
 }
 
-/// Invocations of a workgroup, in every kernel.
+/// Invocations of a workgroup.
 pub const LANES: u32 = 64;
+
+/// Of kernels that work on textures: a vector of a software adapter. Small workgroups spread the
+/// work over its cores.
+pub const TEXTURE_LANES: u32 = 8;
 
 /// How an element of the key-value cache is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

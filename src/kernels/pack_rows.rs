@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, params, read, words};
+use super::{Access, Binding, Call, Cost, Kernel, Resource, TEXTURE_LANES, params, read, words};
 
 params! {
     n_octets: u32,
@@ -43,7 +43,7 @@ pub fn call<'a>(
             Resource::Buffer(rows),
             Resource::Texture(packed),
         ],
-        x: (2 * params.n_octets).div_ceil(LANES),
+        x: (2 * params.n_octets).div_ceil(TEXTURE_LANES),
         rows_per_group: 1,
         cost: Cost {
             read_per_row: words(8 * params.n_octets),

@@ -1,59 +1,81 @@
-//! Rotary embedding, and keys and values into the cache.
+//! Queries, keys and values from projected rows, for families that norm query and key heads.
 
-use wgpu::Features;
+use wgpu::{Buffer, Features};
 
-use super::{Call, Cost, Kernel, KvType, LANES, on_buffers, params, read, read_write, words};
+use super::linear::{PARAMS, Params, Qkv};
+use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, read, words};
 
-params! {
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
-    head_stride: u32,
-    qkv_stride: u32,
-    n_ctx: u32,
-    n_pairs: u32,
-    list: u32,
-    first_cycle: u32,
-    n_cycles: u32,
-    with_queries: u32,
+const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
+    [
+        read("projected"),
+        read("norm"),
+        read("bias"),
+        read("rows"),
+        read("angles"),
+        Binding {
+            name: "q",
+            access: q,
+        },
+        Binding {
+            name: "kv",
+            access: kv,
+        },
+    ]
 }
 
 pub static KERNEL: Kernel = Kernel {
     name: "qkv_store",
     source: include_str!("../../shaders/qkv_store.wgsl"),
-    bindings: &[
-        read("qkv"),
-        read("angles"),
-        read("rows"),
-        read_write("q"),
-        read_write("kv"),
-    ],
-    params: FIELDS,
+    bindings: &bindings(Access::ReadWrite, Access::ReadWrite),
+    params: PARAMS,
     needs: Features::empty(),
 };
 
-/// `buffers`: qkv, angles, rows, q, kv.
-pub fn call(kv_type: KvType, params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
-    let heads = params.n_heads + 2 * params.n_kv_heads;
-    let queries = params.n_heads * params.head_dim * params.with_queries;
-    let keys_values = 2 * params.n_kv_heads * params.head_dim;
+/// The same with queries and cache in textures.
+pub static TEXTURE: Kernel = Kernel {
+    name: "qkv_store_texture",
+    source: include_str!("../../shaders/qkv_store_texture.wgsl"),
+    bindings: &bindings(Access::WriteTexture, Access::WriteTextureArray),
+    params: PARAMS,
+    needs: Features::empty(),
+};
+
+/// `projected`: f32 `[row][y_stride]`. `norm`: f32 `[query, key][8 head_octets]`. `unused` stands
+/// for the bias, which was added before.
+pub fn call<'a>(
+    params: Params,
+    projected: &'a Buffer,
+    norm: &'a Buffer,
+    unused: &'a Buffer,
+    rows: &'a Buffer,
+    qkv: Qkv<'a>,
+) -> Call<'a> {
+    let buffer = Resource::Buffer;
+    let norm_cost = Cost {
+        read: words(16 * params.head_octets),
+        read_per_row: words(params.n_out),
+        // A square and a sum, and two products.
+        flops_per_row: u64::from(4 * params.n_out),
+        ..Cost::default()
+    };
     Call {
-        kernel: &KERNEL,
-        constants: vec![kv_type.constant()],
-        params: bytemuck::bytes_of(&params).to_vec(),
-        resources: on_buffers(&buffers),
-        x: (heads * params.head_stride / 2).div_ceil(LANES),
-        rows_per_group: 1,
-        cost: Cost {
-            read_per_row: words(queries + keys_values + 2 * params.n_pairs),
-            written_per_row: words(queries)
-                + u64::from(keys_values * params.n_cycles) * kv_type.n_bytes() as u64,
-            // Two products and a sum each.
-            flops_per_row: match params.n_pairs {
-                0 => 0,
-                _ => u64::from(3 * (queries + keys_values / 2)),
-            },
-            ..Cost::default()
+        kernel: match qkv.kv {
+            Resource::Texture(_) => &TEXTURE,
+            _ => &KERNEL,
         },
+        constants: vec![qkv.kv_type.constant()],
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: vec![
+            buffer(projected),
+            buffer(norm),
+            buffer(unused),
+            buffer(rows),
+            buffer(qkv.angles),
+            qkv.q,
+            qkv.kv,
+        ],
+        x: (params.n_out / 8).div_ceil(LANES),
+        rows_per_group: 1,
+        cost: norm_cost.plus(params.qkv_cost(qkv.kv_type)),
     }
 }

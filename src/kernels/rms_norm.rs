@@ -15,12 +15,12 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm",
     source: include_str!("../../shaders/rms_norm.wgsl"),
-    bindings: &[read("x"), read("weight"), read("rows"), read_write("y")],
+    bindings: &[read("x"), read("norm"), read("rows"), read_write("y")],
     params: FIELDS,
     needs: Features::empty(),
 };
 
-/// One workgroup a row. `buffers`: x, weight, rows, y.
+/// One workgroup a row. `buffers`: x, norm, rows, y.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
     Call {
         kernel: &KERNEL,

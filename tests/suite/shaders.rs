@@ -11,7 +11,7 @@ use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use wgpu::Features;
 use ztt_wgpu::gpu::shader::compose;
 use ztt_wgpu::kernels::probes::PROBES;
-use ztt_wgpu::kernels::{Access, Binding, KERNELS, Kernel, LANES};
+use ztt_wgpu::kernels::{Access, Binding, KERNELS, Kernel, LANES, TEXTURE_LANES};
 
 use crate::fixtures::trial;
 
@@ -102,12 +102,12 @@ fn check_entry_point(kernel: &Kernel, module: &Module) -> Result<()> {
     let size = entry.workgroup_size.iter().product::<u32>();
     // Cooperative matrices belong to a subgroup, of 32 where there are any.
     let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-    let expected = match kernel.needs.contains(matrices) {
-        true => 32,
-        false => LANES,
+    let allowed = match kernel.needs.contains(matrices) {
+        true => [32, 32],
+        false => [LANES, TEXTURE_LANES],
     };
     ensure!(
-        size == expected && size <= MAX_WORKGROUP_SIZE,
+        allowed.contains(&size) && size <= MAX_WORKGROUP_SIZE,
         "workgroup size {size}"
     );
     Ok(())
@@ -184,22 +184,47 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
 
 /// How a texture is used, by its type.
 fn texture_access(ty: &TypeInner) -> Result<Access> {
-    let TypeInner::Image { class, .. } = ty else {
+    use naga::{ImageClass, StorageFormat};
+    let TypeInner::Image { class, arrayed, .. } = ty else {
         anyhow::bail!("a binding of type {ty:?}");
     };
-    Ok(match class {
-        naga::ImageClass::Sampled {
-            kind: ScalarKind::Uint,
-            ..
-        } => Access::Texture,
-        naga::ImageClass::Sampled {
-            kind: ScalarKind::Float,
-            ..
-        } => Access::FloatTexture,
-        naga::ImageClass::Storage {
-            format: naga::StorageFormat::Rgba32Float,
-            access,
-        } if *access == StorageAccess::STORE => Access::WriteTexture,
+    let written = |access: &StorageAccess| *access == StorageAccess::STORE;
+    Ok(match (class, arrayed) {
+        (
+            ImageClass::Sampled {
+                kind: ScalarKind::Uint,
+                ..
+            },
+            false,
+        ) => Access::Texture,
+        (
+            ImageClass::Sampled {
+                kind: ScalarKind::Uint,
+                ..
+            },
+            true,
+        ) => Access::TextureArray,
+        (
+            ImageClass::Sampled {
+                kind: ScalarKind::Float,
+                ..
+            },
+            false,
+        ) => Access::FloatTexture,
+        (
+            ImageClass::Storage {
+                format: StorageFormat::Rgba32Float,
+                access,
+            },
+            false,
+        ) if written(access) => Access::WriteTexture,
+        (
+            ImageClass::Storage {
+                format: StorageFormat::Rgba32Uint,
+                access,
+            },
+            true,
+        ) if written(access) => Access::WriteTextureArray,
         other => anyhow::bail!("a texture of class {other:?}"),
     })
 }
@@ -242,7 +267,7 @@ fn kernel_files(files: &[PathBuf], known: &[&Kernel]) -> Result<Vec<String>> {
         ensure!(kernel.source == text, "`{name}` has another file's text");
         let opening = text.lines().skip_while(|line| !line.starts_with("//"));
         let comment = opening.take_while(|line| line.starts_with("//"));
-        ensure!(comment.count() >= 3, "`{name}` does not say what it is");
+        ensure!(comment.count() >= 1, "`{name}` does not say what it is");
         texts.push(text);
     }
     Ok(texts)

@@ -8,7 +8,7 @@ use ztt_wgpu::kernels::{Resource, embed};
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::{DTYPES, Expected, Listing, POISON, Within};
-use super::{buffer, pack, padded, run, stored, texture, values};
+use super::{buffer, pack, padded, run, stored, values, weights_texture};
 use crate::adapter;
 use crate::random::Random;
 
@@ -102,7 +102,7 @@ fn embedding(
     let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &positions));
     let rows = buffer(gpu, &listing.values());
     let in_buffer = buffer(gpu, &matrix.words);
-    let in_texture = texture(gpu, &matrix.words, stride * dtype.n_bytes() / 4);
+    let in_texture = weights_texture(gpu, &matrix.words, stride * dtype.n_bytes() / 4);
     for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {
         let x = buffer(gpu, &x);
         let call = embed::call(dtype, params, weights, [&ids, &positions, &rows, &x]);
@@ -141,7 +141,7 @@ fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
         };
         let words = pack(&all);
         let in_buffer = buffer(gpu, &words);
-        let in_texture = texture(gpu, &words, WIDTH / 2);
+        let in_texture = weights_texture(gpu, &words, WIDTH / 2);
         let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &[0u32; 4]));
         let rows = buffer(gpu, &listing.values());
         for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {

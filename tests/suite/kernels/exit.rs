@@ -21,8 +21,8 @@ const REDUCES: [Reduce; 5] = [
     Reduce::Last,
 ];
 
-/// Layers, parts of a layer's zero attention, and heads.
-const SHAPES: [(usize, usize, usize); 4] = [(1, 1, 1), (2, 3, 9), (5, 2, 12), (3, 1, 4)];
+/// Layers and heads.
+const SHAPES: [(usize, usize); 4] = [(1, 1), (2, 9), (5, 12), (3, 4)];
 
 const N_CYCLES: usize = 4;
 /// Dispatches before and after those that the call sizes.
@@ -82,7 +82,7 @@ const LEAVE: [Leave; 5] = [
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    shape: (usize, usize, usize),
+    shape: (usize, usize),
     n_listed: usize,
     reduce: Reduce,
     leave: Leave,
@@ -94,7 +94,7 @@ struct Case {
 struct Data {
     case: Case,
     params: Params,
-    partials: Vec<f32>,
+    zeros: Vec<f32>,
     grids: Vec<Grid>,
     rows: Vec<u32>,
     progress: Vec<u32>,
@@ -110,16 +110,16 @@ impl Data {
         let listing = Listing::new(case.n_listed);
         let n_rows = listing.n_rows();
         // Sixteenths, their means, one head: every score is exact.
-        let (n_layers, n_parts, n_heads) = match case.leave {
-            Leave::Reached => (2, 1, 1),
+        let (n_layers, n_heads) = match case.leave {
+            Leave::Reached => (2, 1),
             _ => case.shape,
         };
-        let mut partials = vec![f32::NAN; n_rows * n_layers * n_parts];
+        let mut zeros = vec![f32::NAN; n_rows * n_layers * n_heads];
         for &row in &listing.listed {
-            for value in &mut partials[row * n_layers * n_parts..][..n_layers * n_parts] {
+            for value in &mut zeros[row * n_layers * n_heads..][..n_layers * n_heads] {
                 *value = match case.leave {
                     Leave::Reached => random.below(17) as f32 / 16.0,
-                    _ => random.unit() as f32 * n_heads as f32 / n_parts as f32,
+                    _ => random.unit() as f32,
                 };
             }
         }
@@ -127,8 +127,8 @@ impl Data {
             .listed
             .iter()
             .map(|&row| {
-                let layers = partials[row * n_layers * n_parts..]
-                    .chunks(n_parts)
+                let layers = zeros[row * n_layers * n_heads..]
+                    .chunks(n_heads)
                     .take(n_layers);
                 let layers = layers.map(|l| l.iter().map(|&p| f64::from(p)).sum::<f64>());
                 let layers: Vec<f64> = layers.map(|sum| sum / n_heads as f64).collect();
@@ -202,7 +202,6 @@ impl Data {
         }
         let params = Params {
             n_layers: n_layers as u32,
-            n_parts: n_parts as u32,
             n_heads: n_heads as u32,
             reduce: reduce_constant(case.reduce),
             cycle: case.cycle as u32,
@@ -218,7 +217,7 @@ impl Data {
         Self {
             case: *case,
             params,
-            partials,
+            zeros,
             grids,
             rows,
             progress,
@@ -230,13 +229,10 @@ impl Data {
     }
 
     fn check(&self, gpu: &Gpu) -> Result<()> {
-        let (partials, grids) = (buffer(gpu, &self.partials), buffer(gpu, &self.grids));
+        let (zeros, grids) = (buffer(gpu, &self.zeros), buffer(gpu, &self.grids));
         let (rows, progress) = (buffer(gpu, &self.rows), buffer(gpu, &self.progress));
         let dispatches = buffer(gpu, &self.dispatches);
-        let call = call(
-            self.params,
-            [&partials, &grids, &rows, &progress, &dispatches],
-        );
+        let call = call(self.params, [&zeros, &grids, &rows, &progress, &dispatches]);
         let out = run(gpu, call, 1, &[&rows, &progress, &dispatches])?;
         let what = format!("{:?}", self.case);
         same(&format!("{what} lists"), &out[0], &self.expected_rows)?;
@@ -279,7 +275,7 @@ fn middle_of_a_gap(scores: &[f64]) -> f64 {
 /// A wrong score must be found, whether or not a row leaves for it.
 fn control(gpu: &Gpu) -> Result<()> {
     let case = Case {
-        shape: (2, 3, 9),
+        shape: (2, 9),
         n_listed: 65,
         reduce: Reduce::Mean,
         leave: Leave::Some,
@@ -290,7 +286,7 @@ fn control(gpu: &Gpu) -> Result<()> {
         let mut data = Data::new(&case);
         data.check(gpu)?;
         // Row 1 is the first of the list.
-        data.partials[2 * 3] += error;
+        data.zeros[2 * 9] += error;
         anyhow::Ok(data.check(gpu).err().map(|e| e.to_string()))
     };
     let complaint = planted(1e-3)?.context("a wrong score passes")?;

@@ -1,21 +1,22 @@
-//! `matvec` and `matmul`.
+//! `matvec` and `matmul` of rows of outputs. Queries, keys and values are `cache`'s business.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::kernels::linear::{Batch, Epilogue, Operands, Params, call};
+use ztt_wgpu::kernels::linear::{Batch, Epilogue, InputNorm, Operands, Output, Params, call};
 use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
 use ztt_wgpu::kernels::{Resource, UNIFORM_BYTES};
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::{DTYPES, Expected, Listing, POISON, Piece, Within};
-use super::{bits, buffer, norm, padded, run_all, stored, texture, tolerance, values};
+use super::{bits, buffer, norm, padded, run_all, stored, tolerance, values, weights_texture};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
 
-/// Inputs, columns written, listed rows: no shape fits the tiles (8 inputs, 4 outputs, 4 rows).
+/// Inputs, columns written, listed rows: no shape fits the tiles (8 inputs, 8 or 64 outputs, 8 or
+/// 32 rows), and some have more rows than one.
 const SHAPES: &[(usize, usize, usize)] = &[
     (1, 1, 1),
     (7, 3, 2),
@@ -25,17 +26,22 @@ const SHAPES: &[(usize, usize, usize)] = &[
     (7, 257, 9),
     (65, 1, 2),
     (9, 6, 7),
+    (40, 70, 34),
 ];
 const EPILOGUES: [Epilogue; 3] = [Epilogue::None, Epilogue::Gelu, Epilogue::SwiGlu];
 
-/// Where a matrix begins in its buffer, its outputs in their row, and its bias.
-const OFFSETS: [usize; 3] = [3, 2, 5];
+/// Where a matrix begins in its buffer, and which of the outputs its first one is.
+const OFFSETS: [usize; 2] = [8, 16];
+
+const EPS: f32 = 1e-5;
 
 /// Relative to the sum of magnitudes. Rounding (6e-8 a step, mostly cancelling) leaves up to 3e-7.
 const TOLERANCE: f64 = 1e-6;
 
 /// WGSL lets `tanh` be off by 1e-5 absolutely, and hardware makes use of it.
 const COARSE: f64 = 3e-5;
+
+const NORMS: [InputNorm; 3] = [InputNorm::None, InputNorm::Rms, InputNorm::Layer];
 
 /// Where the weights lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,23 +68,21 @@ pub fn trials() -> Vec<Trial> {
         })
     };
     let mut trials: Vec<Trial> = KERNELS.map(kernel).into();
-    for (name, place) in [
-        ("kernels::matvec_and_matmul_agree", Place::Buffer),
-        (
-            "kernels::matvec_and_matmul_of_textures_agree",
-            Place::Texture,
-        ),
-    ] {
-        trials.push(adapter::trial(name, move |gpu| {
-            for case in cases(Batch::One, place) {
+    // In textures, outputs are summed in the same order however many rows there are.
+    trials.push(adapter::trial(
+        "kernels::matvec_and_matmul_of_textures_agree",
+        |gpu| {
+            let place = Place::Texture;
+            let cases = cases(Batch::One, place).into_iter();
+            for case in cases.filter(|case| case.norm == InputNorm::None) {
                 let data = Data::new(&case, 2);
                 let one = data.run(&gpu, Batch::One, place)?;
                 let many = data.run(&gpu, Batch::Many, place)?;
                 same(&format!("{case:?}"), &one, &many)?;
             }
             Ok(())
-        }));
-    }
+        },
+    ));
     trials.push(adapter::trial("kernels::controls::linear", |gpu| {
         for (_, batch, place) in KERNELS {
             control(&gpu, batch, place)?;
@@ -107,6 +111,7 @@ struct Case {
     bias: bool,
     accumulate: bool,
     offsets: bool,
+    norm: InputNorm,
 }
 
 /// One row from a uniform buffer is alone in its list.
@@ -127,6 +132,10 @@ fn cases(batch: Batch, place: Place) -> Vec<Case> {
                         bias: flags & 1 != 0,
                         accumulate: flags & 2 != 0,
                         offsets: flags & 4 != 0,
+                        norm: match batch {
+                            Batch::One => NORMS[cases.len() % 3],
+                            Batch::Many => InputNorm::None,
+                        },
                     });
                 }
             }
@@ -143,6 +152,8 @@ struct Data {
     x: Vec<f32>,
     weights: Vec<u32>,
     bias: Vec<f32>,
+    /// Weights, then biases.
+    norm: Vec<f32>,
     y: Vec<u32>,
     expected: Expected,
 }
@@ -155,18 +166,32 @@ impl Data {
             Epilogue::SwiGlu => 2 * case.n_columns,
             _ => case.n_columns,
         };
-        let [weight_row, column, bias_at] = if case.offsets { OFFSETS } else { [0; 3] };
+        let [weight_row, first_output] = if case.offsets { OFFSETS } else { [0; 2] };
+        let column = match case.epilogue {
+            Epilogue::SwiGlu => first_output / 2,
+            _ => first_output,
+        };
         let y_stride = column + case.n_columns + 3;
-        // The padding of x meets the zeros that pad the weights, so any finite value will do.
-        let x = listing.rows(padded(case.n_in), case.n_in, 7e3, random);
+        // The padding of x meets the zeros that pad the weights, so any finite value will do;
+        // but a norm counts on zeros.
+        let padding = if case.norm == InputNorm::None {
+            7e3
+        } else {
+            0.0
+        };
+        let x = listing.rows(padded(case.n_in), case.n_in, padding, random);
+        let mut norm_values = values(random, case.n_in);
+        norm_values.resize(padded(case.n_in), 0.0);
+        norm_values.extend(values(random, case.n_in));
+        norm_values.resize(2 * padded(case.n_in), 0.0);
         let matrix = stored(case.dtype, &values(random, n_out * case.n_in), case.n_in);
         let row_words = matrix.words.len() / n_out;
         let mut weights = vec![u32::MAX; weight_row * row_words];
         weights.extend(&matrix.words);
         weights.extend(vec![u32::MAX; 2 * row_words]);
-        let mut bias = vec![f32::NAN; bias_at];
+        let mut bias = vec![f32::NAN; first_output];
         bias.extend(values(random, n_out));
-        bias.push(f32::NAN);
+        bias.resize(padded(bias.len()), f32::NAN);
         let mut y = vec![POISON; listing.n_rows() * y_stride];
         if case.accumulate {
             for &row in &listing.listed {
@@ -177,18 +202,18 @@ impl Data {
         let mut expected = Expected::new(&y);
         for &row in &listing.listed {
             let x_row = &x[row * padded(case.n_in)..][..case.n_in];
+            let x_row = normed(case.norm, x_row, &norm_values);
             let sum = |output: usize| {
                 let weights = &matrix.values[output * case.n_in..][..case.n_in];
-                let products = weights.iter().zip(x_row);
-                let products = products.map(|(w, x)| f64::from(*w) * f64::from(*x));
+                let products = weights.iter().zip(&x_row);
+                let products = products.map(|(w, x)| x.times(f64::from(*w)));
                 let bias = if case.bias {
-                    bias[bias_at + output]
+                    bias[first_output + output]
                 } else {
                     0.0
                 };
                 products
-                    .chain([f64::from(bias)])
-                    .map(Sum::of)
+                    .chain([Sum::of(f64::from(bias))])
                     .fold(Sum::of(0.0), Sum::plus)
             };
             let at = row * y_stride + column;
@@ -216,12 +241,14 @@ impl Data {
             n_in_octets: padded(case.n_in) as u32 / 8,
             n_out: n_out as u32,
             weight_row: weight_row as u32,
-            y_stride: y_stride as u32,
-            y_column: column as u32,
-            bias_at: bias_at as u32,
+            first_output: first_output as u32,
             list: listing.list(),
             has_bias: case.bias.into(),
+            n_cols: case.n_in as u32,
+            eps: EPS,
+            y_stride: y_stride as u32,
             accumulate: case.accumulate.into(),
+            ..Params::default()
         };
         Self {
             case: *case,
@@ -230,6 +257,7 @@ impl Data {
             x,
             weights,
             bias,
+            norm: norm_values,
             y,
             expected,
         }
@@ -239,28 +267,29 @@ impl Data {
     fn run(&self, gpu: &Gpu, batch: Batch, place: Place) -> Result<Vec<u32>> {
         let stride = padded(self.case.n_in);
         let in_texture = place == Place::Texture;
+        let uniform = |values: &[f32]| {
+            let mut values = values.to_vec();
+            values.resize(UNIFORM_BYTES as usize / 4, f32::NAN);
+            let usage = BufferUsages::UNIFORM | BufferUsages::STORAGE;
+            gpu.buffer_with("uniform", &values, usage)
+        };
         let x = match (batch, in_texture) {
-            (Batch::One, true) => {
-                let row = self.listing.listed[0];
-                let mut x = self.x[row * stride..][..stride].to_vec();
-                x.resize(UNIFORM_BYTES as usize / 4, f32::NAN);
-                gpu.buffer_with("x", &x, BufferUsages::UNIFORM)
-            }
+            (Batch::One, true) => uniform(&self.x[self.listing.listed[0] * stride..][..stride]),
             _ => buffer(gpu, &self.x),
         };
+        let norm = uniform(&self.norm);
         let (weights, bias) = (buffer(gpu, &self.weights), buffer(gpu, &self.bias));
         let row_words = stride * self.case.dtype.n_bytes() / 4;
-        let weights_texture = texture(gpu, &self.weights, row_words);
+        let in_a_texture = weights_texture(gpu, &self.weights, row_words);
         let packed = packed(gpu, stride, self.listing.listed.len());
         let y = buffer(gpu, &self.y);
         let rows = buffer(gpu, &self.listing.values());
         let linear = call(
             batch,
             self.case.dtype,
-            self.case.epilogue,
             self.params,
             match in_texture {
-                true => Resource::Texture(&weights_texture),
+                true => Resource::Texture(&in_a_texture),
                 false => Resource::Buffer(&weights),
             },
             Operands {
@@ -268,7 +297,12 @@ impl Data {
                 packed: &packed,
                 bias: &bias,
                 rows: &rows,
+                norm: &norm,
+                input_norm: self.case.norm,
+            },
+            Output::Rows {
                 y: &y,
+                epilogue: self.case.epilogue,
             },
         );
         let mut calls = Vec::new();
@@ -281,7 +315,7 @@ impl Data {
         }
         calls.push(linear);
         // Workgroups past the end of the list have nothing to do.
-        let n_rows = self.listing.n_listed() + if self.case.offsets { 9 } else { 0 };
+        let n_rows = self.listing.n_listed() + if self.case.offsets { 40 } else { 0 };
         Ok(run_all(gpu, calls, n_rows, &[&y])?.remove(0))
     }
 
@@ -294,6 +328,31 @@ impl Data {
         self.expected
             .check(&format!("{:?}", self.case), &out, Within::Relative(allowed))
     }
+}
+
+/// A row after its norm.
+fn normed(kind: InputNorm, row: &[f32], norm: &[f32]) -> Vec<Sum> {
+    let n = row.len();
+    let mean_of = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
+    let row: Vec<f64> = row.iter().map(|&v| v.into()).collect();
+    let mean = match kind {
+        InputNorm::Layer => mean_of(&row),
+        _ => 0.0,
+    };
+    let squares: Vec<f64> = row.iter().map(|v| (v - mean).powi(2)).collect();
+    let scale = match kind {
+        InputNorm::None => return row.into_iter().map(Sum::of).collect(),
+        _ => 1.0 / (mean_of(&squares) + f64::from(EPS)).sqrt(),
+    };
+    let value = |i: usize| {
+        let centred = Sum::of(row[i]).plus(Sum::of(-mean));
+        let scaled = centred.times(scale * f64::from(norm[i]));
+        match kind {
+            InputNorm::Layer => scaled.plus(Sum::of(norm[padded(n) + i].into())),
+            _ => scaled,
+        }
+    };
+    (0..n).map(value).collect()
 }
 
 /// A sum, and the sum of its terms without their signs: what rounding errors are relative to,
@@ -309,6 +368,13 @@ impl Sum {
         Self {
             value,
             magnitude: value.abs(),
+        }
+    }
+
+    fn times(self, factor: f64) -> Self {
+        Self {
+            value: self.value * factor,
+            magnitude: self.magnitude * factor.abs(),
         }
     }
 
@@ -353,6 +419,7 @@ fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
         bias: true,
         accumulate: true,
         offsets: true,
+        norm: InputNorm::None,
     };
     let mut data = Data::new(&case, 1);
     data.check(gpu, batch, place)?;
@@ -362,7 +429,7 @@ fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
         ensure!(data.check(gpu, batch, place).is_err(), "{complaint}");
     }
     data.expected.pieces.extend(piece);
-    let weight = &mut data.weights[padded(case.n_in) * 10 + 20];
+    let weight = &mut data.weights[padded(case.n_in) * (OFFSETS[0] + 7) + 20];
     *weight = (f32::from_bits(*weight) + 0.5).to_bits();
     ensure!(
         data.check(gpu, batch, place).is_err(),

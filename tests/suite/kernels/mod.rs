@@ -8,6 +8,8 @@ mod attention;
 mod cache;
 mod embed;
 mod exit;
+mod image;
+mod layout;
 mod linear;
 mod norms;
 
@@ -23,6 +25,7 @@ use ztt_wgpu::model::tensor::Dtype;
 use crate::compare::{all_close, same};
 use crate::random::Random;
 use crate::shaders::overrides;
+use image::Image;
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = linear::trials();
@@ -193,22 +196,22 @@ fn buffer<T: bytemuck::NoUninit>(gpu: &Gpu, data: &[T]) -> wgpu::Buffer {
     gpu.buffer_with("data", data, BufferUsages::STORAGE | BufferUsages::COPY_SRC)
 }
 
-/// A texture of 16-byte texels that holds rows of `row_words` words.
-fn texture(gpu: &Gpu, words: &[u32], row_words: usize) -> wgpu::TextureView {
-    let size = [(row_words / 4) as u32, (words.len() / row_words) as u32];
-    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
-    let texture = gpu.texture("data", size, wgpu::TextureFormat::Rgba32Uint, usage);
-    gpu.queue.write_texture(
-        texture.as_image_copy(),
-        bytemuck::cast_slice(words),
-        wgpu::TexelCopyBufferLayout {
-            offset: 0,
-            bytes_per_row: Some(4 * row_words as u32),
-            rows_per_image: None,
-        },
-        texture.size(),
+/// Weights, rows of `row_words` words, in a texture: eight rows side by side, texel by texel.
+fn weights_texture(gpu: &Gpu, words: &[u32], row_words: usize) -> wgpu::TextureView {
+    let n_rows = (words.len() / row_words).next_multiple_of(8);
+    let mut texels = vec![u32::MAX; n_rows * row_words];
+    for (i, texel) in words.chunks(4).enumerate() {
+        let (row, x) = (i / (row_words / 4), i % (row_words / 4));
+        let at = row / 8 * 8 * row_words + 4 * (8 * x + row % 8);
+        texels[at..at + 4].copy_from_slice(texel);
+    }
+    let image = Image::new(
+        gpu,
+        wgpu::TextureFormat::Rgba32Uint,
+        [2 * row_words, n_rows / 8, 1],
     );
-    texture.create_view(&wgpu::TextureViewDescriptor::default())
+    image.write(gpu, &texels);
+    image.view(wgpu::TextureViewDimension::D2)
 }
 
 /// Dispatches `call` for `n_rows` listed rows, and returns what it left in `outputs`.

@@ -1,12 +1,17 @@
 //! What a case of attention computes with, and what must come out.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use wgpu::{TextureFormat, TextureViewDimension};
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::kernels::attention::{Params, Tiling, call};
+use ztt_wgpu::kernels::attention::{
+    Buffers, Params, Shape, Textures, Tiling, in_buffers, in_textures,
+};
 
+use super::super::image::Image;
+use super::super::layout::Layout;
 use super::super::{Expected, Listing, POISON, Within};
-use super::super::{buffer, cache_words, elements, padded, run, tolerance, values};
-use super::{Case, Pool, Zero};
+use super::super::{bits, buffer, cache_words, elements, padded, run_all, tolerance, values};
+use super::{Case, Form, Pool, Zero};
 use crate::compare::same;
 use crate::random::Random;
 
@@ -14,7 +19,7 @@ use crate::random::Random;
 /// outliers make scores of 100 and more, and outputs cancel: up to 8e-6 in all.
 const TOLERANCE: f64 = 2.5e-5;
 
-/// Of the zero attention, at most 8 for a tile: up to 7e-7.
+/// Of the zero attention of a head: up to 7e-7.
 const ZERO_TOLERANCE: f64 = 2e-6;
 
 /// WGSL lets `exp` of -x be off by 3 + 2x units in the last place.
@@ -35,12 +40,12 @@ pub struct Data {
     q: Vec<f32>,
     pub kv: Vec<u32>,
     pub pool: Vec<f32>,
+    /// Where the zero token's key begins in it.
+    pub zero_key: usize,
     out: Vec<u32>,
-    partials: Vec<u32>,
+    zeros: Vec<u32>,
     expected: Expected,
-    pub expected_partials: Expected,
-    /// The zero attention of a row over all heads.
-    totals: Vec<f64>,
+    pub expected_zeros: Expected,
 }
 
 impl Data {
@@ -108,18 +113,13 @@ impl Data {
         pool[zero_value..][..pool_width].copy_from_slice(&values);
 
         let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
-        let tiling = Tiling::new(n_heads as u32, n_kv_heads as u32, false);
-        let n_parts = tiling.n_parts as usize;
-        let tiles = n_parts / n_kv_heads;
         let out_stride = n_heads * head_dim + 5;
         let out = vec![POISON; listing.n_rows() * out_stride];
-        let partials = vec![POISON; listing.n_rows() * N_LAYERS * n_parts];
+        let zeros = vec![POISON; listing.n_rows() * N_LAYERS * n_heads];
         let mut expected = Expected::new(&out);
-        let mut expected_partials = Expected::new(&partials);
-        let mut totals = Vec::new();
+        let mut expected_zeros = Expected::new(&zeros);
         for &row in &listing.listed {
-            let mut parts = vec![0.0; n_parts];
-            let mut total = 0.0;
+            let mut zero_weights = vec![0.0; n_heads];
             for head in 0..n_heads {
                 let kv_head = head / group;
                 let vector = |part: usize, position: usize| {
@@ -141,34 +141,29 @@ impl Data {
                 let (values, weights) = attend(q, &pairs, scale.into());
                 expected.put(row * out_stride + head * head_dim, values);
                 if has_zero {
-                    let tile = head % group / tiling.heads_per_tile as usize;
-                    parts[kv_head * tiles + tile] += weights[0];
-                    total += weights[0];
+                    zero_weights[head] = weights[0];
                 }
             }
-            expected_partials.put((row * N_LAYERS + LAYER) * n_parts, parts);
-            totals.push(total);
+            expected_zeros.put((row * N_LAYERS + LAYER) * n_heads, zero_weights);
         }
         let params = Params {
             n_heads: n_heads as u32,
             n_kv_heads: n_kv_heads as u32,
             head_dim: head_dim as u32,
-            head_stride: stride as u32,
-            n_ctx: n_ctx as u32,
-            heads_per_tile: tiling.heads_per_tile,
-            rows_per_tile: tiling.rows_per_tile,
+            head_octets: stride as u32 / 8,
             cycle: CYCLE as u32,
             list: listing.list(),
             out_stride: out_stride as u32,
             scale,
             has_zero: has_zero.into(),
-            zero_key: zero_key as u32 / 4,
-            zero_value: zero_value as u32 / 4,
+            zero_key: POOL_ROW as u32,
+            zero_value: (POOL_ROWS + POOL_ROW) as u32,
             pool_heads: pool_heads as u32,
             window: case.window,
-            writes_partials: case.partials.into(),
+            writes_zeros: case.zeros.into(),
             layer: LAYER as u32,
             n_layers: N_LAYERS as u32,
+            ..Params::default()
         };
         Self {
             case: *case,
@@ -177,68 +172,103 @@ impl Data {
             q,
             kv,
             pool,
+            zero_key,
             out,
-            partials,
+            zeros,
             expected,
-            expected_partials,
-            totals,
+            expected_zeros,
         }
     }
 
     /// The outputs and the zero attention.
-    pub fn run(&self, gpu: &Gpu, many_rows: bool) -> Result<[Vec<u32>; 2]> {
-        let Case {
-            n_heads,
-            n_kv_heads,
-            ..
-        } = self.case;
-        let tiling = Tiling::new(n_heads as u32, n_kv_heads as u32, many_rows);
-        let rows_per_tile = tiling.rows_per_tile;
+    pub fn run(&self, gpu: &Gpu, form: Form) -> Result<[Vec<u32>; 2]> {
+        let case = &self.case;
+        let layout = Layout {
+            n_cycles: N_CYCLES,
+            n_kv_heads: case.n_kv_heads,
+            n_ctx: case.n_ctx,
+            stride: padded(case.head_dim),
+            kv_type: case.kv_type,
+        };
         let params = Params {
-            rows_per_tile,
+            kv_positions: layout.kv_positions(form == Form::Textures),
             ..self.params
         };
-        let (q, kv, pool) = (
-            buffer(gpu, &self.q),
-            buffer(gpu, &self.kv),
-            buffer(gpu, &self.pool),
-        );
-        let (out, partials) = (buffer(gpu, &self.out), buffer(gpu, &self.partials));
+        let (out, zeros) = (buffer(gpu, &self.out), buffer(gpu, &self.zeros));
         let rows = buffer(gpu, &self.listing.values());
-        let buffers = [&q, &kv, &pool, &rows, &out, &partials];
-        let call = call(self.case.kv_type, tiling, params, buffers);
         // Workgroups past the end of the list have nothing to do.
-        let n_rows = self.listing.n_listed() + if self.case.partials { 9 } else { 0 };
-        let outputs = run(gpu, call, n_rows, &[&out, &partials])?;
-        outputs.try_into().ok().context("two outputs")
+        let n_rows = self.listing.n_listed() + if case.zeros { 9 } else { 0 };
+        let outputs = &[&out, &zeros];
+        let left = match form {
+            Form::Textures => {
+                let float = |words: &[u32], width: usize| {
+                    let size = [width / 4, words.len() / width, 1];
+                    let image = Image::new(gpu, TextureFormat::Rgba32Float, size);
+                    image.write(gpu, words);
+                    image.view(TextureViewDimension::D2)
+                };
+                let n_slots = self.listing.listed.len();
+                let scores_width = case.n_ctx.next_multiple_of(8);
+                let scores = vec![POISON; n_slots * case.n_heads * scores_width];
+                let kv = layout.image(gpu, &self.kv);
+                let textures = Textures {
+                    q: &float(&bits(&self.q), case.n_heads * layout.stride),
+                    kv: &kv.view(TextureViewDimension::D2Array),
+                    pool: &float(&bits(&self.pool), self.pool.len() / (2 * POOL_ROWS)),
+                    rows: &rows,
+                    scores: &float(&scores, scores_width),
+                    out: &out,
+                    zeros: &zeros,
+                };
+                let calls = in_textures(case.kv_type, case.n_ctx as u32, params, textures);
+                let calls = calls.into_iter().map(|(call, _)| call).collect();
+                run_all(gpu, calls, n_rows, outputs)?
+            }
+            _ => {
+                let shape = Shape {
+                    n_heads: case.n_heads as u32,
+                    n_kv_heads: case.n_kv_heads as u32,
+                    head_octets: params.head_octets,
+                    n_ctx: case.n_ctx as u32,
+                };
+                let tiling = match form {
+                    Form::Split => Tiling::one_row(shape),
+                    Form::RowByRow => Tiling {
+                        rows_per_tile: 1,
+                        ..Tiling::many_rows(shape)
+                    },
+                    _ => Tiling::many_rows(shape),
+                };
+                let parts_bytes = tiling.parts_bytes(shape, self.listing.n_rows() as u64);
+                let parts = vec![POISON; parts_bytes as usize / 4];
+                let buffers = Buffers {
+                    q: &buffer(gpu, &self.q),
+                    kv: &buffer(gpu, &self.kv),
+                    pool: &buffer(gpu, &self.pool),
+                    rows: &rows,
+                    out: &out,
+                    zeros: &zeros,
+                    parts: &buffer(gpu, &parts),
+                };
+                let calls = in_buffers(case.kv_type, tiling, params, buffers);
+                let calls = calls.into_iter().map(|(call, _)| call).collect();
+                run_all(gpu, calls, n_rows, outputs)?
+            }
+        };
+        left.try_into().ok().context("two outputs")
     }
 
-    pub fn check(&self, gpu: &Gpu, many_rows: bool) -> Result<()> {
-        let [out, partials] = self.run(gpu, many_rows)?;
-        let what = format!("{:?}", self.case);
+    pub fn check(&self, gpu: &Gpu, form: Form) -> Result<()> {
+        let [out, zeros] = self.run(gpu, form)?;
+        let what = format!("{form:?} {:?}", self.case);
         let within = Within::Relative(tolerance(gpu, TOLERANCE, COARSE));
         self.expected.check(&what, &out, within)?;
-        if !self.case.partials {
-            return same(
-                &format!("{what}, zero attention"),
-                &partials,
-                &self.partials,
-            );
-        }
         let what = format!("{what}, zero attention");
-        let allowed = tolerance(gpu, ZERO_TOLERANCE, COARSE);
-        self.expected_partials
-            .check(&what, &partials, Within::Absolute(allowed))?;
-        for (piece, total) in self.expected_partials.pieces.iter().zip(&self.totals) {
-            let parts = &partials[piece.at..piece.at + piece.values.len()];
-            let sum: f64 = parts.iter().map(|&p| f64::from(f32::from_bits(p))).sum();
-            let error = (sum - total).abs();
-            ensure!(
-                error < allowed * parts.len() as f64,
-                "{what}: {sum} in all, not {total}"
-            );
+        if !self.case.zeros {
+            return same(&what, &zeros, &self.zeros);
         }
-        Ok(())
+        let within = Within::Absolute(tolerance(gpu, ZERO_TOLERANCE, COARSE));
+        self.expected_zeros.check(&what, &zeros, within)
     }
 }
 

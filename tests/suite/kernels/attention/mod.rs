@@ -1,4 +1,4 @@
-//! `attention`, in both of its tilings.
+//! Attention in all of its forms.
 
 mod data;
 
@@ -46,33 +46,53 @@ const ZEROS: [Zero; 6] = [
     Zero::Key(Pool::Heads),
 ];
 
+/// How attention is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// In buffers, rows in tiles: prefill.
+    Tiled,
+    /// The same with every row in a tile of its own.
+    RowByRow,
+    /// In buffers, keys split and merged: decoding.
+    Split,
+    Textures,
+}
+
+const FORMS: [(&str, Form); 3] = [
+    ("tiled", Form::Tiled),
+    ("split", Form::Split),
+    ("textures", Form::Textures),
+];
+
 pub fn trials() -> Vec<Trial> {
-    let tiling = |name: &str, many_rows: bool| {
+    let every_case = |(name, form): (&str, Form)| {
         adapter::trial(format!("kernels::attention::{name}"), move |gpu| {
             for case in cases() {
-                Data::new(&case).check(&gpu, many_rows)?;
+                Data::new(&case).check(&gpu, form)?;
             }
             Ok(())
         })
     };
-    vec![
-        tiling("decode_tiling", false),
-        tiling("prefill_tiling", true),
-        adapter::trial("kernels::attention::tilings_agree", |gpu| {
+    let mut trials: Vec<Trial> = FORMS.map(every_case).into();
+    trials.push(adapter::trial(
+        "kernels::attention::rows_of_a_tile_do_not_mix",
+        |gpu| {
             for case in cases() {
                 let data = Data::new(&case);
-                let (decode, prefill) = (data.run(&gpu, false)?, data.run(&gpu, true)?);
-                same(&format!("{case:?}"), &decode[0], &prefill[0])?;
-                same(
-                    &format!("{case:?}, zero attention"),
-                    &decode[1],
-                    &prefill[1],
-                )?;
+                let (tiled, alone) = (
+                    data.run(&gpu, Form::Tiled)?,
+                    data.run(&gpu, Form::RowByRow)?,
+                );
+                same(&format!("{case:?}"), &tiled[0], &alone[0])?;
+                same(&format!("{case:?}, zero attention"), &tiled[1], &alone[1])?;
             }
             Ok(())
-        }),
-        adapter::trial("kernels::controls::attention", |gpu| control(&gpu)),
-    ]
+        },
+    ));
+    trials.push(adapter::trial("kernels::controls::attention", |gpu| {
+        control(&gpu)
+    }));
+    trials
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,7 +122,7 @@ struct Case {
     zero: Zero,
     /// Keys that a row sees.
     window: u32,
-    partials: bool,
+    zeros: bool,
 }
 
 fn cases() -> Vec<Case> {
@@ -129,7 +149,7 @@ fn cases() -> Vec<Case> {
                     kv_type,
                     zero,
                     window: WINDOWS[(i + k / 2) % WINDOWS.len()],
-                    partials: (i + k) % 4 != 0,
+                    zeros: (i + k) % 4 != 0,
                 }));
             }
         }
@@ -149,14 +169,14 @@ fn control(gpu: &Gpu) -> Result<()> {
         kv_type: KvType::F32,
         zero: Zero::Value(Pool::Heads),
         window: u32::MAX,
-        partials: true,
+        zeros: true,
     };
-    for many_rows in [false, true] {
+    for (_, form) in FORMS {
         let fails = |plant: fn(&mut Data)| {
             let mut data = Data::new(&case);
-            data.check(gpu, many_rows)?;
+            data.check(gpu, form)?;
             plant(&mut data);
-            anyhow::Ok(data.check(gpu, many_rows).is_err())
+            anyhow::Ok(data.check(gpu, form).is_err())
         };
         ensure!(
             fails(|data| {
@@ -167,12 +187,12 @@ fn control(gpu: &Gpu) -> Result<()> {
             "a wrong key passes"
         );
         ensure!(
-            fails(|data| data.pool[data.params.zero_key as usize * 4] += 0.3)?,
+            fails(|data| data.pool[data.zero_key] += 0.3)?,
             "a wrong zero key passes"
         );
         ensure!(
             fails(|data| {
-                data.expected_partials.pieces.pop();
+                data.expected_zeros.pieces.pop();
             })?,
             "a row too many passes"
         );

@@ -1,0 +1,124 @@
+// scores[row][head][key] = scale * (query . key), for keys that the row sees; others get -3e38.
+// One invocation stands for four query vectors and eight keys here and there.
+
+#import shared/attention
+
+@group(0) @binding(1) var q: texture_2d<f32>;        // [row][head, 2 head_octets]
+@group(0) @binding(2) var kv: texture_2d_array<u32>;
+@group(0) @binding(3) var<storage, read> rows: array<u32>;
+@group(0) @binding(4) var scores: texture_storage_2d<rgba32float, write>; // [listed row, head][key / 4]
+
+#import shared/rows
+#import shared/kv_cache
+#import shared/kv_get_texture
+#import shared/quartet
+
+struct Sums {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
+fn dot_octet(k: KvOctet, low: vec4<f32>, high: vec4<f32>) -> f32 {
+    return dot(k.low, low) + dot(k.high, high);
+}
+
+// An octet's products with eight keys, added to their sums.
+fn add(
+    sums: Sums,
+    low: vec4<f32>,
+    high: vec4<f32>,
+    k0: KvOctet,
+    k1: KvOctet,
+    k2: KvOctet,
+    k3: KvOctet,
+    k4: KvOctet,
+    k5: KvOctet,
+    k6: KvOctet,
+    k7: KvOctet,
+) -> Sums {
+    let near = vec4<f32>(
+        dot_octet(k0, low, high),
+        dot_octet(k1, low, high),
+        dot_octet(k2, low, high),
+        dot_octet(k3, low, high),
+    );
+    let far = vec4<f32>(
+        dot_octet(k4, low, high),
+        dot_octet(k5, low, high),
+        dot_octet(k6, low, high),
+        dot_octet(k7, low, high),
+    );
+    return Sums(sums.low + near, sums.high + far);
+}
+
+fn put(four: Quartet, i: u32, key: u32, sums: Sums) {
+    if i >= four.n {
+        return;
+    }
+    let near = vec4<u32>(key, key + 1u, key + 2u, key + 3u);
+    let far = near + 4u;
+    let position = vec4<u32>(four.positions[i]);
+    let window = vec4<u32>(params.window);
+    let lowest = vec4<f32>(LOWEST);
+    let sees_near = (near <= position) & (position - near < window);
+    let sees_far = (far <= position) & (position - far < window);
+    let at = vec2<u32>(key / 4u, four.slots[i] * params.n_heads + four.heads[i]);
+    textureStore(scores, at, select(lowest, params.scale * sums.low, sees_near));
+    textureStore(scores, at + vec2<u32>(1u, 0u), select(lowest, params.scale * sums.high, sees_far));
+}
+
+// Keys past the last one repeat it.
+fn eight_keys(four: Quartet, key: u32, last: u32) {
+    var s0: Sums;
+    var s1: Sums;
+    var s2: Sums;
+    var s3: Sums;
+    for (var o = 0u; o < params.head_octets; o++) {
+        let k0 = kv_get(params.cycle, KEY, four.kv_head, key, o);
+        let k1 = kv_get(params.cycle, KEY, four.kv_head, min(key + 1u, last), o);
+        let k2 = kv_get(params.cycle, KEY, four.kv_head, min(key + 2u, last), o);
+        let k3 = kv_get(params.cycle, KEY, four.kv_head, min(key + 3u, last), o);
+        let k4 = kv_get(params.cycle, KEY, four.kv_head, min(key + 4u, last), o);
+        let k5 = kv_get(params.cycle, KEY, four.kv_head, min(key + 5u, last), o);
+        let k6 = kv_get(params.cycle, KEY, four.kv_head, min(key + 6u, last), o);
+        let k7 = kv_get(params.cycle, KEY, four.kv_head, min(key + 7u, last), o);
+        let x = 2u * (four.heads * params.head_octets + o);
+        let a0 = textureLoad(q, vec2<u32>(x.x, four.rows.x), 0);
+        let b0 = textureLoad(q, vec2<u32>(x.x + 1u, four.rows.x), 0);
+        let a1 = textureLoad(q, vec2<u32>(x.y, four.rows.y), 0);
+        let b1 = textureLoad(q, vec2<u32>(x.y + 1u, four.rows.y), 0);
+        let a2 = textureLoad(q, vec2<u32>(x.z, four.rows.z), 0);
+        let b2 = textureLoad(q, vec2<u32>(x.z + 1u, four.rows.z), 0);
+        let a3 = textureLoad(q, vec2<u32>(x.w, four.rows.w), 0);
+        let b3 = textureLoad(q, vec2<u32>(x.w + 1u, four.rows.w), 0);
+        s0 = add(s0, a0, b0, k0, k1, k2, k3, k4, k5, k6, k7);
+        s1 = add(s1, a1, b1, k0, k1, k2, k3, k4, k5, k6, k7);
+        s2 = add(s2, a2, b2, k0, k1, k2, k3, k4, k5, k6, k7);
+        s3 = add(s3, a3, b3, k0, k1, k2, k3, k4, k5, k6, k7);
+    }
+    put(four, 0u, key, s0);
+    put(four, 1u, key, s1);
+    put(four, 2u, key, s2);
+    put(four, 3u, key, s3);
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first_slot = group.y * QUARTET_ROWS;
+    if first_slot >= n_listed(params.list) {
+        return;
+    }
+    let four = quartet(group.x % params.n_heads, first_slot);
+    if four.n == 0u {
+        return;
+    }
+    let n_keys = last_key(four.positions);
+    let begin = begin_key(four.positions) + 8u * (group.x / params.n_heads * 8u + lane);
+    for (var key = begin; key < n_keys; key += 64u * (groups.x / params.n_heads)) {
+        eight_keys(four, key, n_keys - 1u);
+    }
+}

@@ -1,0 +1,14 @@
+// Reading a cache in a texture, bound as texture_2d_array<u32>.
+
+fn kv_get(cycle: u32, part: u32, head: u32, position: u32, octet: u32) -> KvOctet {
+    let at = kv_texel(head, position, octet);
+    let layer = 2u * cycle + part;
+    if KV_FORMAT == 1u {
+        return kv_unpack_f16(textureLoad(kv, at, layer, 0));
+    }
+    let first = vec2<u32>(2u * at.x, at.y);
+    return KvOctet(
+        bitcast<vec4<f32>>(textureLoad(kv, first, layer, 0)),
+        bitcast<vec4<f32>>(textureLoad(kv, first + vec2<u32>(1u, 0u), layer, 0)),
+    );
+}

@@ -1,0 +1,28 @@
+// Writing queries and a cache in buffers.
+
+@group(0) @binding(6) var<storage, read_write> q: array<vec4<f32>>; // [row][head][2 head_octets]
+@group(0) @binding(7) var<storage, read_write> kv: array<vec4<u32>>;
+
+fn kv_put(
+    cycle: u32,
+    part: u32,
+    head: u32,
+    position: u32,
+    octet: u32,
+    low: vec4<f32>,
+    high: vec4<f32>,
+) {
+    let at = kv_index(cycle, part, head, position, octet);
+    if KV_FORMAT == 1u {
+        kv[at] = kv_pack_f16(low, high);
+    } else {
+        kv[2u * at] = bitcast<vec4<u32>>(low);
+        kv[2u * at + 1u] = bitcast<vec4<u32>>(high);
+    }
+}
+
+fn q_put(row: u32, head: u32, octet: u32, low: vec4<f32>, high: vec4<f32>) {
+    let at = 2u * ((row * params.n_heads + head) * params.head_octets + octet);
+    q[at] = low;
+    q[at + 1u] = high;
+}

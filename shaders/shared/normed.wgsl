@@ -1,0 +1,38 @@
+// The norm that an input passes on its way into a linear map, computed where it is read.
+//
+// RMS: the sum of squares is gathered along with the products, and scales their sums at the end.
+// Layer norm needs mean and deviation beforehand. `norm` holds weights, then biases.
+
+override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
+
+struct Moments {
+    mean: f32,
+    // 1 / standard deviation
+    scale: f32,
+}
+
+// Values 4 i .. 4 i + 3 of a row, `v`, as the weights are to meet them.
+fn normed(i: u32, v: vec4<f32>, moments: Moments) -> vec4<f32> {
+    if NORM == 1u {
+        return v * norm[i];
+    }
+    if NORM == 2u {
+        return (v - moments.mean) * moments.scale * norm[i] + norm[2u * params.n_in_octets + i];
+    }
+    return v;
+}
+
+// What the sums of products are to be multiplied by.
+fn rms_scale(squares: f32) -> f32 {
+    return select(1.0, 1.0 / sqrt(squares / f32(params.n_cols) + params.eps), NORM == 1u);
+}
+
+// Squares of deviations, of which the padding's are not counted: `v` is zero there.
+fn without_padding(squares: f32, mean: f32) -> f32 {
+    let n_padding = 8u * params.n_in_octets - params.n_cols;
+    return squares - f32(n_padding) * mean * mean;
+}
+
+fn deviation_scale(squares: f32) -> f32 {
+    return 1.0 / sqrt(squares / f32(params.n_cols) + params.eps);
+}

@@ -1,0 +1,11 @@
+// Where few rows are to keep a device busy (decoding), keys are split among workgroups: split s has
+// keys s * split_keys on, and leaves its part of a row's output in `parts`, for `merge`. The zero
+// token belongs to the first split that a row sees. `n_splits` counts those of a full cache; 1:
+// nothing is split.
+
+// Where the part of a split begins in `parts`, in vec4: a head's sum of values, not yet divided,
+// and a vec4 of the maximum, the sum of weights, and the zero token's score.
+fn part_of(slot: u32, split: u32, head: u32) -> u32 {
+    let part = (slot * params.n_splits + split) * params.n_heads + head;
+    return part * (2u * params.head_octets + 1u);
+}

@@ -1,0 +1,48 @@
+// Rows of outputs: an activation, then into `y`, or added to what it holds.
+
+@group(0) @binding(5) var<storage, read_write> y: array<f32>; // [row][y_stride]
+
+override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
+
+fn gelu_tanh(v: vec4<f32>) -> vec4<f32> {
+    // tanh overflows on some drivers, and is 1 to the last bit from 10 on.
+    let inner = clamp(0.7978845608 * (v + 0.044715 * v * v * v), vec4<f32>(-15.0), vec4<f32>(15.0));
+    return 0.5 * v * (1.0 + tanh(inner));
+}
+
+fn silu(v: vec4<f32>) -> vec4<f32> {
+    // exp overflows below -88, where the result is 0 to the last bit that f32 has near 1.
+    return v / (1.0 + exp(-max(v, vec4<f32>(-88.0))));
+}
+
+// Columns column .. column + 3 of a row; those from `end` on are dropped.
+fn put(row: u32, column: u32, end: u32, values: vec4<f32>) {
+    let at = row * params.y_stride + column;
+    for (var i = 0u; i < 4u; i++) {
+        if column + i < end {
+            if params.accumulate == 1u {
+                y[at + i] += values[i];
+            } else {
+                y[at + i] = values[i];
+            }
+        }
+    }
+}
+
+// Outputs n .. n + 7 of a row.
+fn store(row: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
+    let sums = biased(n, low, high);
+    let column = params.first_output + n;
+    let end = params.first_output + params.n_out;
+    if EPILOGUE == 2u {
+        let gates = vec4<f32>(sums.low.xz, sums.high.xz);
+        let ups = vec4<f32>(sums.low.yw, sums.high.yw);
+        put(row, column / 2u, end / 2u, silu(gates) * ups);
+    } else if EPILOGUE == 1u {
+        put(row, column, end, gelu_tanh(sums.low));
+        put(row, column + 4u, end, gelu_tanh(sums.high));
+    } else {
+        put(row, column, end, sums.low);
+        put(row, column + 4u, end, sums.high);
+    }
+}

@@ -1,0 +1,125 @@
+// out[row][head] = softmax over the zero token and the scores of the keys, applied to the values.
+// One invocation stands for four query vectors and eight dimensions of their outputs.
+//
+// The softmax is online: scores come four at a time, and a running maximum and sum are kept for
+// each query vector. The zero token seeds them: maximum = its score, sum = 1, output = its value.
+
+#import shared/attention
+
+@group(0) @binding(1) var q: texture_2d<f32>;        // [row][head, 2 head_octets]
+@group(0) @binding(2) var kv: texture_2d_array<u32>;
+@group(0) @binding(3) var pool: texture_2d<f32>;     // [key or value of a row][head, 2 head_octets]
+@group(0) @binding(4) var<storage, read> rows: array<u32>;
+@group(0) @binding(5) var scores: texture_2d<f32>;   // [listed row, head][key / 4]
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;   // [row][out_stride]
+@group(0) @binding(7) var<storage, read_write> zeros: array<f32>; // [row][layer][head]
+
+#import shared/rows
+#import shared/kv_cache
+#import shared/kv_get_texture
+#import shared/quartet
+
+struct State {
+    low: vec4<f32>,
+    high: vec4<f32>,
+    maximum: f32,
+    sum: f32,
+    zero_score: f32,
+}
+
+fn lanes_sum(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+fn seeded(row: u32, head: u32, octet: u32) -> State {
+    if params.has_zero == 0u {
+        return State(vec4<f32>(), vec4<f32>(), LOWEST, 0.0, LOWEST);
+    }
+    let width = 2u * params.head_octets;
+    let pool_x = head * params.pool_heads / params.n_heads * width;
+    var products = vec4<f32>();
+    for (var i = 0u; i < width; i++) {
+        let query = textureLoad(q, vec2<u32>(head * width + i, row), 0);
+        products = fma(query, textureLoad(pool, vec2<u32>(pool_x + i, params.zero_key), 0), products);
+    }
+    let score = params.scale * lanes_sum(products);
+    let value = vec2<u32>(pool_x + 2u * octet, params.zero_value);
+    let low = textureLoad(pool, value, 0);
+    let high = textureLoad(pool, value + vec2<u32>(1u, 0u), 0);
+    return State(low, high, score, 1.0, score);
+}
+
+// Four keys' values, weighed and added; what was gathered before shrinks to the new maximum.
+fn add(s: State, score: vec4<f32>, a: KvOctet, b: KvOctet, c: KvOctet, d: KvOctet) -> State {
+    let largest = max(max(score.x, score.y), max(score.z, score.w));
+    let maximum = max(s.maximum, largest);
+    let w = select(vec4<f32>(), exp(score - maximum), score > vec4<f32>(LOWEST));
+    let shrink = exp(s.maximum - maximum);
+    var low = fma(vec4<f32>(w.y), b.low, w.x * a.low);
+    var high = fma(vec4<f32>(w.y), b.high, w.x * a.high);
+    low = fma(vec4<f32>(w.w), d.low, fma(vec4<f32>(w.z), c.low, low));
+    high = fma(vec4<f32>(w.w), d.high, fma(vec4<f32>(w.z), c.high, high));
+    low = fma(vec4<f32>(shrink), s.low, low);
+    high = fma(vec4<f32>(shrink), s.high, high);
+    return State(low, high, maximum, fma(shrink, s.sum, lanes_sum(w)), s.zero_score);
+}
+
+fn put(four: Quartet, i: u32, octet: u32, s: State) {
+    if i >= four.n {
+        return;
+    }
+    let to = four.rows[i] * params.out_stride + four.heads[i] * params.head_dim;
+    let low = s.low / s.sum;
+    let high = s.high / s.sum;
+    for (var j = 0u; j < 4u; j++) {
+        let d = 8u * octet + j;
+        if d < params.head_dim {
+            out[to + d] = low[j];
+        }
+        if d + 4u < params.head_dim {
+            out[to + d + 4u] = high[j];
+        }
+    }
+    if params.writes_zeros == 1u && octet == 0u {
+        let zero = select(0.0, exp(s.zero_score - s.maximum) / s.sum, params.has_zero == 1u);
+        zeros[(four.rows[i] * params.n_layers + params.layer) * params.n_heads + four.heads[i]] = zero;
+    }
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let octet = group.x / params.n_heads * 8u + lane;
+    let first_slot = group.y * QUARTET_ROWS;
+    if first_slot >= n_listed(params.list) || octet >= params.head_octets {
+        return;
+    }
+    let four = quartet(group.x % params.n_heads, first_slot);
+    if four.n == 0u {
+        return;
+    }
+    var s0 = seeded(four.rows.x, four.heads.x, octet);
+    var s1 = seeded(four.rows.y, four.heads.y, octet);
+    var s2 = seeded(four.rows.z, four.heads.z, octet);
+    var s3 = seeded(four.rows.w, four.heads.w, octet);
+    let y = four.slots * params.n_heads + four.heads;
+    let n_keys = last_key(four.positions);
+    let last = n_keys - 1u;
+    for (var key = begin_key(four.positions); key < n_keys; key += 4u) {
+        let a = kv_get(params.cycle, VALUE, four.kv_head, key, octet);
+        let b = kv_get(params.cycle, VALUE, four.kv_head, min(key + 1u, last), octet);
+        let c = kv_get(params.cycle, VALUE, four.kv_head, min(key + 2u, last), octet);
+        let d = kv_get(params.cycle, VALUE, four.kv_head, min(key + 3u, last), octet);
+        let x = key / 4u;
+        s0 = add(s0, textureLoad(scores, vec2<u32>(x, y.x), 0), a, b, c, d);
+        s1 = add(s1, textureLoad(scores, vec2<u32>(x, y.y), 0), a, b, c, d);
+        s2 = add(s2, textureLoad(scores, vec2<u32>(x, y.z), 0), a, b, c, d);
+        s3 = add(s3, textureLoad(scores, vec2<u32>(x, y.w), 0), a, b, c, d);
+    }
+    put(four, 0u, octet, s0);
+    put(four, 1u, octet, s1);
+    put(four, 2u, octet, s2);
+    put(four, 3u, octet, s3);
+}

@@ -1,0 +1,88 @@
+//! Where the elements of a cache lie.
+
+use wgpu::TextureFormat;
+use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::kernels::KvType;
+
+use super::image::Image;
+
+/// A cache `[cycle][key, value][kv head][position][dimension]`: the order of a buffer.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    pub n_cycles: usize,
+    pub n_kv_heads: usize,
+    pub n_ctx: usize,
+    /// Of a head, whole octets.
+    pub stride: usize,
+    pub kv_type: KvType,
+}
+
+/// Positions that lie below each other in a texture, 2 to this power.
+const HEIGHT_LOG2: u32 = 6;
+
+impl Layout {
+    /// The kernels' `kv_positions`.
+    pub fn kv_positions(&self, in_texture: bool) -> u32 {
+        if in_texture {
+            HEIGHT_LOG2
+        } else {
+            self.n_ctx as u32
+        }
+    }
+
+    /// Index of the first element of a head's row.
+    pub fn element(&self, [cycle, part, head, position]: [usize; 4]) -> usize {
+        (((cycle * 2 + part) * self.n_kv_heads + head) * self.n_ctx + position) * self.stride
+    }
+
+    /// Words of all elements.
+    pub fn n_words(&self) -> usize {
+        self.element([self.n_cycles, 0, 0, 0]) * self.kv_type.n_bytes() / 4
+    }
+
+    fn row_words(&self) -> usize {
+        self.stride * self.kv_type.n_bytes() / 4
+    }
+
+    /// Rows of texels, and the words of one.
+    fn size(&self) -> [usize; 2] {
+        let height = 1 << HEIGHT_LOG2;
+        let columns = self.n_ctx.div_ceil(height);
+        [height, columns * self.n_kv_heads * self.row_words()]
+    }
+
+    /// Where in a texture the words of each head's row lie, in a buffer's order.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let [height, width] = self.size();
+        let layout = *self;
+        (0..self.n_cycles * 2).flat_map(move |layer| {
+            (0..layout.n_kv_heads).flat_map(move |head| {
+                (0..layout.n_ctx).map(move |position| {
+                    let (column, y) = (position / height, position % height);
+                    let x = (column * layout.n_kv_heads + head) * layout.row_words();
+                    (layer * height + y) * width + x
+                })
+            })
+        })
+    }
+
+    /// A texture of the words of a buffer, poisoned elsewhere.
+    pub fn image(&self, gpu: &Gpu, words: &[u32]) -> Image {
+        let [height, width] = self.size();
+        let layers = 2 * self.n_cycles;
+        let mut texels = vec![super::POISON; layers * height * width];
+        for (row, place) in words.chunks(self.row_words()).zip(self.places()) {
+            texels[place..place + row.len()].copy_from_slice(row);
+        }
+        let image = Image::new(gpu, TextureFormat::Rgba32Uint, [width / 4, height, layers]);
+        image.write(gpu, &texels);
+        image
+    }
+
+    /// The other way round.
+    pub fn words(&self, texels: &[u32]) -> Vec<u32> {
+        let n = self.row_words();
+        let rows = self.places().map(|place| &texels[place..place + n]);
+        rows.flatten().copied().collect()
+    }
+}
