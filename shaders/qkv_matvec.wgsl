@@ -7,4 +7,5 @@
 
 @group(0) @binding(8) var<storage, read> norm: array<vec4<f32>>;
 
+#import shared/sum_of_eight
 #import shared/matvec

@@ -11,7 +11,6 @@
 
 const LANES_PER_OUTPUT: u32 = 8u;
 
-var<workgroup> lane_squares: array<f32, 8>;
 var<workgroup> totals: array<f32, 8>;
 
 fn moments(x_row: u32, lane: u32) -> Moments {
@@ -60,20 +59,10 @@ fn main(
         sum = fma(w.low, normed(2u * k, low, moments), sum);
         sum = fma(w.high, normed(2u * k + 1u, high, moments), sum);
     }
-    lane_values[lane] = lanes_sum(sum);
-    // Every output's lanes have seen all of x: the first one's squares will do.
-    if lane < LANES_PER_OUTPUT {
-        lane_squares[lane] = lanes_sum(squares);
-    }
-    workgroupBarrier();
-    if lane < 8u {
-        var total = 0.0;
-        var all_squares = 0.0;
-        for (var i = 0u; i < LANES_PER_OUTPUT; i++) {
-            total += lane_values[lane * LANES_PER_OUTPUT + i];
-            all_squares += lane_squares[i];
-        }
-        totals[lane] = total * rms_scale(all_squares);
+    // Every output's lanes have seen all of x between them.
+    let sums = sum_of_eight(vec2<f32>(lanes_sum(sum), lanes_sum(squares)), lane);
+    if lane % LANES_PER_OUTPUT == 0u {
+        totals[lane / LANES_PER_OUTPUT] = sums.x * rms_scale(sums.y);
     }
     workgroupBarrier();
     if lane == 0u {

@@ -74,7 +74,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
             "pipeline_cache": has(Features::PIPELINE_CACHE),
             "cooperative_matrix": has(Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         },
-        "kernels": KernelClass::of(&info).name(),
+        "kernels": KernelClass::of(&info, features).name(),
     })
 }
 

@@ -116,7 +116,7 @@ pub fn open(
         true => pollster::block_on(Gpu::open_experimental(&adapter))?,
         false => pollster::block_on(Gpu::open(&adapter))?,
     };
-    Ok(Some(Arc::new(gpu.with_kernels(kernels))))
+    Ok(Some(Arc::new(gpu.with_kernels(kernels)?)))
 }
 
 /// What is known of an adapter; `None` stands for the plain Rust reference.

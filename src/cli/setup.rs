@@ -140,7 +140,7 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> Result<Placed<'m>> {
         return Ok(placed);
     };
     let gpu = pollster::block_on(Gpu::open(&adapter))?;
-    let gpu = Arc::new(gpu.with_kernels(args.kernels));
+    let gpu = Arc::new(gpu.with_kernels(args.kernels)?);
     let mut bar = LoadBar::new(model);
     let device_model = DeviceModel::upload(gpu, model, &mut |n| bar.show(n))?;
     bar.finish();

@@ -28,7 +28,7 @@ pub struct Sizes {
 /// The cache of a parameter layer; see `shaders/shared/kv_cache.wgsl`.
 pub enum Kv {
     Buffer(wgpu::Buffer),
-    Texture(KvTexture),
+    Texture(Box<KvTexture>),
 }
 
 /// The texture of a cache, and views of all of its layers.
@@ -98,7 +98,9 @@ fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Resu
         sample_count: 1,
         dimension: wgpu::TextureDimension::D2,
         format: wgpu::TextureFormat::Rgba32Uint,
-        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING
+            | wgpu::TextureUsages::STORAGE_BINDING
+            | wgpu::TextureUsages::COPY_SRC,
         view_formats: &[],
     });
     let view = |usage, first: usize, n: usize| {
@@ -120,12 +122,12 @@ fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Resu
             view(write, 2 * next, n_layers - 2 * next),
         ]
     });
-    Ok(Kv::Texture(KvTexture {
+    Ok(Kv::Texture(Box::new(KvTexture {
         cycles: cycles.collect(),
         read: view(read, 0, n_layers),
         write: view(write, 0, n_layers),
         texture,
-    }))
+    })))
 }
 
 const CACHE: &str = "the key-value cache of a layer";
@@ -321,7 +323,7 @@ fn activations(
 ) -> Result<wgpu::TextureView> {
     let size = match kernels {
         KernelClass::Texture => [width / 4, height],
-        KernelClass::Workgroup => [1, 1],
+        KernelClass::Subgroup | KernelClass::Workgroup => [1, 1],
     };
     let limit = gpu.limits.max_texture_dimension_2d as usize;
     if size.iter().any(|&n| n > limit) {
@@ -386,11 +388,17 @@ impl Buffers {
             let n_bytes = 4u64.saturating_mul(sizes.n_rows as u64) * width as u64;
             inputs_of(label, n_bytes)
         };
+        let n_pairs = match config.position {
+            PositionKind::Rope => padded(config.head_dim) / 2,
+            PositionKind::Learned => 0,
+        };
+        let angle_bytes = 8 * sizes.n_ctx as u64 * n_pairs as u64;
+        gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
         let mut kv = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
             let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_ctx, sizes.kv_type);
             kv.push(match kernels {
-                KernelClass::Workgroup => {
+                KernelClass::Subgroup | KernelClass::Workgroup => {
                     gpu.check_binding(CACHE, n_bytes, LESS_CONTEXT)?;
                     Kv::Buffer(gpu.storage("kv", n_bytes))
                 }
@@ -399,12 +407,6 @@ impl Buffers {
                 }
             });
         }
-        let n_pairs = match config.position {
-            PositionKind::Rope => padded(config.head_dim) / 2,
-            PositionKind::Learned => 0,
-        };
-        let angle_bytes = 8 * sizes.n_ctx as u64 * n_pairs as u64;
-        gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
         // Only these families keep what they project.
         let qkv_width = match config.family.tensors.qk_norm {
             Some(_) => (config.n_heads + 2 * config.n_kv_heads) * padded(config.head_dim),

@@ -1,8 +1,8 @@
 //! The kernels of a pass one by one, at a model's shapes, for measuring.
 //!
 //! The calls are those that `forward` records. Activations and caches hold plausible values,
-//! and what a kernel streams from a buffer (a matrix, a cache) lies in so many copies that no
-//! cache of the device holds them all. Textures are not copied.
+//! and what a kernel streams (a matrix, a cache) lies in so many copies that no cache of the
+//! device holds them all.
 
 use std::sync::Arc;
 
@@ -123,25 +123,18 @@ fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) ->
     };
     let moved = call.cost.over(depth..depth + n_rows);
     let streamed = streamed_binding(call);
-    let original = streamed.and_then(|binding| match call.resources[binding] {
-        Resource::Buffer(buffer) => Some(buffer),
-        Resource::Uniform(_) | Resource::Texture(_) => None,
-    });
-    let copies = match original {
-        Some(buffer) => copies(gpu, buffer, moved.bytes()),
+    let copies = match streamed {
+        Some(binding) => copies(gpu, call.resources[binding], moved.bytes()),
         None => Vec::new(),
     };
-    let with_copy = |copy| {
+    let mut calls = vec![(call.on(call.resources.clone()), Rows::Counted(0))];
+    for copy in &copies {
         let mut resources = call.resources.clone();
         if let Some(binding) = streamed {
-            resources[binding] = Resource::Buffer(copy);
+            resources[binding] = copy.resource();
         }
-        (call.on(resources), Rows::Counted(0))
-    };
-    let calls: Vec<(Call<'_>, Rows)> = match copies.is_empty() {
-        true => vec![(call.on(call.resources.clone()), Rows::Counted(0))],
-        false => copies.iter().map(with_copy).collect(),
-    };
+        calls.push((call.on(resources), Rows::Counted(0)));
+    }
     let unused = gpu.buffer("indirect", 12, wgpu::BufferUsages::INDIRECT);
     Case {
         kernel: note.kernel,
@@ -153,7 +146,7 @@ fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) ->
     }
 }
 
-/// The buffer that is read from end to end, and not touched again soon in a real pass.
+/// What is read from end to end, and not touched again soon in a real pass.
 fn streamed_binding(call: &Call<'_>) -> Option<usize> {
     let bindings = call.kernel.bindings;
     let position = |name: &str| bindings.iter().position(|b| b.name == name);
@@ -163,20 +156,73 @@ fn streamed_binding(call: &Call<'_>) -> Option<usize> {
     }
 }
 
-/// Copies of `buffer`, of which a dispatch touches `touched` bytes, the original included.
-fn copies(gpu: &Gpu, buffer: &wgpu::Buffer, touched: u64) -> Vec<wgpu::Buffer> {
+/// A copy of what a kernel streams.
+enum Copied {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::TextureView),
+}
+
+impl Copied {
+    fn resource(&self) -> Resource<'_> {
+        match self {
+            Copied::Buffer(buffer) => Resource::Buffer(buffer),
+            Copied::Texture(view) => Resource::Texture(view),
+        }
+    }
+}
+
+/// Copies of `original`, of which a dispatch touches `touched` bytes.
+fn copies(gpu: &Gpu, original: Resource<'_>, touched: u64) -> Vec<Copied> {
+    let n_bytes = match original {
+        Resource::Buffer(buffer) | Resource::Uniform(buffer) => buffer.size(),
+        Resource::Texture(view) => {
+            let size = view.texture().size();
+            16 * u64::from(size.width * size.height) * u64::from(size.depth_or_array_layers)
+        }
+    };
     let for_cache = ROTATED_BYTES.div_ceil(touched.max(1));
-    let for_memory = (4 * ROTATED_BYTES / buffer.size().max(1)).max(1);
+    let for_memory = (4 * ROTATED_BYTES / n_bytes.max(1)).max(1);
     let n = for_cache.min(for_memory).clamp(1, MAX_COPIES);
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    let mut copies = vec![buffer.clone()];
-    for _ in 1..n {
-        let copy = gpu.storage("copy", buffer.size());
-        encoder.copy_buffer_to_buffer(buffer, 0, &copy, 0, buffer.size());
-        copies.push(copy);
-    }
+    let copies = (1..n).map(|_| match original {
+        Resource::Buffer(buffer) | Resource::Uniform(buffer) => {
+            let copy = gpu.storage("copy", n_bytes);
+            encoder.copy_buffer_to_buffer(buffer, 0, &copy, 0, n_bytes);
+            Copied::Buffer(copy)
+        }
+        Resource::Texture(view) => Copied::Texture(texture_copy(gpu, &mut encoder, view)),
+    });
+    let copies = copies.collect();
     gpu.queue.submit([encoder.finish()]);
     copies
+}
+
+fn texture_copy(
+    gpu: &Gpu,
+    encoder: &mut wgpu::CommandEncoder,
+    view: &wgpu::TextureView,
+) -> wgpu::TextureView {
+    let original = view.texture();
+    let copy = gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("copy"),
+        size: original.size(),
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: original.dimension(),
+        format: original.format(),
+        usage: original.usage() | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    });
+    let (from, to) = (original.as_image_copy(), copy.as_image_copy());
+    encoder.copy_texture_to_texture(from, to, original.size());
+    copy.create_view(&wgpu::TextureViewDescriptor {
+        // A cache is an array, whatever the number of its layers.
+        dimension: Some(match original.depth_or_array_layers() {
+            1 => wgpu::TextureViewDimension::D2,
+            _ => wgpu::TextureViewDimension::D2Array,
+        }),
+        ..Default::default()
+    })
 }
 
 /// Fills a buffer with words that are small numbers both as one f32 and as two f16.

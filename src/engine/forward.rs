@@ -115,7 +115,7 @@ impl<'a> Forward<'a> {
             angles: &b.rope_angles,
             q: match self.weights.kernels {
                 KernelClass::Texture => Resource::Texture(&b.textures.q),
-                KernelClass::Workgroup => Resource::Buffer(&b.q),
+                KernelClass::Subgroup | KernelClass::Workgroup => Resource::Buffer(&b.q),
             },
             kv: b.kv[layer].write(),
             kv_type: b.sizes.kv_type,
@@ -379,6 +379,7 @@ impl<'a> Forward<'a> {
                     (Some(_), NormKind::Rms) => InputNorm::Rms,
                     (Some(_), NormKind::Layer) => InputNorm::Layer,
                 },
+                subgroups: self.weights.kernels == KernelClass::Subgroup,
             };
             let weights = part.store.resource();
             let call = linear::call(batch, matrix.dtype, params, weights, operands, output);

@@ -158,9 +158,9 @@ impl Weights {
     pub fn upload(gpu: &Gpu, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
         let reader = model.weights();
         let c = &model.config;
-        let kernels = match fits_textures(gpu, model) {
-            true => gpu.kernels,
-            false => KernelClass::Workgroup,
+        let kernels = match gpu.kernels {
+            KernelClass::Texture if !fits_textures(gpu, model) => KernelClass::Workgroup,
+            class => class,
         };
         let mut uploader = Uploader {
             gpu,
@@ -221,8 +221,10 @@ impl Weights {
             final_norm: uploader.norm(&outer.final_norm),
             lm_head,
             pool: match kernels {
-                KernelClass::Workgroup => Store::Buffer(gpu.buffer_with("pool", &pool, storage)),
                 KernelClass::Texture => uploader.pool(&pool, model.pool.as_ref()),
+                KernelClass::Subgroup | KernelClass::Workgroup => {
+                    Store::Buffer(gpu.buffer_with("pool", &pool, storage))
+                }
             },
         };
         gpu.wait()?;
@@ -342,7 +344,8 @@ impl Uploader<'_> {
             (row_bytes / TEXEL_BYTES * TEXTURE_ROWS) as u32,
             n_rows.div_ceil(TEXTURE_ROWS) as u32,
         ];
-        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+        let copied = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC;
+        let usage = wgpu::TextureUsages::TEXTURE_BINDING | copied;
         let format = wgpu::TextureFormat::Rgba32Uint;
         let texture = self.gpu.texture(name, size, format, usage);
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());

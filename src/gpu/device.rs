@@ -100,7 +100,7 @@ impl Gpu {
             info,
             limits,
             features,
-            kernels: KernelClass::of(&adapter.get_info()),
+            kernels: KernelClass::of(&adapter.get_info(), features),
             matrices: match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
                 true => adapter.cooperative_matrix_properties(),
                 false => Vec::new(),
@@ -111,9 +111,20 @@ impl Gpu {
     }
 
     /// The same device with another class of kernels, if one is named.
-    pub fn with_kernels(mut self, class: Option<KernelClass>) -> Self {
-        self.kernels = class.unwrap_or(self.kernels);
-        self
+    ///
+    /// # Errors
+    /// [`Error::Option`] when the adapter lacks what the class needs.
+    pub fn with_kernels(mut self, class: Option<KernelClass>) -> Result<Self> {
+        let class = class.unwrap_or(self.kernels);
+        if !class.runs_on(&self.info, self.features) {
+            return Err(Error::Option {
+                option: "--kernels",
+                expected: "a class that the adapter can run".to_string(),
+                found: format!("{}, which needs subgroups of 8 or more", class.name()),
+            });
+        }
+        self.kernels = class;
+        Ok(self)
     }
 
     /// Where timestamps can be written.

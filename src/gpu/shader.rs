@@ -33,6 +33,8 @@ const SHARED: &[(&str, &str)] = &[
     shared!("split"),
     shared!("store_qkv"),
     shared!("store_rows"),
+    shared!("sum_of_eight"),
+    shared!("sum_of_eight_subgroup"),
     shared!("weights"),
     shared!("weights_texture"),
     shared!("workgroup_sum"),

@@ -43,15 +43,15 @@ const KV_TEXTURE: Binding = bound("kv", Access::WriteTextureArray);
 const Q_TEXTURE: Binding = bound("q", Access::WriteTexture);
 const NORM_UNIFORM: Binding = bound("norm", Access::Uniform);
 
-/// Declares a kernel by its shader's name and its bindings.
+/// Declares a kernel by its shader's name, what it needs of a device, and its bindings.
 macro_rules! kernel {
-    ($id:ident, $name:literal, $($binding:expr),+) => {
+    ($id:ident, $name:literal, $needs:expr, $($binding:expr),+) => {
         pub static $id: Kernel = Kernel {
             name: $name,
             source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
             bindings: &[$($binding),+],
             params: FIELDS,
-            needs: Features::empty(),
+            needs: $needs,
         };
     };
 }
@@ -60,21 +60,29 @@ macro_rules! kernel {
 mod declared {
     use super::*;
 
-    kernel!(MATVEC, "matvec", read("x"), read("weights"), read("bias"), read("rows"),
+    const CORE: Features = Features::empty();
+    const SUBGROUP: Features = Features::SUBGROUP;
+
+    kernel!(MATVEC, "matvec", CORE, read("x"), read("weights"), read("bias"), read("rows"),
         read_write("y"), read("norm"));
-    kernel!(MATMUL, "matmul", read("x"), read("weights"), read("bias"), read("rows"),
+    kernel!(MATMUL, "matmul", CORE, read("x"), read("weights"), read("bias"), read("rows"),
         read_write("y"));
-    kernel!(MATVEC_TEXTURE, "matvec_texture", X_UNIFORM, W_TEXTURE, read("bias"), read("rows"),
+    kernel!(MATVEC_SUBGROUP, "matvec_subgroup", SUBGROUP, read("x"), read("weights"), read("bias"),
+        read("rows"), read_write("y"), read("norm"));
+    kernel!(QKV_MATVEC_SUBGROUP, "qkv_matvec_subgroup", SUBGROUP, read("x"), read("weights"),
+        read("bias"), read("rows"), read("angles"), read_write("q"), read_write("kv"),
+        read("norm"));
+    kernel!(MATVEC_TEXTURE, "matvec_texture", CORE, X_UNIFORM, W_TEXTURE, read("bias"), read("rows"),
         read_write("y"), NORM_UNIFORM);
-    kernel!(MATMUL_TEXTURE, "matmul_texture", X_TEXTURE, W_TEXTURE, read("bias"), read("rows"),
+    kernel!(MATMUL_TEXTURE, "matmul_texture", CORE, X_TEXTURE, W_TEXTURE, read("bias"), read("rows"),
         read_write("y"));
-    kernel!(QKV_MATVEC, "qkv_matvec", read("x"), read("weights"), read("bias"), read("rows"),
+    kernel!(QKV_MATVEC, "qkv_matvec", CORE, read("x"), read("weights"), read("bias"), read("rows"),
         read("angles"), read_write("q"), read_write("kv"), read("norm"));
-    kernel!(QKV_MATMUL, "qkv_matmul", read("x"), read("weights"), read("bias"), read("rows"),
+    kernel!(QKV_MATMUL, "qkv_matmul", CORE, read("x"), read("weights"), read("bias"), read("rows"),
         read("angles"), read_write("q"), read_write("kv"));
-    kernel!(QKV_MATVEC_TEXTURE, "qkv_matvec_texture", X_UNIFORM, W_TEXTURE, read("bias"),
+    kernel!(QKV_MATVEC_TEXTURE, "qkv_matvec_texture", CORE, X_UNIFORM, W_TEXTURE, read("bias"),
         read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE, NORM_UNIFORM);
-    kernel!(QKV_MATMUL_TEXTURE, "qkv_matmul_texture", X_TEXTURE, W_TEXTURE, read("bias"),
+    kernel!(QKV_MATMUL_TEXTURE, "qkv_matmul_texture", CORE, X_TEXTURE, W_TEXTURE, read("bias"),
         read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE);
 }
 pub use declared::*;
@@ -128,6 +136,8 @@ pub struct Operands<'a> {
     /// f32 `[weights, biases][n_in]` of the norm.
     pub norm: &'a Buffer,
     pub input_norm: InputNorm,
+    /// Whether lanes may exchange sums within subgroups.
+    pub subgroups: bool,
 }
 
 /// Where outputs go.
@@ -167,6 +177,8 @@ pub fn call<'a>(
     let in_texture = matches!(weights, Resource::Texture(_));
     let is_qkv = matches!(output, Output::Qkv(_));
     let kernel = match (batch, in_texture, is_qkv) {
+        (Batch::One, false, false) if operands.subgroups => &MATVEC_SUBGROUP,
+        (Batch::One, false, true) if operands.subgroups => &QKV_MATVEC_SUBGROUP,
         (Batch::One, false, false) => &MATVEC,
         (Batch::One, false, true) => &QKV_MATVEC,
         (Batch::One, true, false) => &MATVEC_TEXTURE,

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::{BufferUsages, TextureFormat, TextureViewDimension};
-use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::linear::{self, Batch, InputNorm, Operands, Output, Params, Qkv};
 use ztt_wgpu::kernels::pack_rows::PACKED_TILE;
 use ztt_wgpu::kernels::{Call, KvType, Resource, UNIFORM_BYTES, kv_copy, pack_rows, qkv_store};
@@ -50,19 +50,38 @@ enum Source {
     /// `qkv_store`, of rows that are projected already and whose heads are normed.
     Stored,
     Projected(Batch),
+    /// The same of one row, with lanes that exchange sums within subgroups.
+    Subgroups,
+}
+
+impl Source {
+    fn batch(self) -> Option<Batch> {
+        match self {
+            Source::Stored => None,
+            Source::Projected(batch) => Some(batch),
+            Source::Subgroups => Some(Batch::One),
+        }
+    }
 }
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
+    let (one, many) = (
+        Source::Projected(Batch::One),
+        Source::Projected(Batch::Many),
+    );
     for (name, source, in_texture) in [
         ("qkv_store", Source::Stored, false),
         ("qkv_store_texture", Source::Stored, true),
-        ("qkv_matvec", Source::Projected(Batch::One), false),
-        ("qkv_matvec_texture", Source::Projected(Batch::One), true),
-        ("qkv_matmul", Source::Projected(Batch::Many), false),
-        ("qkv_matmul_texture", Source::Projected(Batch::Many), true),
+        ("qkv_matvec", one, false),
+        ("qkv_matvec_subgroup", Source::Subgroups, false),
+        ("qkv_matvec_texture", one, true),
+        ("qkv_matmul", many, false),
+        ("qkv_matmul_texture", many, true),
     ] {
-        trials.push(adapter::trial(format!("kernels::{name}"), move |gpu| {
+        let class = (source == Source::Subgroups).then_some(KernelClass::Subgroup);
+        let trial_name = format!("kernels::{name}");
+        trials.push(adapter::trial_of(class, trial_name, move |gpu| {
             for &shape in SHAPES {
                 for kv_type in KV_TYPES {
                     for flags in 0..4 {
@@ -75,10 +94,10 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }));
-        trials.push(adapter::trial(
-            format!("kernels::controls::{name}"),
-            move |gpu| control(&gpu, source, in_texture),
-        ));
+        let trial_name = format!("kernels::controls::{name}");
+        trials.push(adapter::trial_of(class, trial_name, move |gpu| {
+            control(&gpu, source, in_texture)
+        }));
     }
     for (name, in_texture) in [("kv_copy", false), ("kv_copy_texture", true)] {
         trials.push(adapter::trial(format!("kernels::{name}"), move |gpu| {
@@ -189,14 +208,14 @@ impl Store {
         let norm = heads(2, random);
         let row_width = match source {
             Source::Stored => n_out,
-            Source::Projected(_) => padded(N_IN),
+            _ => padded(N_IN),
         };
         let mut rows = vec![f32::NAN; listing.n_rows() * row_width];
         for &row in &listing.listed {
             let row = &mut rows[row * row_width..][..row_width];
             match source {
                 Source::Stored => row.copy_from_slice(&heads(n_out / stride, random)),
-                Source::Projected(_) => {
+                _ => {
                     row.fill(7.0);
                     row[..N_IN].copy_from_slice(&values(random, N_IN));
                 }
@@ -268,7 +287,7 @@ impl Store {
             has_bias: 1,
             n_cols: match source {
                 Source::Stored => head_dim as u32,
-                Source::Projected(_) => N_IN as u32,
+                _ => N_IN as u32,
             },
             eps: EPS,
             y_stride: n_out as u32,
@@ -353,9 +372,7 @@ impl Store {
                 let call = qkv_store::call(self.params, &projected, &norm, &angles, &rows, qkv);
                 run_all(gpu, vec![call], n_listed, output)?
             }
-            Source::Projected(batch) => self.projected(gpu, batch, qkv, |calls| {
-                run_all(gpu, calls, n_listed, output)
-            })?,
+            _ => self.projected(gpu, qkv, |calls| run_all(gpu, calls, n_listed, output))?,
         };
         match self.in_texture {
             true => Ok([q_image.read(gpu)?, self.layout.words(&kv_image.read(gpu)?)]),
@@ -367,7 +384,6 @@ impl Store {
     fn projected<T>(
         &self,
         gpu: &Gpu,
-        batch: Batch,
         qkv: Qkv,
         run: impl FnOnce(Vec<Call>) -> Result<T>,
     ) -> Result<T> {
@@ -377,6 +393,7 @@ impl Store {
             let usage = BufferUsages::UNIFORM | BufferUsages::STORAGE;
             gpu.buffer_with("uniform", &values, usage)
         };
+        let batch = self.source.batch().unwrap_or(Batch::One);
         let row = self.listing.listed[0] * self.row_width;
         let x = match (batch, self.in_texture) {
             (Batch::One, true) => uniform(&self.rows[row..][..self.row_width]),
@@ -406,6 +423,7 @@ impl Store {
             rows: &rows,
             norm: &norm,
             input_norm: InputNorm::None,
+            subgroups: self.source == Source::Subgroups,
         };
         let weights = match self.in_texture {
             true => Resource::Texture(&in_a_texture),
@@ -435,7 +453,7 @@ fn projected(
 ) -> Vec<f64> {
     let output = |i: usize| match source {
         Source::Stored => f64::from(row[i]),
-        Source::Projected(_) => {
+        _ => {
             let products = weights[i * N_IN..][..N_IN].iter().zip(row);
             let products = products.map(|(w, x)| f64::from(*w) * f64::from(*x));
             products.sum::<f64>() + f64::from(bias[i])

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
-use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::linear::{Batch, Epilogue, InputNorm, Operands, Output, Params, call};
 use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
 use ztt_wgpu::kernels::{Resource, UNIFORM_BYTES};
@@ -47,12 +47,15 @@ const NORMS: [InputNorm; 3] = [InputNorm::None, InputNorm::Rms, InputNorm::Layer
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     Buffer,
+    /// The same, and lanes exchange sums within subgroups.
+    Subgroups,
     Texture,
 }
 
-/// The four kernels.
-const KERNELS: [(&str, Batch, Place); 4] = [
+/// The kernels.
+const KERNELS: [(&str, Batch, Place); 5] = [
     ("matvec", Batch::One, Place::Buffer),
+    ("matvec_subgroup", Batch::One, Place::Subgroups),
     ("matmul", Batch::Many, Place::Buffer),
     ("matvec_texture", Batch::One, Place::Texture),
     ("matmul_texture", Batch::Many, Place::Texture),
@@ -60,7 +63,8 @@ const KERNELS: [(&str, Batch, Place); 4] = [
 
 pub fn trials() -> Vec<Trial> {
     let kernel = |(name, batch, place)| {
-        adapter::trial(format!("kernels::{name}"), move |gpu| {
+        let class = (place == Place::Subgroups).then_some(KernelClass::Subgroup);
+        adapter::trial_of(class, format!("kernels::{name}"), move |gpu| {
             for (seed, case) in cases(batch, place).iter().enumerate() {
                 Data::new(case, seed as u64).check(&gpu, batch, place)?;
             }
@@ -83,12 +87,13 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         },
     ));
-    trials.push(adapter::trial("kernels::controls::linear", |gpu| {
-        for (_, batch, place) in KERNELS {
-            control(&gpu, batch, place)?;
-        }
-        Ok(())
-    }));
+    for (name, batch, place) in KERNELS {
+        let class = (place == Place::Subgroups).then_some(KernelClass::Subgroup);
+        let name = format!("kernels::controls::{name}");
+        trials.push(adapter::trial_of(class, name, move |gpu| {
+            control(&gpu, batch, place)
+        }));
+    }
     trials
 }
 
@@ -299,6 +304,7 @@ impl Data {
                 rows: &rows,
                 norm: &norm,
                 input_norm: self.case.norm,
+                subgroups: place == Place::Subgroups,
             },
             Output::Rows {
                 y: &y,
