@@ -29,6 +29,7 @@
 //! | [`kernels`] | one small module a shader: parameters, bindings, grid |
 //! | [`engine`] | model and device together: weights, caches, the pass, sampling |
 //! | [`generate`](mod@generate) | prompt to a stream of tokens, stop rules, statistics |
+//! | [`chat`] | conversations by turns, over a cache that keeps what they have in common |
 //! | [`page`] | pages of HTML: the look they share, filling a template |
 //! | [`evaluate`] | how well a text is predicted: windows, perplexity, sweeps, calibration |
 //! | [`measure`] | figures: probes of the adapter, kernels, models; reports of them |
@@ -62,6 +63,7 @@
 //!   reduced over a cycle's layers.
 //! - *row*: a position in a batch. *Octet*: eight values, the unit rows are padded to.
 
+pub mod chat;
 pub mod cli;
 pub mod engine;
 pub mod error;

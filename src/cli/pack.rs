@@ -47,7 +47,7 @@ fn write(model: &Model, file: &Path) -> Result<()> {
     let texts = model
         .texts
         .iter()
-        .map(|(name, text)| (name.to_string(), text.clone()));
+        .map(|t| (t.name.to_string(), t.text.clone()));
     let mut metadata: HashMap<String, String> = texts.collect();
     metadata.insert("format".to_string(), "pt".to_string());
     let views = model.checkpoint.views()?;

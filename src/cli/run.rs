@@ -131,6 +131,7 @@ pub fn main(args: Args) -> Result<()> {
             .filter(|s| !s.is_empty())
             .cloned()
             .collect(),
+        interrupt: Default::default(),
     };
     let mut sampler = Sampler::new(sampling, &prompt);
     let ready = setup::engine(&args.engine, &model, Logits::Last)?;

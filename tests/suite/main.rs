@@ -4,6 +4,7 @@
 //! ignored, with the reason, where there is none.
 
 mod adapter;
+mod chat;
 mod cli;
 mod compare;
 mod errors;
@@ -28,6 +29,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(compare::trials());
+    trials.extend(chat::trials());
     trials.extend(cli::trials());
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
