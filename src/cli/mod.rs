@@ -1,15 +1,19 @@
 //! The command line: one file a subcommand.
 //!
 //! Standard output carries data, standard error everything else. The status is 0 for success
-//! (a closed standard output included), 1 for an error, 2 for wrong usage.
+//! (a closed standard output included), 1 for an error, 2 for wrong usage, 130 where Ctrl-C ended
+//! what was asked for.
 
 mod args;
 mod bench;
 mod calibrate;
+mod chat;
 mod color;
 mod compare;
 mod devices;
+mod generation;
 mod inspect;
+mod interrupt;
 mod measuring;
 mod microbench;
 mod output;
@@ -19,6 +23,7 @@ mod profile;
 mod prompt;
 mod run;
 mod setup;
+mod summary;
 mod text;
 mod trace;
 
@@ -27,6 +32,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+
+use interrupt::Interrupted;
 
 /// Runs Zero Token Transformers on any GPU.
 #[derive(Parser)]
@@ -40,6 +47,8 @@ struct Cli {
 enum Command {
     /// Generate text
     Run(run::Args),
+    /// Hold a conversation, as the model's chat template has it
+    Chat(chat::Args),
     /// Show what every position of a text did: cycles, scores, top tokens
     Trace(trace::Args),
     /// Show what a checkpoint holds, and the memory it needs
@@ -73,6 +82,7 @@ pub fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         Command::Run(args) => run::main(args),
+        Command::Chat(args) => chat::main(args),
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
@@ -85,11 +95,17 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) if e.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
         Err(e) => {
-            eprintln!("ztt-wgpu: {}", one_line(&e));
+            complain(&e);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong, in one line.
+fn complain(e: &anyhow::Error) {
+    eprintln!("ztt-wgpu: {}", one_line(e));
 }
 
 /// Help and version go to standard output; a usage error is one line.
