@@ -21,7 +21,14 @@ use crate::generate::{Finish, Token};
 use command::Command;
 use lines::Lines;
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu chat ./model
+  ztt-wgpu chat ./model --system \"Answer in one word.\" --ctx 2048 --ctx-shift
+  ztt-wgpu chat ./model --temperature 0 < questions.txt > answers.txt";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,

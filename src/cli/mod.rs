@@ -10,6 +10,7 @@ mod calibrate;
 mod chat;
 mod color;
 mod compare;
+mod completions;
 mod devices;
 mod generation;
 mod inspect;
@@ -30,14 +31,30 @@ mod trace;
 use std::io;
 use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use interrupt::Interrupted;
 
+const HELP: &str = "\
+Examples:
+  ztt-wgpu run
+  ztt-wgpu chat ./model
+  ztt-wgpu trace builtin \"Call me Ishmael.\"
+  ztt-wgpu bench ./model
+
+`ztt-wgpu help COMMAND` says more. ZTT_MODEL, ZTT_CTX, ZTT_ADAPTER, ZTT_BACKEND, ZTT_KERNELS and
+ZTT_KV_TYPE stand for arguments that are not given; NO_COLOR turns colours off.";
+
 /// Runs Zero Token Transformers on any GPU.
 #[derive(Parser)]
-#[command(name = "ztt-wgpu", version, arg_required_else_help = true)]
+#[command(
+    name = "ztt-wgpu",
+    version = env!("ZTT_VERSION"),
+    arg_required_else_help = true,
+    after_help = HELP
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -65,6 +82,8 @@ enum Command {
     Microbench(microbench::Args),
     /// List the adapters of this machine
     Devices(devices::Args),
+    /// Print what a shell needs to complete arguments
+    Completions(completions::Args),
 }
 
 /// The whole program, from arguments to exit status.
@@ -79,6 +98,7 @@ pub fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off")),
         )
         .with_writer(io::stderr)
+        .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
         .init();
     let result = match cli.command {
         Command::Run(args) => run::main(args),
@@ -91,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::main(args),
         Command::Microbench(args) => microbench::main(args),
         Command::Devices(args) => devices::main(args),
+        Command::Completions(args) => completions::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,4 +160,39 @@ fn one_line(e: &anyhow::Error) -> String {
     let text = format!("{e:#}");
     let words: Vec<_> = text.split_whitespace().collect();
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The words of a command line in which quotes enclose whole words.
+    fn words(line: &str) -> Vec<&str> {
+        let parts = line.split('"').enumerate();
+        let words = parts.map(|(i, part)| match i % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        });
+        words.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        Cli::command().debug_assert();
+        let command = Cli::command();
+        let all = command.get_subcommands().chain([&command]);
+        for command in all {
+            let help = command.get_after_help();
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<_> = help.lines().filter(|l| l.starts_with("  ")).collect();
+            assert!(!examples.is_empty(), "{}", command.get_name());
+            for example in examples {
+                let arguments = example.split(['<', '>']).next().unwrap_or_default();
+                let parsed = Cli::try_parse_from(words(arguments));
+                assert!(parsed.is_ok(), "{example}: {:?}", parsed.err());
+            }
+        }
+    }
 }

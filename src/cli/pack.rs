@@ -10,7 +10,12 @@ use super::args::ModelArgs;
 use super::setup;
 use crate::model::Model;
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu pack ./model -o model.safetensors";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,

@@ -16,7 +16,15 @@ use crate::engine::sampling::Sampler;
 use crate::error::Error;
 use crate::generate::{Finish, Token, generate};
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu run builtin \"ROMEO:\" -n 80 --seed 3
+  ztt-wgpu run ./model \"The capital of France is\" --temperature 0
+  ztt-wgpu run ./model --file prompt.txt --json > tokens.jsonl
+  ztt-wgpu run ./model \"Call me\" --exit-threshold 0.3 --stats";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -27,7 +35,7 @@ pub struct Args {
     prompt: Option<String>,
 
     /// Read the prompt from a file; one line break at its end is dropped
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Text")]
     file: Option<PathBuf>,
 
     /// Print JSON lines: one a token, then a summary

@@ -6,6 +6,7 @@
 mod adapter;
 mod chat;
 mod cli;
+mod command_line;
 mod compare;
 mod errors;
 mod evaluate;
@@ -31,6 +32,7 @@ fn main() {
     trials.extend(compare::trials());
     trials.extend(chat::trials());
     trials.extend(cli::trials());
+    trials.extend(command_line::trials());
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
     trials.extend(families::trials());
