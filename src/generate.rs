@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::engine::sampling::Sampler;
 use crate::engine::{Engine, Logits, Profile, Work};
 use crate::error::Result;
+use crate::model::Model;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::reference::Output;
 
@@ -22,6 +23,18 @@ pub struct StopRules {
     pub strings: Vec<String>,
     /// Somebody else may set this to end the text, be it in the prompt.
     pub interrupt: Arc<AtomicBool>,
+}
+
+impl StopRules {
+    /// Ends where the model does, and after `max_tokens`.
+    pub fn of(model: &Model, max_tokens: usize) -> Self {
+        Self {
+            max_tokens,
+            eos: model.eos().to_vec(),
+            strings: Vec::new(),
+            interrupt: Arc::default(),
+        }
+    }
 }
 
 /// Positions of a prompt that are run between two looks at [`StopRules::interrupt`].

@@ -35,6 +35,47 @@
 //! | [`measure`] | figures: probes of the adapter, kernels, models; reports of them |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
+//! # As a library
+//!
+//! A [model](model::Model) is opened, an [engine](engine::Engine) runs it and holds one sequence,
+//! [`generate`](fn@generate::generate) streams tokens; each says what its position did.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
+//! use ztt_wgpu::engine::{Engine, Options};
+//! use ztt_wgpu::generate::{StopRules, generate};
+//! use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+//!
+//! let model = Model::open(BUILTIN, Fetch::Never)?;
+//! let tokenizer = model.tokenizer()?;
+//! let prompt = tokenizer.encode("Call me")?;
+//! let mut engine = pollster::block_on(Engine::on_best(&model, &Options::of(&model)))?;
+//! let mut sampler = Sampler::new(SamplingOptions::default(), &prompt);
+//! let rules = StopRules::of(&model, 8);
+//! let mut scores = Vec::new();
+//! let summary = pollster::block_on(generate(
+//!     &mut engine,
+//!     Some(&tokenizer),
+//!     &prompt,
+//!     &mut sampler,
+//!     &rules,
+//!     |token| {
+//!         print!("{}", token.text);
+//!         scores.push(token.scores.clone()); // one for each cycle that ran
+//!         ControlFlow::Continue(())
+//!     },
+//! ))?;
+//! assert_eq!(summary.n_generated, 8);
+//! assert!(scores.iter().flatten().all(|score| (0.0..=1.0).contains(score)));
+//! # Ok::<(), ztt_wgpu::Error>(())
+//! ```
+//!
+//! [`Engine::forward`](engine::Engine::forward) gives logits, cycles and scores of every position
+//! of a text, [`ChatSession`](chat::ChatSession) holds a conversation. `examples/` has a program
+//! for each.
+//!
 //! # How a token is computed
 //!
 //! The pass is recorded once, as a [`gpu::plan::Plan`]: embed, head layers, each cycle's middle

@@ -32,6 +32,17 @@ pub struct AnswerOptions {
     pub shift: bool,
 }
 
+impl AnswerOptions {
+    /// Without dropping turns.
+    pub fn new(sampling: SamplingOptions, rules: StopRules) -> Self {
+        Self {
+            sampling,
+            rules,
+            shift: false,
+        }
+    }
+}
+
 /// What a turn came to.
 #[derive(Clone, Debug)]
 pub struct Answer {

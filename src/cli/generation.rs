@@ -78,18 +78,16 @@ impl GenerationArgs {
 
     /// When a text ends; `interrupt` ends it from outside.
     pub fn stop_rules(&self, model: &Model, interrupt: Arc<AtomicBool>) -> StopRules {
+        let max_tokens = self.max_tokens.or(model.generation.max_tokens);
         let strings = self.stop.iter().filter(|s| !s.is_empty());
-        StopRules {
-            max_tokens: self
-                .max_tokens
-                .or(model.generation.max_tokens)
-                .unwrap_or(256),
-            eos: match self.ignore_eos {
-                true => Vec::new(),
-                false => model.eos().to_vec(),
-            },
+        let mut rules = StopRules {
             strings: strings.cloned().collect(),
             interrupt,
+            ..StopRules::of(model, max_tokens.unwrap_or(256))
+        };
+        if self.ignore_eos {
+            rules.eos.clear();
         }
+        rules
     }
 }

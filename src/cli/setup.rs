@@ -9,16 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
-use crate::engine::{DeviceModel, Engine, Logits, Options};
+use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::adapter::choose;
 use crate::kernels::KvType;
 use crate::measure::report::AdapterFacts;
 use crate::model::Model;
-
-/// Contexts are no longer than this unless `--ctx` says so: a cache has its price.
-const DEFAULT_CTX: usize = 4096;
 
 /// What `--adapter` calls the plain Rust reference.
 pub const HOST: &str = "cpu";

@@ -110,7 +110,7 @@ fn commands() -> Result<()> {
     same(
         "no system",
         &[held(&model, &[], &lines)?.stdout],
-        &[plain.clone()],
+        std::slice::from_ref(&plain),
     )?;
     // After a reset the first turn is the first again.
     let lines = ["Who is it?", "/reset", "Who is it?", &save, "/exit", "Why?"];
