@@ -58,8 +58,12 @@ pub fn main(args: Args) -> Result<()> {
     let ready = setup::engine(&args.engine, &model, Logits::Last)?;
     let mut session = ChatSession::new(&model, ready.engine)?;
     session.conversation.set_system(args.system);
-    let interrupt = interrupt::watch()?;
     let mut lines = Lines::open()?;
+    let interrupt = match lines.is_terminal() {
+        true => interrupt::watch()?,
+        // A script may wait for a line, or for the device.
+        false => interrupt::watch_and_end(|| {})?,
+    };
     setup::warn(&ready.warnings);
     eprintln!(
         "model    {name}\nadapter  {}\nseed     {seed}",

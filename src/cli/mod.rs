@@ -70,7 +70,7 @@ enum Command {
     Trace(trace::Args),
     /// Show what a checkpoint holds, and the memory it needs
     Inspect(inspect::Args),
-    /// Make one file of a checkpoint: weights, config and tokenizer
+    /// Make one file of a checkpoint: weights, config, tokenizer and chat template
     Pack(pack::Args),
     /// Measure how well a model predicts a text, at one exit threshold or many
     Perplexity(perplexity::Args),

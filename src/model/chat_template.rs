@@ -4,15 +4,19 @@
 //! (`apply_chat_template`): Python's methods of strings, `raise_exception`, `strftime_now`, a
 //! `tojson` that does not escape for HTML.
 
+mod to_json;
+
 use std::collections::BTreeMap;
 
 use jiff::ZonedDateTime;
 use jiff::civil::DateTime;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde};
+use minijinja::value::Serde;
 use minijinja::{Environment, Error as Failure, ErrorKind, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
+
+use to_json::to_json;
 
 use super::Text;
 use super::json::{Object, parse_object};
@@ -84,7 +88,7 @@ impl ChatTemplate {
     ) -> Result<Self> {
         let template = Self {
             file: file.to_string(),
-            source,
+            source: without_marks(&source),
             special_tokens,
             now: None,
         };
@@ -153,6 +157,27 @@ impl ChatTemplate {
     }
 }
 
+/// `source` without the marks that some templates put round what the assistant says. Transformers
+/// looks at `{% generation %}` in training alone; a block that is always there stands for it.
+fn without_marks(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some((before, opened)) = rest.split_once("{%") {
+        let Some((tag, after)) = opened.split_once("%}") else {
+            break;
+        };
+        let name = tag.trim_matches(|c: char| c.is_whitespace() || "-+".contains(c));
+        let tag = match name {
+            "generation" => tag.replace(name, "if true"),
+            "endgeneration" => tag.replace(name, "endif"),
+            _ => tag.to_string(),
+        };
+        out.extend([before, "{%", &tag, "%}"]);
+        rest = after;
+    }
+    out + rest
+}
+
 /// The template for chats in a `tokenizer_config.json`, which may have several, each with a name.
 fn in_config(json: &Object) -> Result<Option<String>> {
     const FIELD: &str = "chat_template";
@@ -188,58 +213,6 @@ fn special_tokens(json: &Object) -> Result<BTreeMap<&'static str, String>> {
     Ok(tokens)
 }
 
-/// `tojson` as transformers has it: Python's `json.dumps`, nothing escaped for HTML.
-fn to_json(value: Value, arguments: Kwargs) -> Result<String, Failure> {
-    let indent: Option<usize> = arguments.get("indent")?;
-    let _: Option<bool> = arguments.get("ensure_ascii")?;
-    arguments.assert_all_used()?;
-    let mut out = Vec::new();
-    let written = match indent {
-        Some(n) => {
-            let indent = " ".repeat(n);
-            let pretty = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(
-                &mut out, pretty,
-            ))
-        }
-        None => value.serialize(&mut serde_json::Serializer::with_formatter(
-            &mut out, OneLine,
-        )),
-    };
-    let failed =
-        |e: &dyn std::fmt::Display| Failure::new(ErrorKind::BadSerialization, e.to_string());
-    written.map_err(|e| failed(&e))?;
-    String::from_utf8(out).map_err(|e| failed(&e))
-}
-
-/// JSON with a blank after commas and colons, as Python writes it.
-struct OneLine;
-
-impl serde_json::ser::Formatter for OneLine {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        out: &mut W,
-    ) -> std::io::Result<()> {
-        out.write_all(b": ")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -260,20 +233,17 @@ mod tests {
     }
 
     #[test]
-    fn json_is_pythons() {
-        let message = json!({"z": "<é'>", "a": [1, 2.5, null, true], "b": {}});
-        let found = render("{{ messages[0] | tojson }}", std::slice::from_ref(&message)).unwrap();
-        let expected = r#"{"z": "<é'>", "a": [1, 2.5, null, true], "b": {}}"#;
-        assert_eq!(found, expected);
-        let found = render("{{ messages[0].a[:2] | tojson(indent=4) }}", &[message]).unwrap();
-        assert_eq!(found, "[\n    1,\n    2.5\n]");
-    }
-
-    #[test]
     fn templates_know_tokens_and_the_date() {
         let source =
             "{{ bos_token + strftime_now('%d %b %Y') }}{{ eos_token }}|{{ tools is none }}";
         assert_eq!(render(source, &[]).unwrap(), "<s>09 Mar 2025|True");
+    }
+
+    #[test]
+    fn marks_round_an_answer_are_left_out() {
+        let source = "a {%- generation %} b {% endgeneration -%} c {% if true %}d{% endif %}{% ";
+        let plain = "a {%- if true %} b {% endif -%} c {% if true %}d{% endif %}{% ";
+        assert_eq!(without_marks(source), plain);
     }
 
     #[test]

@@ -11,8 +11,14 @@ use crate::compare::same;
 use crate::fixtures::{path, trial};
 
 /// Each has a trial of its own.
-const TEMPLATES: [&str; 6] = [
-    "smollm2", "llama3", "llama3.2", "qwen2.5", "qwen3", "mistral",
+const TEMPLATES: [&str; 7] = [
+    "smollm2",
+    "llama3",
+    "llama3-training",
+    "llama3.2",
+    "qwen2.5",
+    "qwen3",
+    "mistral",
 ];
 
 pub fn trials() -> Vec<Trial> {
