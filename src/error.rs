@@ -58,6 +58,16 @@ pub enum Error {
     #[error("`{model}`: tokenizer: {message}")]
     Tokenizer { model: String, message: String },
 
+    /// A conversation is to be held, and the model does not say how it reads one.
+    #[error(
+        "`{model}` has no chat template: expected chat_template.jinja or `chat_template` in tokenizer_config.json, found neither"
+    )]
+    NoChatTemplate { model: String },
+
+    /// The chat template could not be filled, or refused the messages.
+    #[error("`{file}`: chat template: {message}")]
+    ChatTemplate { file: String, message: String },
+
     /// More positions are asked for than the context holds.
     #[error("the prompt does not fit the context: expected at most {limit} tokens, found {found}")]
     ContextFull { limit: usize, found: usize },

@@ -1,6 +1,8 @@
 //! From prompt ids to a stream of tokens: sampling, stop rules, statistics.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -8,6 +10,7 @@ use serde::Serialize;
 use crate::engine::sampling::Sampler;
 use crate::engine::{Engine, Logits, Profile, Work};
 use crate::error::Result;
+use crate::model::Model;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::reference::Output;
 
@@ -18,7 +21,24 @@ pub struct StopRules {
     pub eos: Vec<u32>,
     /// Texts that end the text; neither they nor what follows is given out.
     pub strings: Vec<String>,
+    /// Somebody else may set this to end the text, be it in the prompt.
+    pub interrupt: Arc<AtomicBool>,
 }
+
+impl StopRules {
+    /// Ends where the model does, and after `max_tokens`.
+    pub fn of(model: &Model, max_tokens: usize) -> Self {
+        Self {
+            max_tokens,
+            eos: model.eos().to_vec(),
+            strings: Vec::new(),
+            interrupt: Arc::default(),
+        }
+    }
+}
+
+/// Positions of a prompt that are run between two looks at [`StopRules::interrupt`].
+const PROMPT_BATCH: usize = 128;
 
 /// One generated token.
 #[derive(Clone, Debug, Serialize)]
@@ -46,7 +66,7 @@ pub enum Finish {
     StopString,
     /// The context is full.
     Context,
-    /// The receiver wants no more.
+    /// The receiver wants no more, or somebody set [`StopRules::interrupt`].
     Interrupted,
 }
 
@@ -54,6 +74,7 @@ pub enum Finish {
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub finish: Finish,
+    /// Positions of the prompt that were run: all, unless it was interrupted.
     pub n_prompt: usize,
     pub n_generated: usize,
     pub prompt_time: Duration,
@@ -105,7 +126,7 @@ pub async fn generate(
 ) -> Result<Summary> {
     let mut summary = Summary {
         finish: Finish::Length,
-        n_prompt: prompt.len(),
+        n_prompt: 0,
         n_generated: 0,
         prompt_time: Duration::ZERO,
         n_passes: 0,
@@ -115,17 +136,30 @@ pub async fn generate(
         prompt_profile: None,
         profile: None,
     };
+    let interrupted = || rules.interrupt.load(Ordering::Relaxed);
+    let mut last = Output::default();
     let start = Instant::now();
-    let outputs = engine.forward(prompt, Logits::Last).await?;
-    summary.prompt_time = start.elapsed();
+    for batch in prompt.chunks(PROMPT_BATCH) {
+        if interrupted() {
+            summary.finish = Finish::Interrupted;
+            return Ok(summary);
+        }
+        let outputs = engine.forward(batch, Logits::Last).await?;
+        summary.n_prompt += outputs.len();
+        summary.prompt_time = start.elapsed();
+        summary.count(&outputs);
+        last = outputs.into_iter().next_back().unwrap_or_default();
+    }
     summary.prompt_profile = engine.take_profile();
     let work_before = engine.work();
-    summary.count(&outputs);
-    let mut last = outputs.into_iter().next_back().unwrap_or_default();
     let mut stream = tokenizer.map(TextStream::new);
     let mut held = HeldTokens::new(&rules.strings);
     let start = Instant::now();
     while summary.n_generated < rules.max_tokens {
+        if interrupted() {
+            summary.finish = Finish::Interrupted;
+            break;
+        }
         let id = sampler.sample(&last.logits);
         if rules.eos.contains(&id) {
             summary.finish = Finish::Eos;

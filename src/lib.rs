@@ -29,10 +29,52 @@
 //! | [`kernels`] | one small module a shader: parameters, bindings, grid |
 //! | [`engine`] | model and device together: weights, caches, the pass, sampling |
 //! | [`generate`](mod@generate) | prompt to a stream of tokens, stop rules, statistics |
+//! | [`chat`] | conversations by turns, over a cache that keeps what they have in common |
 //! | [`page`] | pages of HTML: the look they share, filling a template |
 //! | [`evaluate`] | how well a text is predicted: windows, perplexity, sweeps, calibration |
 //! | [`measure`] | figures: probes of the adapter, kernels, models; reports of them |
 //! | [`cli`] | the command line, one file a subcommand |
+//!
+//! # As a library
+//!
+//! A [model](model::Model) is opened, an [engine](engine::Engine) runs it and holds one sequence,
+//! [`generate`](fn@generate::generate) streams tokens; each says what its position did.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
+//! use ztt_wgpu::engine::{Engine, Options};
+//! use ztt_wgpu::generate::{StopRules, generate};
+//! use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+//!
+//! let model = Model::open(BUILTIN, Fetch::Never)?;
+//! let tokenizer = model.tokenizer()?;
+//! let prompt = tokenizer.encode("Call me")?;
+//! let mut engine = pollster::block_on(Engine::on_best(&model, &Options::of(&model)))?;
+//! let mut sampler = Sampler::new(SamplingOptions::default(), &prompt);
+//! let rules = StopRules::of(&model, 8);
+//! let mut scores = Vec::new();
+//! let summary = pollster::block_on(generate(
+//!     &mut engine,
+//!     Some(&tokenizer),
+//!     &prompt,
+//!     &mut sampler,
+//!     &rules,
+//!     |token| {
+//!         print!("{}", token.text);
+//!         scores.push(token.scores.clone()); // one for each cycle that ran
+//!         ControlFlow::Continue(())
+//!     },
+//! ))?;
+//! assert_eq!(summary.n_generated, 8);
+//! assert!(scores.iter().flatten().all(|score| (0.0..=1.0).contains(score)));
+//! # Ok::<(), ztt_wgpu::Error>(())
+//! ```
+//!
+//! [`Engine::forward`](engine::Engine::forward) gives logits, cycles and scores of every position
+//! of a text, [`ChatSession`](chat::ChatSession) holds a conversation. `examples/` has a program
+//! for each.
 //!
 //! # How a token is computed
 //!
@@ -62,6 +104,7 @@
 //!   reduced over a cycle's layers.
 //! - *row*: a position in a batch. *Octet*: eight values, the unit rows are padded to.
 
+pub mod chat;
 pub mod cli;
 pub mod engine;
 pub mod error;

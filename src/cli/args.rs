@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::gpu::adapter::BACKENDS;
+use super::setup::HOST;
+use crate::gpu::adapter::{AdapterChoice, BACKENDS};
 use crate::gpu::{CLASSES, KernelClass};
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
@@ -14,11 +15,11 @@ use crate::model::{BUILTIN, Fetch, Model};
 pub struct ModelArgs {
     /// A checkpoint folder, a safetensors file, `org/name` in the Hugging Face cache, or `builtin`
     /// [default: builtin]
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", env = "ZTT_MODEL")]
     pub model: Option<String>,
 
     /// Fetch `org/name` from the Hugging Face hub where the cache does not hold it
-    #[arg(long)]
+    #[arg(long, help_heading = "Model")]
     pub download: bool,
 }
 
@@ -40,10 +41,6 @@ impl ModelArgs {
 /// How the model is run, and where.
 #[derive(Args)]
 pub struct EngineArgs {
-    /// Positions the cache has room for [default: the model's maximum, at most 4096]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub ctx: Option<usize>,
-
     /// Run at most this many cycles [default: all]
     #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
     pub cycles: Option<usize>,
@@ -59,6 +56,11 @@ pub struct EngineArgs {
 
     #[command(flatten)]
     pub rule: RuleArgs,
+
+    /// Positions the cache has room for [default: the model's maximum, at most 4096]
+    #[arg(long, value_name = "N", value_parser = at_least_one, env = "ZTT_CTX",
+          help_heading = "Device")]
+    pub ctx: Option<usize>,
 
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -80,25 +82,53 @@ pub struct RuleArgs {
     pub exit_kv: Option<KvPolicy>,
 }
 
-/// Where a model runs, and how its cache is kept there.
+/// Which adapter, and which kernels on it.
 #[derive(Args)]
-pub struct DeviceArgs {
+pub struct AdapterArgs {
     /// Adapter, by a part of its name, by its index, or `cpu` for the plain Rust reference
-    #[arg(long, value_name = "NAME|INDEX|cpu", help_heading = "Device")]
-    pub adapter: Option<String>,
+    #[arg(
+        long = "adapter",
+        value_name = "NAME|INDEX|cpu",
+        env = "ZTT_ADAPTER",
+        help_heading = "Device"
+    )]
+    pub name: Option<String>,
 
     /// Only adapters of this backend: vulkan, metal, dx12
-    #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
+    #[arg(long, value_name = "NAME", value_parser = backend, env = "ZTT_BACKEND",
+          help_heading = "Device")]
     pub backend: Option<wgpu::Backend>,
 
     /// The class of kernels: workgroup, texture [default: what suits the adapter, see `devices`]
-    #[arg(long, value_name = "CLASS", value_parser = kernels, help_heading = "Device")]
+    #[arg(long, value_name = "CLASS", value_parser = kernels, env = "ZTT_KERNELS",
+          help_heading = "Device")]
     pub kernels: Option<KernelClass>,
+}
+
+/// Where a model runs, and how its cache is kept there.
+#[derive(Args)]
+pub struct DeviceArgs {
+    #[command(flatten)]
+    pub adapter: AdapterArgs,
 
     /// How keys and values are kept: f16 (approximate, half the memory), f32 (exact)
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
-          help_heading = "Device")]
+          env = "ZTT_KV_TYPE", help_heading = "Device")]
     pub kv_type: KvType,
+}
+
+impl AdapterArgs {
+    /// Whether the plain Rust reference is asked for.
+    pub fn is_host(&self) -> bool {
+        self.name.as_deref() == Some(HOST)
+    }
+
+    pub fn choice(&self) -> AdapterChoice {
+        AdapterChoice {
+            name: self.name.clone(),
+            backend: self.backend,
+        }
+    }
 }
 
 impl EngineArgs {
@@ -170,11 +200,11 @@ pub fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
-pub fn backend(text: &str) -> Result<wgpu::Backend, String> {
+fn backend(text: &str) -> Result<wgpu::Backend, String> {
     named(text, BACKENDS)
 }
 
-pub fn kernels(text: &str) -> Result<KernelClass, String> {
+fn kernels(text: &str) -> Result<KernelClass, String> {
     named(text, CLASSES)
 }
 

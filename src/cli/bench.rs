@@ -5,14 +5,13 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{at_least_one, backend, finite, kernels, kv_policy, kv_type};
+use super::args::{AdapterArgs, at_least_one, finite, kv_policy, kv_type};
 use super::compare;
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
-use super::setup::{self, HOST};
+use super::setup;
 use crate::engine::DeviceModel;
 use crate::error::Error;
-use crate::gpu::adapter::AdapterChoice;
-use crate::gpu::{Gpu, KernelClass};
+use crate::gpu::Gpu;
 use crate::kernels::KvType;
 use crate::measure::check;
 use crate::measure::device::read_peak;
@@ -23,7 +22,15 @@ use crate::model::config::{ExitRule, KvPolicy};
 use crate::model::{BUILTIN, Fetch, Model};
 use crate::schedule::Schedule;
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu bench ./model -p 512 -n 128
+  ztt-wgpu bench --synthetic tiny --stored-cycles 4 --sweep-exit
+  ztt-wgpu bench ./model -o json > before.json
+  ztt-wgpu bench compare before.json after.json";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
@@ -34,11 +41,23 @@ pub struct Args {
     models: Vec<String>,
 
     /// Prompt lengths, 0 for none [default: 512, or what the model has positions for]
-    #[arg(short = 'p', long, value_name = "N,...", value_delimiter = ',')]
+    #[arg(
+        short = 'p',
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        help_heading = "Tests"
+    )]
     n_prompt: Vec<usize>,
 
     /// Lengths of generated texts, 0 for none [default: 128]
-    #[arg(short = 'n', long, value_name = "N,...", value_delimiter = ',')]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        help_heading = "Tests"
+    )]
     n_gen: Vec<usize>,
 
     /// Positions in the cache before
@@ -47,26 +66,23 @@ pub struct Args {
         long,
         value_name = "N,...",
         value_delimiter = ',',
-        default_value = "0"
+        default_value = "0",
+        help_heading = "Tests"
     )]
     n_depth: Vec<usize>,
 
     /// Repetitions of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 5)]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 5,
+          help_heading = "Tests")]
     repetitions: usize,
 
     /// Repeat all tests of a model in turn, instead of one test after the other
-    #[arg(long)]
+    #[arg(long, help_heading = "Tests")]
     interleave: bool,
 
     /// Count the first repetition too
-    #[arg(long)]
+    #[arg(long, help_heading = "Tests")]
     no_warmup: bool,
-
-    /// How keys and values are kept: f16, f32
-    #[arg(long, value_name = "TYPE,...", value_delimiter = ',', value_parser = kv_type,
-          default_value = "f16")]
-    kv_type: Vec<KvType>,
 
     /// Run at most this many cycles [default: all]
     #[arg(long, value_name = "C,...", value_delimiter = ',', value_parser = at_least_one,
@@ -93,17 +109,13 @@ pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
 
-    /// Adapter, by a part of its name, by its index, or `cpu` for the plain Rust reference
-    #[arg(long, value_name = "NAME|INDEX|cpu", help_heading = "Device")]
-    adapter: Option<String>,
+    /// How keys and values are kept: f16, f32
+    #[arg(long, value_name = "TYPE,...", value_delimiter = ',', value_parser = kv_type,
+          default_value = "f16", help_heading = "Device")]
+    kv_type: Vec<KvType>,
 
-    /// The class of kernels: workgroup, texture [default: what suits the adapter, see `devices`]
-    #[arg(long, value_name = "CLASS", value_parser = kernels, help_heading = "Device")]
-    kernels: Option<KernelClass>,
-
-    /// Only adapters of this backend: vulkan, metal, dx12
-    #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
-    backend: Option<wgpu::Backend>,
+    #[command(flatten)]
+    adapter: AdapterArgs,
 }
 
 #[derive(clap::Subcommand)]
@@ -222,14 +234,10 @@ fn run_tests(
 
 /// The adapter to run on; `None` is the plain Rust reference.
 fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
-    if args.adapter.as_deref() == Some(HOST) {
+    if args.adapter.is_host() {
         return Ok(None);
     }
-    let choice = AdapterChoice {
-        name: args.adapter.clone(),
-        backend: args.backend,
-    };
-    let gpu = open(&choice, args.kernels, false)?;
+    let gpu = open(&args.adapter.choice(), args.adapter.kernels, false)?;
     if gpu.is_none() {
         setup::warn(&[setup::NO_ADAPTER.to_string()]);
     }

@@ -17,7 +17,13 @@ use crate::model::Model;
 use crate::model::config::ExitRule;
 use crate::model::exit_block;
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu calibrate ./model --file text.txt --max-loss 1%
+  ztt-wgpu calibrate ./model --file text.txt --max-loss 0.5% --write";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -27,11 +33,11 @@ pub struct Args {
 
     /// By how much the perplexity may rise over full depth, such as `1%`
     #[arg(long, value_name = "P%", value_parser = percent, default_value = "1%",
-          allow_hyphen_values = true)]
+          allow_hyphen_values = true, help_heading = "Result")]
     max_loss: f64,
 
     /// Put the block into the config.json of the checkpoint folder
-    #[arg(long)]
+    #[arg(long, help_heading = "Result")]
     write: bool,
 
     #[command(flatten)]

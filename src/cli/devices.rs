@@ -8,10 +8,16 @@ use super::output;
 use crate::gpu::KernelClass;
 use crate::gpu::adapter::{AdapterChoice, choose, list, type_name};
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu devices
+  ztt-wgpu devices --json";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Print one JSON document
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

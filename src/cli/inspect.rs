@@ -11,21 +11,29 @@ use crate::model::Model;
 use crate::model::config::{Config, KV_POLICIES, REDUCES, ZeroTokenIndex, ZeroTokenScope};
 use crate::schedule::{Part, Schedule, Step};
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu inspect
+  ztt-wgpu inspect ./model --ctx 8192 --json";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
     /// Context length for the size of the cache [default: the model's maximum, at most 4096]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, env = "ZTT_CTX",
+          help_heading = "Cache")]
     ctx: Option<usize>,
 
     /// How keys and values are kept: f16, f32
-    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16")]
+    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
+          env = "ZTT_KV_TYPE", help_heading = "Cache")]
     kv_type: KvType,
 
     /// Print one JSON document
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{at_least_one, backend, kernels as kernel_class, kv_type};
+use super::args::{AdapterArgs, at_least_one, kv_type};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::setup::HOST;
 use crate::engine::DeviceModel;
-use crate::gpu::KernelClass;
-use crate::gpu::adapter::AdapterChoice;
 use crate::kernels::KvType;
 use crate::measure::check;
 use crate::measure::device::{self, Request};
@@ -21,31 +19,48 @@ use crate::measure::stopwatch::Stopwatch;
 use crate::model::synthetic::{Cycled, PRESETS};
 use crate::model::{Fetch, Model};
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu microbench
+  ztt-wgpu microbench decode --model ./model
+  ztt-wgpu microbench --plot roofline.svg --html report.html";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only tests whose name contains one of these, such as `read`, `decode` or `prefill mlp`
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 
     /// Measure the kernels at the shapes of this checkpoint [default: `--synthetic tiny`, its layers cycled four times]
-    #[arg(short, long, value_name = "MODEL", conflicts_with = "synthetic")]
+    #[arg(
+        short,
+        long,
+        value_name = "MODEL",
+        conflicts_with = "synthetic",
+        help_heading = "Model"
+    )]
     model: Option<String>,
 
     /// Rows of the prompt that prefill kernels work on
-    #[arg(short = 'p', long, value_name = "N", value_parser = at_least_two, default_value_t = 128)]
+    #[arg(short = 'p', long, value_name = "N", value_parser = at_least_two, default_value_t = 128,
+          help_heading = "Tests")]
     n_prompt: usize,
 
     /// Positions in the cache before
-    #[arg(short = 'd', long, value_name = "N", default_value_t = 256)]
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "N",
+        default_value_t = 256,
+        help_heading = "Tests"
+    )]
     n_depth: usize,
 
     /// Samples of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 25)]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 25,
+          help_heading = "Tests")]
     repetitions: usize,
-
-    /// How keys and values are kept: f16, f32
-    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16")]
-    kv_type: KvType,
 
     #[command(flatten)]
     synthetic: SyntheticArgs,
@@ -53,17 +68,13 @@ pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
 
-    /// Adapter, by a part of its name or by its index
-    #[arg(long, value_name = "NAME|INDEX", help_heading = "Device")]
-    adapter: Option<String>,
+    /// How keys and values are kept: f16, f32
+    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
+          help_heading = "Device")]
+    kv_type: KvType,
 
-    /// The class of kernels: workgroup, texture [default: what suits the adapter, see `devices`]
-    #[arg(long, value_name = "CLASS", value_parser = kernel_class, help_heading = "Device")]
-    kernels: Option<KernelClass>,
-
-    /// Only adapters of this backend: vulkan, metal, dx12
-    #[arg(long, value_name = "NAME", value_parser = backend, help_heading = "Device")]
-    backend: Option<wgpu::Backend>,
+    #[command(flatten)]
+    adapter: AdapterArgs,
 }
 
 /// Rounds that the samples of a test are spread over.
@@ -78,14 +89,10 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 
 pub fn main(args: Args) -> Result<()> {
     args.report.check()?;
-    if args.adapter.as_deref() == Some(HOST) {
+    if args.adapter.is_host() {
         bail!("--adapter: expected a device, found `{HOST}`, the plain Rust reference");
     }
-    let choice = AdapterChoice {
-        name: args.adapter.clone(),
-        backend: args.backend,
-    };
-    let gpu = open(&choice, args.kernels, true)?
+    let gpu = open(&args.adapter.choice(), args.adapter.kernels, true)?
         .context("no adapter found: there is nothing to measure")?;
     let model = match &args.model {
         Some(name) => Model::open(name, Fetch::Never)?,

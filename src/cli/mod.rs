@@ -1,15 +1,20 @@
 //! The command line: one file a subcommand.
 //!
 //! Standard output carries data, standard error everything else. The status is 0 for success
-//! (a closed standard output included), 1 for an error, 2 for wrong usage.
+//! (a closed standard output included), 1 for an error, 2 for wrong usage, 130 where Ctrl-C ended
+//! what was asked for.
 
 mod args;
 mod bench;
 mod calibrate;
+mod chat;
 mod color;
 mod compare;
+mod completions;
 mod devices;
+mod generation;
 mod inspect;
+mod interrupt;
 mod measuring;
 mod microbench;
 mod output;
@@ -19,18 +24,37 @@ mod profile;
 mod prompt;
 mod run;
 mod setup;
+mod summary;
 mod text;
 mod trace;
 
 use std::io;
 use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use interrupt::Interrupted;
+
+const HELP: &str = "\
+Examples:
+  ztt-wgpu run
+  ztt-wgpu chat ./model
+  ztt-wgpu trace builtin \"Call me Ishmael.\"
+  ztt-wgpu bench ./model
+
+`ztt-wgpu help COMMAND` says more. ZTT_MODEL, ZTT_CTX, ZTT_ADAPTER, ZTT_BACKEND, ZTT_KERNELS and
+ZTT_KV_TYPE stand for arguments that are not given; NO_COLOR turns colours off.";
+
 /// Runs Zero Token Transformers on any GPU.
 #[derive(Parser)]
-#[command(name = "ztt-wgpu", version, arg_required_else_help = true)]
+#[command(
+    name = "ztt-wgpu",
+    version = env!("ZTT_VERSION"),
+    arg_required_else_help = true,
+    after_help = HELP
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,11 +64,13 @@ struct Cli {
 enum Command {
     /// Generate text
     Run(run::Args),
+    /// Hold a conversation, as the model's chat template has it
+    Chat(chat::Args),
     /// Show what every position of a text did: cycles, scores, top tokens
     Trace(trace::Args),
     /// Show what a checkpoint holds, and the memory it needs
     Inspect(inspect::Args),
-    /// Make one file of a checkpoint: weights, config and tokenizer
+    /// Make one file of a checkpoint: weights, config, tokenizer and chat template
     Pack(pack::Args),
     /// Measure how well a model predicts a text, at one exit threshold or many
     Perplexity(perplexity::Args),
@@ -56,6 +82,8 @@ enum Command {
     Microbench(microbench::Args),
     /// List the adapters of this machine
     Devices(devices::Args),
+    /// Print what a shell needs to complete arguments
+    Completions(completions::Args),
 }
 
 /// The whole program, from arguments to exit status.
@@ -70,9 +98,11 @@ pub fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off")),
         )
         .with_writer(io::stderr)
+        .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
         .init();
     let result = match cli.command {
         Command::Run(args) => run::main(args),
+        Command::Chat(args) => chat::main(args),
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
@@ -81,15 +111,22 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::main(args),
         Command::Microbench(args) => microbench::main(args),
         Command::Devices(args) => devices::main(args),
+        Command::Completions(args) => completions::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) if e.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
         Err(e) => {
-            eprintln!("ztt-wgpu: {}", one_line(&e));
+            complain(&e);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong, in one line.
+fn complain(e: &anyhow::Error) {
+    eprintln!("ztt-wgpu: {}", one_line(e));
 }
 
 /// Help and version go to standard output; a usage error is one line.
@@ -123,4 +160,39 @@ fn one_line(e: &anyhow::Error) -> String {
     let text = format!("{e:#}");
     let words: Vec<_> = text.split_whitespace().collect();
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The words of a command line in which quotes enclose whole words.
+    fn words(line: &str) -> Vec<&str> {
+        let parts = line.split('"').enumerate();
+        let words = parts.map(|(i, part)| match i % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        });
+        words.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        Cli::command().debug_assert();
+        let command = Cli::command();
+        let all = command.get_subcommands().chain([&command]);
+        for command in all {
+            let help = command.get_after_help();
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<_> = help.lines().filter(|l| l.starts_with("  ")).collect();
+            assert!(!examples.is_empty(), "{}", command.get_name());
+            for example in examples {
+                let arguments = example.split(['<', '>']).next().unwrap_or_default();
+                let parsed = Cli::try_parse_from(words(arguments));
+                assert!(parsed.is_ok(), "{example}: {:?}", parsed.err());
+            }
+        }
+    }
 }

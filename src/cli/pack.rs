@@ -10,7 +10,12 @@ use super::args::ModelArgs;
 use super::setup;
 use crate::model::Model;
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu pack ./model -o model.safetensors";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -47,7 +52,7 @@ fn write(model: &Model, file: &Path) -> Result<()> {
     let texts = model
         .texts
         .iter()
-        .map(|(name, text)| (name.to_string(), text.clone()));
+        .map(|t| (t.name.to_string(), t.text.clone()));
     let mut metadata: HashMap<String, String> = texts.collect();
     metadata.insert("format".to_string(), "pt".to_string());
     let views = model.checkpoint.views()?;

@@ -18,7 +18,14 @@ use crate::measure::quality::{QualityReport, QualityRow};
 use crate::model::Model;
 use crate::model::config::{KV_POLICIES, KvPolicy};
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu perplexity ./model --file text.txt
+  ztt-wgpu perplexity ./model --file text.txt --sweep --plot exits.svg
+  ztt-wgpu perplexity ./model --file text.txt --exit-threshold 0.2,0.4 -o csv";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,

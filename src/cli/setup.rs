@@ -9,16 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
-use crate::engine::{DeviceModel, Engine, Logits, Options};
+use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options};
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::gpu::adapter::{AdapterChoice, choose};
+use crate::gpu::adapter::choose;
 use crate::kernels::KvType;
 use crate::measure::report::AdapterFacts;
 use crate::model::Model;
-
-/// Contexts are no longer than this unless `--ctx` says so: a cache has its price.
-const DEFAULT_CTX: usize = 4096;
 
 /// What `--adapter` calls the plain Rust reference.
 pub const HOST: &str = "cpu";
@@ -128,19 +125,15 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> Result<Placed<'m>> {
         device: None,
         warnings: model.warnings.clone(),
     };
-    if args.adapter.as_deref() == Some(HOST) {
+    if args.adapter.is_host() {
         return Ok(placed);
     }
-    let choice = AdapterChoice {
-        name: args.adapter.clone(),
-        backend: args.backend,
-    };
-    let Some(adapter) = pollster::block_on(choose(&choice))? else {
+    let Some(adapter) = pollster::block_on(choose(&args.adapter.choice()))? else {
         placed.warnings.push(NO_ADAPTER.to_string());
         return Ok(placed);
     };
     let gpu = pollster::block_on(Gpu::open(&adapter))?;
-    let gpu = Arc::new(gpu.with_kernels(args.kernels)?);
+    let gpu = Arc::new(gpu.with_kernels(args.adapter.kernels)?);
     let mut bar = LoadBar::new(model);
     let device_model = DeviceModel::upload(gpu, model, &mut |n| bar.show(n))?;
     bar.finish();

@@ -17,16 +17,17 @@ use crate::schedule::Schedule;
 #[derive(clap::Args)]
 pub struct TextArgs {
     /// The text; `-` reads standard input. One line break at its end is dropped
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Text")]
     pub file: PathBuf,
 
     /// Take only the first N tokens
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Text")]
     pub limit: Option<usize>,
 
     /// Tokens of a window, each half a window after the one before
     /// [default: the model's maximum, at most 4096]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, env = "ZTT_CTX",
+          help_heading = "Text")]
     pub ctx: Option<usize>,
 }
 

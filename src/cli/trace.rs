@@ -23,7 +23,14 @@ use crate::reference::Output;
 use page::Setting;
 use position::Position;
 
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu trace builtin \"Call me Ishmael.\"
+  ztt-wgpu trace ./model \"Call me Ishmael.\" --html trace.html
+  ztt-wgpu trace ./model --ids \"1 2 3\" --logits logits.safetensors";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -34,32 +41,38 @@ pub struct Args {
     text: Option<String>,
 
     /// Token ids instead of a text, separated by blanks or commas; needs no tokenizer
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "IDS",
+        allow_hyphen_values = true,
+        help_heading = "Text"
+    )]
     ids: Option<String>,
 
     /// Feed the positions one by one instead of as a prompt
-    #[arg(long)]
+    #[arg(long, help_heading = "Text")]
     decode: bool,
 
     /// Show this many of the likeliest next tokens
-    #[arg(long, value_name = "K", default_value_t = 5)]
+    #[arg(long, value_name = "K", default_value_t = 5, help_heading = "Output")]
     top: usize,
 
     /// Print JSON lines, one a position
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 
     /// Write logits `[T, vocab]`, cycles `[T]` and scores `[T, cycles]` to a safetensors file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     logits: Option<PathBuf>,
 
     /// Write a page that shows the text by cycles, the scores, and each position on its own; it
     /// needs no other file and no network
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     html: Option<PathBuf>,
 
     /// Colour the tokens by the cycles they took: auto (on a terminal), always, never
-    #[arg(long, value_name = "WHEN", value_parser = color::choice, default_value = "auto")]
+    #[arg(long, value_name = "WHEN", value_parser = color::choice, default_value = "auto",
+          help_heading = "Output")]
     color: ColorChoice,
 
     #[command(flatten)]

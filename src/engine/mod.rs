@@ -18,6 +18,8 @@ pub use recorder::Phase;
 pub use session::{DeviceModel, Work};
 
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::gpu::adapter::{AdapterChoice, choose};
 use crate::gpu::timer::Timestamps;
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -38,6 +40,23 @@ pub struct Options {
     pub kv_type: KvType,
     /// Whether calls will ask for the logits of all positions; decides how much memory is kept.
     pub logits: Logits,
+}
+
+/// Positions a cache has room for where nothing else is said: a cache has its price.
+pub const DEFAULT_CTX: usize = 4096;
+
+impl Options {
+    /// As the model asks for: its own exit rule, all cycles, keys and values in f32, logits of
+    /// the last position, and the model's positions but at most 4096.
+    pub fn of(model: &Model) -> Self {
+        Self {
+            cap: None,
+            exit: model.config.exit(),
+            n_ctx: model.config.max_positions.min(DEFAULT_CTX),
+            kv_type: KvType::F32,
+            logits: Logits::Last,
+        }
+    }
 }
 
 /// Which positions of a call to [`Engine::forward`] need logits.
@@ -70,6 +89,19 @@ impl<'m> Engine<'m> {
             options,
             Backend::Host(Box::new(reference)),
         ))
+    }
+
+    /// Runs `model` on the best adapter of the machine, or on the host where there is none.
+    ///
+    /// # Errors
+    /// Those of [`Engine::on_device`], and [`Error::Device`] when the adapter cannot be opened.
+    pub async fn on_best(model: &'m Model, options: &Options) -> Result<Self> {
+        let Some(adapter) = choose(&AdapterChoice::default()).await? else {
+            return Self::on_host(model, options);
+        };
+        let gpu = Arc::new(Gpu::open(&adapter).await?.with_kernels(None));
+        let device_model = DeviceModel::upload(gpu, model, &mut |_| {})?;
+        Self::on_device(model, &Arc::new(device_model), options)
     }
 
     /// Runs `model`, whose weights are in `device_model`, on that device.

@@ -1,5 +1,6 @@
 //! What a checkpoint says. Nothing here knows of a device.
 
+pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
 pub mod exit_block;
@@ -16,6 +17,7 @@ pub mod ztt;
 
 use std::path::{Path, PathBuf};
 
+use chat_template::ChatTemplate;
 use checkpoint::Checkpoint;
 use config::{Config, GenerationConfig};
 use tokenizer::Tokenizer;
@@ -28,12 +30,13 @@ pub const BUILTIN: &str = "builtin";
 
 static BUILTIN_BYTES: &[u8] = include_bytes!("builtin/ztt-classics.safetensors");
 
-/// The JSON texts of a checkpoint.
-const TEXTS: [&str; 4] = [
+/// The texts of a checkpoint.
+const TEXTS: [&str; 5] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "chat_template.jinja",
 ];
 
 /// A checkpoint with its config: everything but the device.
@@ -46,9 +49,8 @@ pub struct Model {
     pub checkpoint: Checkpoint,
     /// What is odd about the files and does no harm, each in one line.
     pub warnings: Vec<String>,
-    tokenizer: Option<Text>,
-    /// The JSON texts of the model, beside the weights or embedded, by the names of their files.
-    pub texts: Vec<(&'static str, String)>,
+    /// The texts of the model, beside the weights or embedded.
+    pub texts: Vec<Text>,
 }
 
 /// Whether a model that is not on this machine is fetched from the Hugging Face hub.
@@ -58,10 +60,13 @@ pub enum Fetch {
     IfMissing,
 }
 
-/// A JSON text and where it came from.
-struct Text {
-    file: String,
-    text: String,
+/// A text of a checkpoint and where it came from.
+pub struct Text {
+    /// The name of its file in a checkpoint folder.
+    pub name: &'static str,
+    /// How errors name the file.
+    pub file: String,
+    pub text: String,
 }
 
 impl Model {
@@ -95,32 +100,20 @@ impl Model {
     }
 
     fn from_checkpoint(name: &str, checkpoint: Checkpoint, folder: Option<&Path>) -> Result<Self> {
-        // A file beside the weights wins over the text embedded in them.
-        let text = |part: &str| -> Result<Option<Text>> {
-            if let Some(path) = folder.map(|f| f.join(part)).filter(|p| p.exists()) {
-                let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-                let file = path.display().to_string();
-                return Ok(Some(Text { file, text }));
-            }
-            Ok(checkpoint.metadata(part).map(|text| Text {
-                file: format!("{}: {part}", checkpoint.file()),
-                text: text.to_string(),
-            }))
-        };
-        let Some(config) = text("config.json")? else {
+        let mut texts = Vec::new();
+        for name in TEXTS {
+            texts.extend(read_text(name, &checkpoint, folder)?);
+        }
+        let text = |name: &str| texts.iter().find(|t| t.name == name);
+        let Some(config) = text("config.json") else {
             let expected = "config.json beside the weights or embedded in them";
             return Err(Error::file(name, expected, "none"));
         };
         let config = Config::parse(&config.file, &config.text)?;
-        let generation = match text("generation_config.json")? {
+        let generation = match text("generation_config.json") {
             Some(t) => GenerationConfig::parse(&t.file, &t.text)?,
             None => GenerationConfig::default(),
         };
-        let tokenizer = text("tokenizer.json")?;
-        let mut texts = Vec::new();
-        for part in TEXTS {
-            texts.extend(text(part)?.map(|t| (part, t.text)));
-        }
         let pool = Reader::new(&checkpoint, &config).pool()?;
         let unused = Reader::new(&checkpoint, &config).check()?;
         Ok(Self {
@@ -130,7 +123,6 @@ impl Model {
             pool,
             warnings: unused_warning(&checkpoint, &unused),
             checkpoint,
-            tokenizer,
             texts,
         })
     }
@@ -140,9 +132,13 @@ impl Model {
         Reader::new(&self.checkpoint, &self.config)
     }
 
+    fn text(&self, name: &str) -> Option<&Text> {
+        self.texts.iter().find(|t| t.name == name)
+    }
+
     /// Whether the model has a tokenizer.
     pub fn has_tokenizer(&self) -> bool {
-        self.tokenizer.is_some()
+        self.text("tokenizer.json").is_some()
     }
 
     /// Parses the model's tokenizer.
@@ -150,9 +146,27 @@ impl Model {
     /// # Errors
     /// [`Error::NoTokenizer`] where there is none.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        match &self.tokenizer {
+        match self.text("tokenizer.json") {
             Some(t) => Tokenizer::parse(&self.name, &t.file, &t.text),
             None => Err(Error::NoTokenizer {
+                model: self.name.clone(),
+            }),
+        }
+    }
+
+    /// The model's chat template: `chat_template.jinja`, else the one in `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`] where there is none; [`Error::Field`] or [`Error::File`] where
+    /// it cannot be read.
+    pub fn chat_template(&self) -> Result<ChatTemplate> {
+        let (config, file) = (
+            self.text("tokenizer_config.json"),
+            self.text("chat_template.jinja"),
+        );
+        match ChatTemplate::of_checkpoint(config, file)? {
+            Some(template) => Ok(template),
+            None => Err(Error::NoChatTemplate {
                 model: self.name.clone(),
             }),
         }
@@ -182,6 +196,24 @@ impl Model {
             None => Ok(()),
         }
     }
+}
+
+/// A text of a checkpoint; a file beside the weights wins over the text embedded in them.
+fn read_text(
+    name: &'static str,
+    checkpoint: &Checkpoint,
+    folder: Option<&Path>,
+) -> Result<Option<Text>> {
+    if let Some(path) = folder.map(|f| f.join(name)).filter(|p| p.exists()) {
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        let file = path.display().to_string();
+        return Ok(Some(Text { name, file, text }));
+    }
+    Ok(checkpoint.metadata(name).map(|text| Text {
+        name,
+        file: format!("{}: {name}", checkpoint.file()),
+        text: text.to_string(),
+    }))
 }
 
 fn weights_in(folder: &Path) -> Result<PathBuf> {

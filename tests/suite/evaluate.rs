@@ -340,8 +340,8 @@ fn folder() -> Result<TempDir> {
         "/src/model/builtin/ztt-classics.safetensors"
     );
     std::fs::copy(source, folder.path().join("model.safetensors"))?;
-    for (name, text) in builtin()?.texts {
-        std::fs::write(folder.path().join(name), text)?;
+    for text in builtin()?.texts {
+        std::fs::write(folder.path().join(text.name), text.text)?;
     }
     Ok(folder)
 }

@@ -4,7 +4,9 @@
 //! ignored, with the reason, where there is none.
 
 mod adapter;
+mod chat;
 mod cli;
+mod command_line;
 mod compare;
 mod errors;
 mod evaluate;
@@ -28,7 +30,9 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(compare::trials());
+    trials.extend(chat::trials());
     trials.extend(cli::trials());
+    trials.extend(command_line::trials());
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
     trials.extend(families::trials());

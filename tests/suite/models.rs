@@ -21,7 +21,7 @@ use crate::compare::{all_close, rows_close, same};
 use crate::fixtures::{f32s, i32s, path, trial};
 
 /// The folder that `tests/fixtures/smollm2/smollm2_to_hf.py` wrote.
-const SMOLLM2: &str = "ZTT_SMOLLM2";
+pub const SMOLLM2: &str = "ZTT_SMOLLM2";
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![

@@ -22,12 +22,23 @@ pub fn command(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .timeout(std::time::Duration::from_secs(120));
-    // Mesa complains on standard error where this is unset.
-    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
-    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
-        command.env_remove(variable);
-    }
+    environment(|variable, value| match value {
+        Some(value) => drop(command.env(variable, value)),
+        None => drop(command.env_remove(variable)),
+    });
     command
+}
+
+/// Gives `set` each variable that a program under test must have, or must not have.
+pub fn environment(mut set: impl FnMut(&str, Option<PathBuf>)) {
+    // Mesa complains on standard error where this is unset.
+    set("XDG_RUNTIME_DIR", Some(std::env::temp_dir()));
+    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        set(variable, None);
+    }
+    for variable in ["MODEL", "CTX", "ADAPTER", "BACKEND", "KERNELS", "KV_TYPE"] {
+        set(&format!("ZTT_{variable}"), None);
+    }
 }
 
 pub fn output(mut command: Command) -> Result<Run> {

@@ -1,0 +1,8 @@
+//! Conversations: messages by turns, held over one engine whose cache keeps what they have in
+//! common.
+
+mod conversation;
+mod session;
+
+pub use conversation::{Conversation, Message};
+pub use session::{Answer, AnswerOptions, ChatSession};

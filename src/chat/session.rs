@@ -1,0 +1,181 @@
+//! A conversation over an engine: each turn computes only what the cache does not hold yet.
+
+use std::ops::ControlFlow;
+
+use super::Conversation;
+use crate::engine::Engine;
+use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::error::{Error, Result};
+use crate::generate::{Finish, StopRules, Summary, Token, generate};
+use crate::model::Model;
+use crate::model::chat_template::ChatTemplate;
+use crate::model::tokenizer::Tokenizer;
+
+/// A conversation with a model.
+pub struct ChatSession<'m> {
+    engine: Engine<'m>,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    /// May be changed between turns.
+    pub conversation: Conversation,
+    /// The ids whose keys and values are in the engine's cache.
+    cached: Vec<u32>,
+    /// Turns so far: each draws random numbers of its own.
+    n_turns: u64,
+}
+
+/// How an answer is made.
+pub struct AnswerOptions {
+    pub sampling: SamplingOptions,
+    pub rules: StopRules,
+    /// Drop the oldest turns where the conversation does not fit the context.
+    pub shift: bool,
+}
+
+impl AnswerOptions {
+    /// Without dropping turns.
+    pub fn new(sampling: SamplingOptions, rules: StopRules) -> Self {
+        Self {
+            sampling,
+            rules,
+            shift: false,
+        }
+    }
+}
+
+/// What a turn came to.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub summary: Summary,
+    /// Tokens of the conversation, up to where the answer begins.
+    pub n_prompt: usize,
+    /// How many of them were in the cache already.
+    pub n_cached: usize,
+    /// Turns that were dropped to make it fit.
+    pub n_dropped: usize,
+}
+
+/// With `shift` an answer has room for as many tokens as it may take, but no more than this part
+/// of the context.
+const LARGEST_ROOM: usize = 4;
+
+impl<'m> ChatSession<'m> {
+    /// `engine` must have run nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`] and [`Error::NoChatTemplate`] where the model has none.
+    pub fn new(model: &'m Model, engine: Engine<'m>) -> Result<Self> {
+        Ok(Self {
+            engine,
+            tokenizer: model.tokenizer()?,
+            template: model.chat_template()?,
+            conversation: Conversation::default(),
+            cached: Vec::new(),
+            n_turns: 0,
+        })
+    }
+
+    /// Positions in use, and positions there is room for.
+    pub fn context(&self) -> (usize, usize) {
+        (self.engine.n_positions(), self.engine.n_ctx())
+    }
+
+    /// Answers `text`; `receive` gets the answer token by token. What was generated joins the
+    /// conversation, be it interrupted; a turn without any of it leaves no trace.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`] and [`Error::ChatTemplate`], after which the conversation is as it
+    /// was before; those of the engine.
+    pub async fn ask(
+        &mut self,
+        text: &str,
+        options: &AnswerOptions,
+        mut receive: impl FnMut(&Token) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let before = self.conversation.clone();
+        self.conversation.push_user(text.to_string());
+        let answered = self.answer(options, &mut receive).await;
+        match &answered {
+            Ok((answer, text)) if !is_unanswered(answer) => {
+                self.conversation.push_answer(text.clone());
+            }
+            _ => self.conversation = before,
+        }
+        answered.map(|(answer, _)| answer)
+    }
+
+    /// Answers the conversation as it stands; also the text.
+    async fn answer(
+        &mut self,
+        options: &AnswerOptions,
+        receive: &mut impl FnMut(&Token) -> ControlFlow<()>,
+    ) -> Result<(Answer, String)> {
+        let (ids, n_dropped) = self.fit(options)?;
+        // The last token is run again where all are cached: its logits begin the answer.
+        let in_common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b);
+        let n_cached = in_common.count().min(ids.len().saturating_sub(1));
+        self.engine.truncate(n_cached);
+        self.cached.truncate(n_cached);
+        let sampling = SamplingOptions {
+            seed: options.sampling.seed.wrapping_add(self.n_turns),
+            ..options.sampling.clone()
+        };
+        self.n_turns += 1;
+        let mut sampler = Sampler::new(sampling, &ids);
+        let mut run = ids.clone();
+        let mut text = String::new();
+        let receive = |token: &Token| {
+            run.push(token.id);
+            text.push_str(&token.text);
+            receive(token)
+        };
+        let generated = generate(
+            &mut self.engine,
+            Some(&self.tokenizer),
+            &ids[n_cached..],
+            &mut sampler,
+            &options.rules,
+            receive,
+        );
+        let summary = generated.await?;
+        // Tokens that were held back and never given out are not known here.
+        run.truncate(self.engine.n_positions());
+        self.engine.truncate(run.len());
+        self.cached = run;
+        let answer = Answer {
+            summary,
+            n_prompt: ids.len(),
+            n_cached,
+            n_dropped,
+        };
+        Ok((answer, text))
+    }
+
+    /// The ids of the conversation, and how many turns were dropped to make it fit.
+    fn fit(&mut self, options: &AnswerOptions) -> Result<(Vec<u32>, usize)> {
+        let limit = self.engine.n_ctx();
+        let room = match options.shift {
+            true => options.rules.max_tokens.min(limit / LARGEST_ROOM),
+            false => 0,
+        };
+        let mut n_dropped = 0;
+        loop {
+            let text = self.template.render(&self.conversation.seen(), true)?;
+            let ids = self.tokenizer.encode_verbatim(&text)?;
+            let found = ids.len();
+            if found + room <= limit {
+                return Ok((ids, n_dropped));
+            }
+            match options.shift && self.conversation.drop_oldest_turn() {
+                true => n_dropped += 1,
+                false if found <= limit => return Ok((ids, n_dropped)),
+                false => return Err(Error::ContextFull { limit, found }),
+            }
+        }
+    }
+}
+
+/// Whether the turn was ended before anything was generated.
+fn is_unanswered(answer: &Answer) -> bool {
+    answer.summary.finish == Finish::Interrupted && answer.summary.n_generated == 0
+}

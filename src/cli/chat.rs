@@ -1,0 +1,226 @@
+//! `chat`: a conversation at a terminal, or over the lines of standard input.
+
+mod command;
+mod lines;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+
+use super::args::{EngineArgs, ModelArgs};
+use super::generation::GenerationArgs;
+use super::interrupt::{self, Interrupted};
+use super::{complain, output, setup, summary};
+use crate::chat::{Answer, AnswerOptions, ChatSession};
+use crate::engine::Logits;
+use crate::error::Error;
+use crate::generate::{Finish, Token};
+use command::Command;
+use lines::Lines;
+
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu chat ./model
+  ztt-wgpu chat ./model --system \"Answer in one word.\" --ctx 2048 --ctx-shift
+  ztt-wgpu chat ./model --temperature 0 < questions.txt > answers.txt";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT", help_heading = "Text")]
+    system: Option<String>,
+
+    /// Where the conversation does not fit the context, drop its oldest turns
+    #[arg(long, help_heading = "Text")]
+    ctx_shift: bool,
+
+    #[command(flatten)]
+    generation: GenerationArgs,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub fn main(args: Args) -> Result<()> {
+    let name = args.model.name();
+    let model = args.model.open()?;
+    // Before the weights are loaded.
+    model.chat_template()?;
+    let sampling = args.generation.sampling(&model);
+    let seed = sampling.seed;
+    let ready = setup::engine(&args.engine, &model, Logits::Last)?;
+    let mut session = ChatSession::new(&model, ready.engine)?;
+    session.conversation.set_system(args.system);
+    let mut lines = Lines::open()?;
+    let interrupt = match lines.is_terminal() {
+        true => interrupt::watch()?,
+        // A script may wait for a line, or for the device.
+        false => interrupt::watch_and_end(|| {})?,
+    };
+    setup::warn(&ready.warnings);
+    eprintln!(
+        "model    {name}\nadapter  {}\nseed     {seed}",
+        ready.adapter
+    );
+    if lines.is_terminal() {
+        eprintln!("`/help` lists the commands");
+    }
+    let mut chat = Chat {
+        session,
+        options: AnswerOptions {
+            sampling,
+            rules: args.generation.stop_rules(&model, Arc::clone(&interrupt)),
+            shift: args.ctx_shift,
+        },
+        interrupt,
+        last: None,
+    };
+    while let Some(line) = lines.next()? {
+        let flow = match chat.obey(&line) {
+            // One who types can try something else; a script cannot.
+            Err(e) if lines.is_terminal() && is_harmless(&e) => {
+                complain(&e);
+                continue;
+            }
+            other => other?,
+        };
+        if flow.is_break() {
+            break;
+        }
+        if chat.was_interrupted() && !lines.is_terminal() {
+            return Err(Interrupted.into());
+        }
+    }
+    Ok(())
+}
+
+/// A conversation and what it is held with.
+struct Chat<'m> {
+    session: ChatSession<'m>,
+    options: AnswerOptions,
+    interrupt: Arc<AtomicBool>,
+    /// What the last turn came to.
+    last: Option<Answer>,
+}
+
+impl Chat<'_> {
+    /// Does what a line asks for; `Break` ends the program.
+    fn obey(&mut self, line: &str) -> Result<ControlFlow<()>> {
+        match command::parse(line)? {
+            Command::Nothing => {}
+            Command::Say(text) => self.say(text)?,
+            Command::Reset => {
+                self.session.conversation.reset();
+                self.last = None;
+            }
+            Command::System(text) => {
+                let text = text.map(str::to_string);
+                self.session.conversation.set_system(text);
+            }
+            Command::Stats => eprint!("{}", self.stats()),
+            Command::Save(file) => self.save(file)?,
+            Command::Help => eprint!("{}", command::HELP),
+            Command::Exit => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// One turn.
+    fn say(&mut self, text: &str) -> Result<()> {
+        self.interrupt.store(false, Ordering::Relaxed);
+        let mut out = output::stdout();
+        let mut failure: Option<anyhow::Error> = None;
+        let receive = |token: &Token| match output::text(&mut out, &token.text) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => {
+                failure = Some(e);
+                ControlFlow::Break(())
+            }
+        };
+        let answered = pollster::block_on(self.session.ask(text, &self.options, receive));
+        if let Some(e) = failure {
+            return Err(e);
+        }
+        let answer = answered.map_err(|e| self.explain(e))?;
+        output::text(&mut out, "\n")?;
+        setup::warn(&self.remarks(&answer));
+        self.last = Some(answer);
+        Ok(())
+    }
+
+    /// Says what to do where the conversation is too long.
+    fn explain(&self, e: Error) -> anyhow::Error {
+        let is_full = matches!(e, Error::ContextFull { .. });
+        let e = anyhow::Error::from(e);
+        match (is_full, self.options.shift) {
+            (false, _) => e,
+            (true, true) => e.context("this message alone is too long"),
+            (true, false) => e.context(
+                "too long a conversation, `/reset` starts anew, `--ctx-shift` drops old turns",
+            ),
+        }
+    }
+
+    /// What the user should know about an answer.
+    fn remarks(&self, answer: &Answer) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if answer.n_dropped > 0 {
+            let n = answer.n_dropped;
+            remarks.push(format!("oldest turns dropped to fit the context: {n}"));
+        }
+        let n = answer.summary.n_generated;
+        remarks.extend(match answer.summary.finish {
+            Finish::Length => Some(format!("the answer was cut after {n} tokens, see `-n`")),
+            Finish::Context => {
+                let (_, n_ctx) = self.session.context();
+                Some(format!(
+                    "the answer was cut: the context of {n_ctx} positions is full"
+                ))
+            }
+            _ => None,
+        });
+        remarks
+    }
+
+    fn was_interrupted(&self) -> bool {
+        let finish = self.last.as_ref().map(|answer| answer.summary.finish);
+        finish == Some(Finish::Interrupted)
+    }
+
+    fn stats(&self) -> String {
+        let (used, n_ctx) = self.session.context();
+        let context = format!("context  {used} of {n_ctx} positions\n");
+        let Some(answer) = &self.last else {
+            return context;
+        };
+        format!(
+            "{context}cached   {} of the {} tokens before the answer\n{}",
+            answer.n_cached,
+            answer.n_prompt,
+            summary::text(&answer.summary)
+        )
+    }
+
+    fn save(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.session.conversation.all())?;
+        output::write_file(file, &format!("{text}\n"))?;
+        eprintln!("wrote {}", file.display());
+        Ok(())
+    }
+}
+
+/// Whether the conversation can go on after an error.
+fn is_harmless(e: &anyhow::Error) -> bool {
+    match e.downcast_ref::<Error>() {
+        Some(Error::ContextFull { .. } | Error::ChatTemplate { .. }) => true,
+        Some(_) => false,
+        None => !super::is_closed_output(e),
+    }
+}

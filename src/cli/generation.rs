@@ -1,0 +1,93 @@
+//! What `run` and `chat` share: how tokens are drawn, and when a text ends.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::args::{fraction, not_negative, repeat_penalty};
+use crate::engine::sampling::SamplingOptions;
+use crate::generate::StopRules;
+use crate::model::Model;
+
+#[derive(clap::Args)]
+pub struct GenerationArgs {
+    /// Generate at most this many tokens [default: the model's, else 256]
+    #[arg(short = 'n', long, value_name = "N", help_heading = "Text")]
+    max_tokens: Option<usize>,
+
+    /// End the text before this string (may be given several times)
+    #[arg(long, value_name = "TEXT", help_heading = "Text")]
+    stop: Vec<String>,
+
+    /// Go on where the model would end its text
+    #[arg(long, help_heading = "Text")]
+    ignore_eos: bool,
+
+    /// 0 is greedy [default: the model's, else 0.8]
+    #[arg(long, value_name = "T", value_parser = not_negative, allow_negative_numbers = true,
+           help_heading = "Sampling")]
+    temperature: Option<f64>,
+
+    /// Keep the K likeliest tokens, 0 keeps all [default: the model's, else 40]
+    #[arg(long, value_name = "K", help_heading = "Sampling")]
+    top_k: Option<usize>,
+
+    /// Keep the likeliest tokens that reach this probability together
+    /// [default: the model's, else 0.95]
+    #[arg(long, value_name = "P", value_parser = fraction, allow_negative_numbers = true,
+           help_heading = "Sampling")]
+    top_p: Option<f64>,
+
+    /// Keep tokens at least this fraction as likely as the likeliest
+    /// [default: the model's, else 0.05]
+    #[arg(long, value_name = "P", value_parser = fraction, allow_negative_numbers = true,
+           help_heading = "Sampling")]
+    min_p: Option<f64>,
+
+    /// Make tokens of the last 64 less likely, 1 does not [default: the model's, else 1]
+    #[arg(long, value_name = "X", value_parser = repeat_penalty, allow_negative_numbers = true,
+           help_heading = "Sampling")]
+    repeat_penalty: Option<f64>,
+
+    /// The same seed gives the same text [default: random, printed]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    seed: Option<u64>,
+}
+
+impl GenerationArgs {
+    /// Flags over `generation_config.json` over the defaults.
+    pub fn sampling(&self, model: &Model) -> SamplingOptions {
+        let file = &model.generation;
+        let default = SamplingOptions::default();
+        let greedy = (file.sample == Some(false)).then_some(0.0);
+        SamplingOptions {
+            temperature: self
+                .temperature
+                .or(greedy)
+                .or(file.temperature)
+                .unwrap_or(default.temperature),
+            top_k: self.top_k.or(file.top_k).unwrap_or(default.top_k),
+            top_p: self.top_p.or(file.top_p).unwrap_or(default.top_p),
+            min_p: self.min_p.or(file.min_p).unwrap_or(default.min_p),
+            repeat_penalty: self
+                .repeat_penalty
+                .or(file.repeat_penalty)
+                .unwrap_or(default.repeat_penalty),
+            seed: self.seed.unwrap_or_else(rand::random),
+        }
+    }
+
+    /// When a text ends; `interrupt` ends it from outside.
+    pub fn stop_rules(&self, model: &Model, interrupt: Arc<AtomicBool>) -> StopRules {
+        let max_tokens = self.max_tokens.or(model.generation.max_tokens);
+        let strings = self.stop.iter().filter(|s| !s.is_empty());
+        let mut rules = StopRules {
+            strings: strings.cloned().collect(),
+            interrupt,
+            ..StopRules::of(model, max_tokens.unwrap_or(256))
+        };
+        if self.ignore_eos {
+            rules.eos.clear();
+        }
+        rules
+    }
+}

@@ -1,0 +1,101 @@
+//! What a generation came to, for people and for programs.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::output;
+use super::profile::Timed;
+use crate::generate::Summary;
+
+fn per_second(n: usize, time: Duration) -> f64 {
+    n as f64 / time.as_secs_f64().max(1e-9)
+}
+
+/// The profiles that were taken, of the prompt and of what was generated.
+pub fn profiles(s: &Summary) -> Vec<(&'static str, Timed<'_>)> {
+    let parts = [
+        ("prompt", &s.prompt_profile, s.prompt_time, s.n_prompt),
+        ("generation", &s.profile, s.pass_time, s.n_passes),
+    ];
+    let timed = parts
+        .into_iter()
+        .filter_map(|(what, profile, wall, n_tokens)| {
+            let profile = profile.as_ref().filter(|p| !p.entries.is_empty())?;
+            Some((
+                what,
+                Timed {
+                    profile,
+                    wall,
+                    n_tokens,
+                },
+            ))
+        });
+    timed.collect()
+}
+
+/// The last line of `run --json`.
+pub fn json(s: &Summary, model: &str, adapter: &str, seed: u64) -> Value {
+    let profiles = profiles(s).into_iter();
+    let profiles: Map<_, _> = profiles
+        .map(|(what, timed)| (what.to_string(), timed.json()))
+        .collect();
+    let mut summary = json!({"summary": {
+        "model": model,
+        "adapter": adapter,
+        "seed": seed,
+        "finish": s.finish,
+        "prompt_tokens": s.n_prompt,
+        "generated_tokens": s.n_generated,
+        "prompt_seconds": s.prompt_time.as_secs_f64(),
+        "generation_seconds": s.pass_time.as_secs_f64(),
+        "prompt_tokens_per_second": per_second(s.n_prompt, s.prompt_time),
+        "generation_tokens_per_second": per_second(s.n_passes, s.pass_time),
+        "mean_cycles": s.mean_cycles(),
+        "exits": s.exits,
+        "submissions_per_token": s.per_pass(s.work.submissions),
+        "dispatches_per_token": s.per_pass(s.work.dispatches),
+        "read_backs_per_token": s.per_pass(s.work.read_backs),
+    }});
+    if !profiles.is_empty() {
+        summary["summary"]["profile"] = profiles.into();
+    }
+    summary
+}
+
+/// What was asked of the device for each token after the prompt.
+pub fn work(s: &Summary) -> String {
+    let bytes = s.per_pass(s.work.moved.bytes());
+    format!(
+        "a token  {:.2} submissions, {:.1} dispatches, {:.2} read-backs; {} moved, {:.2} GB/s\n",
+        s.per_pass(s.work.submissions),
+        s.per_pass(s.work.dispatches),
+        s.per_pass(s.work.read_backs),
+        output::bytes(bytes as u64),
+        s.work.moved.bytes() as f64 / s.pass_time.as_secs_f64().max(1e-9) / 1e9,
+    )
+}
+
+/// Tokens, how fast they were, and the cycles of their positions.
+pub fn text(s: &Summary) -> String {
+    let total: usize = s.exits.iter().sum();
+    let shares: Vec<_> = (1..)
+        .zip(&s.exits)
+        .map(|(c, n)| {
+            format!(
+                "{c}: {n} ({:.0} %)",
+                100.0 * *n as f64 / total.max(1) as f64
+            )
+        })
+        .collect();
+    format!(
+        "prompt   {} tokens, {:.1} tokens/s\ngenerated {} tokens, {:.1} tokens/s\n\
+         cycles   mean {:.2}, positions by cycles run: {}\n",
+        s.n_prompt,
+        per_second(s.n_prompt, s.prompt_time),
+        s.n_generated,
+        per_second(s.n_passes, s.pass_time),
+        s.mean_cycles(),
+        shares.join(", ")
+    )
+}

@@ -1,0 +1,22 @@
+//! Chats: templates against transformers, and sessions on the real binary.
+
+mod lines;
+mod model;
+mod sessions;
+mod smollm2;
+mod templates;
+#[cfg(unix)]
+mod terminal;
+
+use libtest_mimic::Trial;
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    trials.extend(lines::trials());
+    trials.extend(sessions::trials());
+    trials.push(smollm2::trial());
+    trials.extend(templates::trials());
+    #[cfg(unix)]
+    trials.extend(terminal::trials());
+    trials
+}

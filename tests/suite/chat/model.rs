@@ -1,0 +1,57 @@
+//! The embedded model as a checkpoint folder with a chat template.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+/// Speaks as the model's plays do: a name, a colon, lines.
+pub const TEMPLATE: &str = "\
+{% for message in messages %}
+{% if message.role == 'system' %}
+{{ message.content }}
+
+{% else %}
+{{ {'user': 'ROMEO', 'assistant': 'JULIET'}[message.role] }}:
+{{ message.content }}
+
+{% endif %}
+{% endfor %}
+{% if add_generation_prompt %}
+JULIET:
+{% endif %}
+";
+
+pub struct ChatModel {
+    folder: TempDir,
+}
+
+impl ChatModel {
+    pub fn new() -> Result<Self> {
+        Self::without_template()?.with("chat_template.jinja", TEMPLATE)
+    }
+
+    pub fn without_template() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let source = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/model/builtin/ztt-classics.safetensors"
+        );
+        std::fs::copy(source, folder.path().join("model.safetensors"))?;
+        Ok(Self { folder })
+    }
+
+    /// Puts a file beside the weights.
+    pub fn with(self, name: &str, text: &str) -> Result<Self> {
+        std::fs::write(self.file(name), text)?;
+        Ok(self)
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn name(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+}

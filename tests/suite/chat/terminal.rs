@@ -1,0 +1,232 @@
+//! `chat` and `run` at a terminal: line editing, and what Ctrl-C does.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use rexpect::process::WaitStatus;
+use rexpect::session::{Options, PtySession, spawn_with_options};
+use serde_json::Value;
+use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+
+use super::model::ChatModel;
+use crate::fixtures::trial;
+use crate::models::SMOLLM2;
+use crate::program::environment;
+
+const LEFT: &str = "\x1b[D";
+const UP: &str = "\x1b[A";
+
+/// How long a terminal waits for a text: only a failing test waits as long.
+const PATIENCE_MS: u64 = 60_000;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("chat::terminal::lines_are_edited_and_remembered", editing),
+        trial("chat::terminal::ctrl_c_ends_the_answer_alone", ctrl_c),
+        trial("chat::terminal::mistakes_do_not_end_it", mistakes),
+        trial("chat::terminal::ctrl_c_ends_a_script", script_ctrl_c),
+        trial("run::ctrl_c_ends_it_with_statistics", run_ctrl_c),
+        busy(),
+    ]
+}
+
+/// A model whose positions do not end while a test lasts.
+fn endless() -> Result<ChatModel> {
+    let model = Model::open(BUILTIN, Fetch::Never)?;
+    let config = model.texts.iter().find(|t| t.name == "config.json");
+    let mut config: Value = serde_json::from_str(&config.context("config")?.text)?;
+    config["max_position_embeddings"] = 1_000_000.into();
+    ChatModel::new()?.with("config.json", &config.to_string())
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ztt-wgpu"));
+    command.args(arguments).env("TERM", "xterm");
+    environment(|variable, value| match value {
+        Some(value) => drop(command.env(variable, value)),
+        None => drop(command.env_remove(variable)),
+    });
+    command
+}
+
+/// A chat on the reference, at its first prompt.
+fn chat(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
+    let name = model.name();
+    let host = ["--adapter", "cpu", "--temperature", "0"];
+    let command = program(&[&["chat", &name], &host[..], flags].concat());
+    let options = Options::new()
+        .timeout_ms(Some(PATIENCE_MS))
+        .strip_ansi_escape_codes(true);
+    let mut session = spawn_with_options(command, options)?;
+    session.exp_string("lists the commands")?;
+    session.exp_string("> ")?;
+    Ok(session)
+}
+
+fn ends_well(mut session: PtySession) -> Result<()> {
+    session.exp_eof()?;
+    let status = session.process().wait()?;
+    ensure!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    Ok(())
+}
+
+fn editing() -> Result<()> {
+    let model = ChatModel::new()?;
+    let file = model.file("saved.json");
+    let mut session = chat(&model, &["-n", "3"])?;
+    // An `o` is put where it was left out.
+    session.send(&format!("Wh is it?{}", LEFT.repeat(7)))?;
+    session.send_line("o")?;
+    session.exp_string("was cut after 3 tokens")?;
+    session.exp_string("> ")?;
+    // Ctrl-C drops what was typed; up brings the first line back.
+    session.send("never said")?;
+    session.flush()?;
+    session.exp_string("never said")?;
+    session.send_control('c')?;
+    session.send(UP)?;
+    session.flush()?;
+    session.exp_string("Who is it?")?;
+    session.send_line("")?;
+    session.exp_string("was cut after 3 tokens")?;
+    session.exp_string("> ")?;
+    session.send_line(&format!("/save {}", file.display()))?;
+    session.exp_string("wrote ")?;
+    session.exp_string("> ")?;
+    session.send_control('d')?;
+    ends_well(session)?;
+    let messages: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let said = messages.iter().filter(|m| m["role"] == "user");
+    let said: Vec<_> = said.map(|m| &m["content"]).collect();
+    ensure!(said == ["Who is it?", "Who is it?"], "{said:?}");
+    Ok(())
+}
+
+fn ctrl_c() -> Result<()> {
+    let model = endless()?;
+    let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];
+    let mut session = chat(&model, &flags)?;
+    session.send_line("Who is it?")?;
+    // The echo, and the first line of the answer.
+    session.exp_string("Who is it?")?;
+    session.exp_regex("[a-z]+[^\n]*\n")?;
+    session.send_control('c')?;
+    session.exp_string("> ")?;
+    session.send_line("/stats")?;
+    session.exp_regex("generated [1-9][0-9]* tokens")?;
+    session.exp_string("> ")?;
+    session.send_control('c')?;
+    ends_well(session)
+}
+
+fn mistakes() -> Result<()> {
+    let model = ChatModel::new()?;
+    let mut session = chat(&model, &["-n", "3", "--ctx", "32"])?;
+    session.send_line("/nope")?;
+    session.exp_string("no command is called `/nope`")?;
+    session.exp_string("> ")?;
+    session.send_line(&"too long a line ".repeat(20))?;
+    session.exp_string("expected at most 32 tokens")?;
+    session.exp_string("> ")?;
+    // It has left no trace.
+    session.send_line("Who?")?;
+    session.exp_string("was cut after 3 tokens")?;
+    session.exp_string("> ")?;
+    session.send_line("/exit")?;
+    ends_well(session)
+}
+
+/// A program without a terminal, its standard input open and empty.
+fn running(arguments: &[&str]) -> Result<Child> {
+    let mut command = program(arguments);
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command.spawn()?)
+}
+
+/// Reads standard error up to where it says what the program runs with.
+fn started(child: &mut Child) -> Result<()> {
+    let stderr = child.stderr.as_mut().context("stderr")?;
+    let mut said = String::new();
+    while !said.contains("seed") {
+        let mut byte = [0];
+        stderr.read_exact(&mut byte)?;
+        said.push(char::from(byte[0]));
+    }
+    Ok(())
+}
+
+/// Sends what Ctrl-C sends; the status, and what is left of standard error.
+fn interrupt(mut child: Child) -> Result<(Option<i32>, String)> {
+    let signal = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()?;
+    ensure!(signal.success(), "kill: {signal}");
+    let mut rest = String::new();
+    let stderr = child.stderr.as_mut().context("stderr")?;
+    stderr.read_to_string(&mut rest)?;
+    Ok((child.wait()?.code(), rest))
+}
+
+/// A script that waits for its next line is ended too.
+fn script_ctrl_c() -> Result<()> {
+    let model = ChatModel::new()?;
+    let mut child = running(&["chat", &model.name(), "--adapter", "cpu"])?;
+    started(&mut child)?;
+    let stdin = child.stdin.take();
+    let (status, stderr) = interrupt(child)?;
+    drop(stdin);
+    ensure!(status == Some(130), "{status:?}: {stderr}");
+    Ok(())
+}
+
+fn run_ctrl_c() -> Result<()> {
+    let model = endless()?;
+    let name = model.name();
+    let mut child = running(&[
+        "run",
+        &name,
+        "Who",
+        "--ctx",
+        "1000000",
+        "-n",
+        "900000",
+        "--ignore-eos",
+        "--adapter",
+        "cpu",
+    ])?;
+    // Taken away but not closed: it goes on writing until it is told to end.
+    let mut stdout = child.stdout.take().context("stdout")?;
+    stdout.read_exact(&mut [0; 3])?;
+    let drain = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    let (status, stderr) = interrupt(child)?;
+    ensure!(status == Some(130), "{status:?}: {stderr}");
+    // The latter where the machine was too slow to end in time by itself.
+    let words = ["\ncycles ", "interrupted, prompt of "];
+    ensure!(words.iter().any(|w| stderr.contains(w)), "{stderr}");
+    let written = drain.join().ok().context("reading")??;
+    ensure!(written > 0, "nothing was written");
+    Ok(())
+}
+
+/// A prompt of which the reference takes seconds for each batch is not waited for.
+fn busy() -> Trial {
+    let name = "run::ctrl_c_does_not_wait_for_a_busy_device";
+    let Some(folder) = std::env::var_os(SMOLLM2) else {
+        let reason = format!("{SMOLLM2} is not set");
+        let skipped = trial(name, || Ok(()));
+        return skipped.with_kind(reason).with_ignored_flag(true);
+    };
+    trial(name, move || {
+        let folder = folder.to_str().context("path")?;
+        let prompt = "word ".repeat(1000);
+        let mut child = running(&["run", folder, &prompt, "--adapter", "cpu"])?;
+        started(&mut child)?;
+        let (status, rest) = interrupt(child)?;
+        ensure!(status == Some(130), "{status:?}: {rest}");
+        ensure!(rest.contains("interrupted, prompt of 10"), "{rest}");
+        Ok(())
+    })
+}
