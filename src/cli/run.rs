@@ -83,6 +83,10 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     seed: Option<u64>,
 
+    /// Draw tokens on the host, as with `--profile` and more than 256 candidates
+    #[arg(long, help_heading = "Sampling")]
+    host_sampling: bool,
+
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -200,6 +204,7 @@ fn sampling(args: &Args, model: &Model) -> SamplingOptions {
             .or(file.repeat_penalty)
             .unwrap_or(default.repeat_penalty),
         seed: args.seed.unwrap_or_else(rand::random),
+        on_host: args.host_sampling,
     }
 }
 

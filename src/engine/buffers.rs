@@ -424,7 +424,8 @@ impl Buffers {
             heads: inputs("heads", padded(config.q_dim())),
             mlp: inputs("mlp", padded(config.intermediate)),
             textures: Textures::new(gpu, kernels, config, sizes)?,
-            logits: gpu.storage("logits", logits_bytes),
+            // Sampling reads four at a time.
+            logits: gpu.storage("logits", logits_bytes.next_multiple_of(16)),
             zeros: rows("zeros", config.middle_layers() * config.n_heads),
             parts: gpu.storage("parts", tiling.parts_bytes(shape, 1)),
             progress: gpu.storage("progress", progress_bytes),

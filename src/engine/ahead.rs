@@ -1,0 +1,86 @@
+//! Passes of a generation, submitted ahead of the host.
+//!
+//! The device draws each token and feeds it to the next pass itself, so the host need not have
+//! read a token to ask for the one after it. What a pass came to is read from a small buffer of
+//! its own. Passes that nobody takes are forgotten: what they wrote to the cache lies past its
+//! end.
+
+use std::collections::VecDeque;
+
+use wgpu::BufferUsages;
+
+use super::device_sampling::DeviceSampler;
+use super::session::{Request, Results, Session, Submitted};
+use crate::error::Result;
+use crate::gpu::read_back::Mapping;
+
+/// Passes under way at most: one that runs, and two that wait while the host is busy.
+const DEPTH: usize = 3;
+
+/// The passes, in order.
+pub(super) struct Ahead {
+    sampler: DeviceSampler,
+    in_flight: VecDeque<(Submitted, Mapping)>,
+    /// Staging buffers that are not in use.
+    idle: Vec<wgpu::Buffer>,
+    next_position: usize,
+    /// No pass is submitted for this position or a later one.
+    end: usize,
+}
+
+impl Ahead {
+    /// Passes for positions `first_position` to `end - 1`, each of which feeds the token that
+    /// `sampler` drew last and draws the next.
+    pub fn new(
+        session: &Session,
+        sampler: DeviceSampler,
+        first_position: usize,
+        end: usize,
+    ) -> Self {
+        let staging = || {
+            let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+            let n_bytes = session.step_bytes();
+            session.gpu().buffer("staging", n_bytes, usage)
+        };
+        Self {
+            sampler,
+            in_flight: VecDeque::with_capacity(DEPTH),
+            idle: (0..DEPTH).map(|_| staging()).collect(),
+            next_position: first_position,
+            end,
+        }
+    }
+
+    /// Takes the results of the next pass; `None` after the last.
+    pub async fn next(&mut self, session: &mut Session) -> Result<Option<Results>> {
+        self.submit(session)?;
+        let Some((submitted, mapping)) = self.in_flight.pop_front() else {
+            return Ok(None);
+        };
+        let staging = mapping.buffer.clone();
+        let index = submitted.index.clone();
+        let bytes = session.gpu().mapped(mapping, Some(index)).await?;
+        self.idle.push(staging);
+        Ok(Some(session.take(&submitted, &bytes)))
+    }
+
+    /// Submits as many passes as there are staging buffers for.
+    fn submit(&mut self, session: &mut Session) -> Result<()> {
+        while self.next_position < self.end {
+            let Some(staging) = self.idle.pop() else {
+                break;
+            };
+            let request = Request {
+                first_position: self.next_position,
+                ids: None,
+                with_logits: vec![0],
+                draws: Some(&self.sampler),
+            };
+            let submitted = session.submit(request, &staging)?;
+            let mapping = session.gpu().map(&staging, submitted.n_bytes);
+            self.in_flight.push_back((submitted, mapping));
+            self.next_position += 1;
+        }
+        Ok(())
+    }
+}
