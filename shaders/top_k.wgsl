@@ -1,7 +1,7 @@
 // candidates = the k largest logits, largest first, among equals the smaller id first
-// One workgroup stands for the whole vocabulary; k is at most MAX_CANDIDATES and n_vocab.
-// The k-th largest chunk maximum is no larger than the k-th largest logit: only chunks that reach
-// it are read again, and few of their logits do.
+// One workgroup stands for the whole vocabulary.
+// k is at most MAX_CANDIDATES and n_vocab. The k-th largest chunk maximum is no larger than the
+// k-th largest logit: only chunks that reach it are read again, and few of their logits do.
 
 struct Params {
     n_vocab: u32,
@@ -14,19 +14,18 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> candidates: array<vec2<u32>>; // [k][key, id]
 
 #import shared/logit_keys
+#import shared/radix_select
 
 const LANES: u32 = 64u;
 const MAX_CANDIDATES: u32 = 256u;
 const CAPACITY: u32 = 1024u;
 
-var<workgroup> keys: array<u32, 1024>;             // the chunks' maxima
-var<workgroup> counts: array<atomic<u32>, 128>;    // [digit's place][digit]
-var<workgroup> chunks: array<u32, 256>;            // those that are read again
-var<workgroup> found: array<vec2<u32>, 1024>;      // [key, id] in any order
+var<workgroup> keys: array<u32, 1024>;        // the chunks' maxima
+var<workgroup> chunks: array<u32, 256>;       // those that are read again
+var<workgroup> found: array<vec2<u32>, 1024>; // [key, id] in any order
 var<workgroup> n_chunks: atomic<u32>;
 var<workgroup> n_found: atomic<u32>;
-var<workgroup> n_uniform: u32;
-var<workgroup> lane_best: array<vec2<u32>, 64>;
+var<workgroup> n_listed: u32;
 
 // Whether a comes before b.
 fn precedes(a: vec2<u32>, b: vec2<u32>) -> bool {
@@ -37,9 +36,7 @@ fn load(lane: u32) {
     for (var i = lane; i < N_CHUNKS; i += LANES) {
         keys[i] = maxima[i];
     }
-    for (var i = lane; i < 128u; i += LANES) {
-        atomicStore(&counts[i], 0u);
-    }
+    clear_counts(lane);
     if lane == 0u {
         atomicStore(&n_chunks, 0u);
         atomicStore(&n_found, 0u);
@@ -47,33 +44,73 @@ fn load(lane: u32) {
     workgroupBarrier();
 }
 
-// The k-th largest of `keys`, found digit by digit, four bits each.
-fn kth_key(lane: u32) -> u32 {
-    var key = 0u;       // the digits known
-    var k = params.k;   // its rank among the keys that begin with them
+// The k-th largest of the chunks' maxima: the least that a candidate can be.
+fn least_key(lane: u32) -> u32 {
+    var selection = Selection(0u, params.k);
     for (var place = 0u; place < 8u; place++) {
-        let shift = 28u - 4u * place;
         for (var i = lane; i < N_CHUNKS; i += LANES) {
-            let digit = (keys[i] ^ key) >> shift;
-            if digit < 16u {
-                atomicAdd(&counts[16u * place + digit], 1u);
+            add_value(place, selection, keys[i]);
+        }
+        workgroupBarrier();
+        selection = pick_digit(place, selection);
+    }
+    return max(selection.known, NONE + 1u);
+}
+
+// The last candidate, [key, id]: the k-th largest key, then among its equals the id.
+fn last_candidate(lane: u32) -> vec2<u32> {
+    clear_counts(lane);
+    if lane == 0u {
+        atomicStore(&n_found, 0u);
+    }
+    workgroupBarrier();
+    var key = Selection(0u, params.k);
+    for (var place = 0u; place < 8u; place++) {
+        for (var quad = lane; quad < n_quads(); quad += LANES) {
+            let quad_key = quad_keys(quad);
+            for (var i = 0u; i < 4u; i++) {
+                add_value(place, key, quad_key[i]);
             }
         }
         workgroupBarrier();
-        var digit = 15u;
-        var n = atomicLoad(&counts[16u * place + digit]);
-        while n < k && digit > 0u {
-            k -= n;
-            digit--;
-            n = atomicLoad(&counts[16u * place + digit]);
-        }
-        key |= digit << shift;
+        key = pick_digit(place, key);
     }
-    return key;
+    // The smallest id is the largest complement.
+    var id = Selection(0u, key.rank);
+    for (var place = 8u; place < 16u; place++) {
+        for (var quad = lane; quad < n_quads(); quad += LANES) {
+            let quad_key = quad_keys(quad);
+            for (var i = 0u; i < 4u; i++) {
+                if quad_key[i] == key.known {
+                    add_value(place, id, ~(4u * quad + i));
+                }
+            }
+        }
+        workgroupBarrier();
+        id = pick_digit(place, id);
+    }
+    return vec2<u32>(key.known, ~id.known);
 }
 
-// Lists the logits that reach `least`. Returns how many there are, or CAPACITY + 1 for too many.
-fn gather(least: u32, lane: u32) -> u32 {
+// Lists the logits of a quad down to `last`.
+fn collect(quad: u32, last: vec2<u32>) {
+    if quad >= n_quads() {
+        return;
+    }
+    let quad_key = quad_keys(quad);
+    for (var i = 0u; i < 4u; i++) {
+        let mine = vec2<u32>(quad_key[i], 4u * quad + i);
+        if !precedes(last, mine) {
+            let at = atomicAdd(&n_found, 1u);
+            if at < CAPACITY {
+                found[at] = mine;
+            }
+        }
+    }
+}
+
+// Lists the logits that reach `least`. Returns how many there are, or 0 for too many to list.
+fn collect_chunks(least: u32, lane: u32) -> u32 {
     for (var chunk = lane; chunk < N_CHUNKS; chunk += LANES) {
         if keys[chunk] >= least {
             let at = atomicAdd(&n_chunks, 1u);
@@ -87,30 +124,30 @@ fn gather(least: u32, lane: u32) -> u32 {
     let n_read = min(n, MAX_CANDIDATES);
     let n_rounds = (n_quads() + N_CHUNKS - 1u) / N_CHUNKS;
     for (var i = lane; i < n_read * n_rounds; i += LANES) {
-        let quad = chunks[i % n_read] + i / n_read * N_CHUNKS;
-        if quad >= n_quads() {
-            continue;
-        }
-        let quad_key = quad_keys(quad);
-        for (var j = 0u; j < 4u; j++) {
-            if quad_key[j] >= least {
-                let at = atomicAdd(&n_found, 1u);
-                if at < CAPACITY {
-                    found[at] = vec2<u32>(quad_key[j], 4u * quad + j);
-                }
-            }
-        }
+        collect(chunks[i % n_read] + i / n_read * N_CHUNKS, vec2<u32>(least, NOT_FINITE));
     }
     workgroupBarrier();
     if lane == 0u {
-        let is_all = n <= MAX_CANDIDATES && atomicLoad(&n_found) <= CAPACITY;
-        n_uniform = select(CAPACITY + 1u, atomicLoad(&n_found), is_all);
+        let fits = n <= MAX_CANDIDATES && atomicLoad(&n_found) <= CAPACITY;
+        n_listed = select(0u, atomicLoad(&n_found), fits);
     }
-    return workgroupUniformLoad(&n_uniform);
+    return workgroupUniformLoad(&n_listed);
 }
 
-// Puts what was found in order: a candidate's place is the number of those before it.
-fn rank(n: u32, lane: u32) {
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    load(lane);
+    var n = collect_chunks(least_key(lane), lane);
+    if n == 0u {
+        // Many are equal.
+        let last = last_candidate(lane);
+        for (var quad = lane; quad < n_quads(); quad += LANES) {
+            collect(quad, last);
+        }
+        workgroupBarrier();
+        n = params.k;
+    }
+    // A candidate's place is the number of those before it.
     for (var i = lane; i < n; i += LANES) {
         let mine = found[i];
         var place = 0u;
@@ -120,46 +157,5 @@ fn rank(n: u32, lane: u32) {
         if place < params.k {
             candidates[place] = mine;
         }
-    }
-}
-
-// The same by k searches through all logits: for a thousand equals and more.
-fn search(lane: u32) {
-    var last = vec2<u32>(NOT_FINITE, 0u);
-    for (var place = 0u; place < params.k; place++) {
-        var best = vec2<u32>(NONE, NOT_FINITE);
-        for (var quad = lane; quad < n_quads(); quad += LANES) {
-            let quad_key = quad_keys(quad);
-            for (var j = 0u; j < 4u; j++) {
-                let mine = vec2<u32>(quad_key[j], 4u * quad + j);
-                if precedes(mine, best) && (place == 0u || precedes(last, mine)) {
-                    best = mine;
-                }
-            }
-        }
-        lane_best[lane] = best;
-        workgroupBarrier();
-        last = lane_best[0];
-        for (var i = 1u; i < LANES; i++) {
-            if precedes(lane_best[i], last) {
-                last = lane_best[i];
-            }
-        }
-        if lane == 0u {
-            candidates[place] = last;
-        }
-        workgroupBarrier();
-    }
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) lane: u32) {
-    load(lane);
-    let least = max(kth_key(lane), NONE + 1u);
-    let n = gather(least, lane);
-    if n <= CAPACITY {
-        rank(n, lane);
-    } else {
-        search(lane);
     }
 }

@@ -32,6 +32,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("qkv_store"),
     shared!("quad"),
     shared!("quartet"),
+    shared!("radix_select"),
     shared!("rows"),
     shared!("split"),
     shared!("store_qkv"),

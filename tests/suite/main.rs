@@ -4,6 +4,7 @@
 //! ignored, with the reason, where there is none.
 
 mod adapter;
+mod ahead;
 mod cli;
 mod compare;
 mod errors;
@@ -27,6 +28,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(ahead::trials());
     trials.extend(compare::trials());
     trials.extend(cli::trials());
     trials.extend(errors::trials());
