@@ -3,7 +3,6 @@
 // A token that is in the window several times is changed once.
 
 struct Params {
-    n_vocab: u32,
     // Of logits above zero, and of the others.
     positive: f32,
     negative: f32,
@@ -33,7 +32,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
     }
     // What is not finite is left for `chunk_max` to find.
-    if id >= params.n_vocab || !is_finite(logits[id]) {
+    if id >= arrayLength(&logits) || !is_finite(logits[id]) {
         return;
     }
     let value = logits[id];

@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 
 use wgpu::BufferUsages;
 
+use super::batch::{Request, Results, Submitted};
 use super::device_sampling::DeviceSampler;
-use super::session::{Request, Results, Session, Submitted};
+use super::session::Session;
 use crate::error::Result;
 use crate::gpu::read_back::Mapping;
 

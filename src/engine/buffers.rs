@@ -345,6 +345,7 @@ impl Buffers {
             &self.heads,
             &self.mlp,
             &self.zeros,
+            &self.logits,
         ];
         let caches = self.kv.iter().filter_map(|kv| match kv {
             Kv::Buffer(buffer) => Some(buffer),

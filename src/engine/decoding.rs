@@ -2,8 +2,8 @@
 //! ahead of the host.
 
 use super::ahead::Ahead;
+use super::batch::Results;
 use super::sampling::Sampler;
-use super::session::Results;
 use super::{Backend, Engine, Logits};
 use crate::error::{Error, Result};
 use crate::kernels::draw::NO_TOKEN;
@@ -66,7 +66,7 @@ impl<'e, 'm> Decoding<'e, 'm> {
         prompt: &[u32],
         n_passes: usize,
     ) -> Result<Option<Vec<Output>>> {
-        let options = self.sampler.options();
+        let options = &self.sampler.options;
         let can_draw = !options.on_host && options.fit_device(self.engine.n_vocab);
         let first_position = self.engine.n_positions;
         self.engine.check(prompt)?;

@@ -2,18 +2,37 @@
 
 use wgpu::BufferUsages;
 
-use super::sampling::{KernelParams, Sampler};
+use super::forward::OUTPUT_ROWS;
+use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
+use super::sampling::Sampler;
 use crate::gpu::Gpu;
-use crate::gpu::plan::{Plan, Rows};
 use crate::kernels::chunk_max::N_CHUNKS;
+use crate::kernels::repeat_penalty::{HISTORY_WORDS, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
 use crate::kernels::{Call, Moved, chunk_max, draw, repeat_penalty, top_k};
 
 /// The kernels that turn one row of logits into a token, with the state that they keep.
 pub struct DeviceSampler {
-    plan: Plan,
+    drawing: Drawing,
+    pass: Pass,
     /// What a draw cannot avoid moving.
     pub moved: Moved,
+}
+
+/// What the kernels work on.
+struct Drawing {
+    n_vocab: u32,
+    repeat_penalty: Option<repeat_penalty::Params>,
+    draw: draw::Params,
+    /// f32 `[n_vocab]`, padded to whole quads.
+    logits: wgpu::Buffer,
+    /// u32 `[chunk]`
+    maxima: wgpu::Buffer,
+    /// u32 `[candidate][key, id]`
+    candidates: wgpu::Buffer,
+    /// See `shaders/shared/history.wgsl`.
+    history: wgpu::Buffer,
+    ids: wgpu::Buffer,
 }
 
 impl DeviceSampler {
@@ -30,33 +49,81 @@ impl DeviceSampler {
         logits: &wgpu::Buffer,
         ids: &wgpu::Buffer,
     ) -> Self {
-        assert!(sampler.options().fit_device(n_vocab), "too many candidates");
-        let maxima = gpu.storage("maxima", 4 * u64::from(N_CHUNKS));
-        let candidates = gpu.storage("candidates", 8 * MAX_CANDIDATES as u64);
-        let history = gpu.buffer_with("history", &sampler.history(), BufferUsages::STORAGE);
-        let params: KernelParams = sampler.kernel_params(n_vocab);
-        let penalty = params.repeat_penalty;
-        let mut calls: Vec<Call<'_>> = penalty
-            .map(|params| repeat_penalty::call(params, [&history, logits]))
-            .into_iter()
-            .collect();
-        calls.push(chunk_max::call(params.chunk_max, [logits, &maxima]));
-        calls.push(top_k::call(params.top_k, [logits, &maxima, &candidates]));
-        calls.push(draw::call(params.draw, [&candidates, &history, ids]));
+        assert!(sampler.options.fit_device(n_vocab), "too many candidates");
+        let drawing = Drawing {
+            n_vocab: n_vocab as u32,
+            repeat_penalty: sampler.penalty(),
+            draw: sampler.options.draw_rule(n_vocab),
+            logits: logits.clone(),
+            maxima: gpu.storage("maxima", 4 * u64::from(N_CHUNKS)),
+            candidates: gpu.storage("candidates", 8 * MAX_CANDIDATES as u64),
+            history: gpu.buffer_with("history", &history(sampler), BufferUsages::STORAGE),
+            ids: ids.clone(),
+        };
+        let mut recorder = Recorder::new();
+        drawing.record(&mut recorder);
+        let pass = recorder.finish(gpu, &DispatchSizes::new(gpu, 0));
         let mut moved = Moved::default();
-        for call in &calls {
-            moved += call.cost.over([0]);
+        for note in &pass.notes {
+            moved += note.cost.over([0]);
         }
-        let calls: Vec<_> = calls.into_iter().map(|call| (call, Rows::One)).collect();
-        let unused = gpu.buffer("indirect", 12, BufferUsages::INDIRECT);
         Self {
-            plan: Plan::new(gpu, &calls, &unused),
+            drawing,
+            pass,
             moved,
         }
     }
 
     /// Encodes one draw. Returns the number of dispatches.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) -> usize {
-        self.plan.encode(encoder, &[])
+        // One row in the batch, and it has logits.
+        self.pass.plan.encode(encoder, &[1, 1])
     }
+
+    /// Records the calls of one draw, for measuring.
+    pub(super) fn record<'b>(&'b self, r: &mut Recorder<'b>) {
+        self.drawing.record(r);
+    }
+}
+
+impl Drawing {
+    fn record<'b>(&'b self, r: &mut Recorder<'b>) {
+        let n_vocab = self.n_vocab;
+        r.enter(Phase::Logits);
+        // No list of rows is read: there is one row of logits.
+        let over = Over {
+            list: 0,
+            size: Size::Counted(OUTPUT_ROWS),
+        };
+        let mut push = |call: Call<'b>| r.push(call.kernel.name, call, over);
+        if let Some(params) = self.repeat_penalty {
+            push(repeat_penalty::call(params, [&self.history, &self.logits]));
+        }
+        push(chunk_max::call(
+            chunk_max::Params { n_vocab },
+            [&self.logits, &self.maxima],
+        ));
+        let k = self.draw.n_candidates;
+        push(top_k::call(
+            top_k::Params { n_vocab, k },
+            [&self.logits, &self.maxima, &self.candidates],
+        ));
+        push(draw::call(
+            self.draw,
+            [&self.candidates, &self.history, &self.ids],
+        ));
+    }
+}
+
+/// What the kernels are told of the past.
+fn history(sampler: &Sampler) -> [u32; HISTORY_WORDS] {
+    let seen = &sampler.seen;
+    let mut words = [0; HISTORY_WORDS];
+    words[0] = sampler.n_drawn;
+    words[1] = seen.len() as u32;
+    let first = seen.len().saturating_sub(WINDOW);
+    for (i, &id) in seen.iter().enumerate().skip(first) {
+        words[2 + i % WINDOW] = id;
+    }
+    words
 }

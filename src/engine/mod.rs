@@ -1,9 +1,11 @@
 //! A model on a device, or on the host: what turns token ids into logits.
 
 mod ahead;
+mod batch;
 mod buffers;
 mod cases;
 mod decoding;
+mod device_model;
 pub mod device_sampling;
 mod draw_rule;
 mod forward;
@@ -19,9 +21,9 @@ use std::sync::Arc;
 pub use buffers::kv_bytes;
 pub use cases::{Case, visit_cases};
 pub use decoding::Decoding;
+pub use device_model::DeviceModel;
 pub use profile::{Entry, Profile};
 pub use recorder::Phase;
-pub use session::DeviceModel;
 pub use work::Work;
 
 use crate::error::{Error, Result};

@@ -5,9 +5,9 @@
 //! ([`draw_rule`]), so that a seed gives the same text on every machine, on host and device.
 
 use super::draw_rule;
+use crate::kernels::draw;
 use crate::kernels::repeat_penalty::{self, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
-use crate::kernels::{chunk_max, draw, top_k};
 
 /// How a token is drawn from the logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,7 @@ impl SamplingOptions {
         self.n_candidates(n_vocab) <= MAX_CANDIDATES
     }
 
-    fn draw_rule(&self, n_vocab: usize) -> draw::Params {
+    pub(super) fn draw_rule(&self, n_vocab: usize) -> draw::Params {
         draw::Params {
             n_candidates: self.n_candidates(n_vocab) as u32,
             top_p: draw_rule::top_p(self.top_p),
@@ -69,20 +69,11 @@ impl SamplingOptions {
     }
 }
 
-/// The parameters of the kernels that draw a token.
-pub(super) struct KernelParams {
-    /// `None` changes nothing.
-    pub repeat_penalty: Option<repeat_penalty::Params>,
-    pub chunk_max: chunk_max::Params,
-    pub top_k: top_k::Params,
-    pub draw: draw::Params,
-}
-
 /// Draws tokens one after the other.
 pub struct Sampler {
-    options: SamplingOptions,
-    seen: Vec<u32>,
-    n_drawn: u32,
+    pub(super) options: SamplingOptions,
+    pub(super) seen: Vec<u32>,
+    pub(super) n_drawn: u32,
 }
 
 impl Sampler {
@@ -95,14 +86,10 @@ impl Sampler {
         }
     }
 
-    pub fn options(&self) -> &SamplingOptions {
-        &self.options
-    }
-
     /// The next token, from logits `[vocab]` that are all finite.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
         let n_candidates = self.options.n_candidates(logits.len());
-        let candidates = match self.penalty(logits.len()) {
+        let candidates = match self.penalty() {
             None => top(logits, n_candidates),
             Some(penalty) => {
                 let mut logits = logits.to_vec();
@@ -122,10 +109,10 @@ impl Sampler {
         self.n_drawn = self.n_drawn.wrapping_add(1);
     }
 
-    fn penalty(&self, n_vocab: usize) -> Option<repeat_penalty::Params> {
+    /// `None` changes nothing.
+    pub(super) fn penalty(&self) -> Option<repeat_penalty::Params> {
         let penalty = self.options.repeat_penalty;
         (penalty != 1.0).then_some(repeat_penalty::Params {
-            n_vocab: n_vocab as u32,
             positive: (1.0 / penalty) as f32,
             negative: penalty as f32,
         })
@@ -144,33 +131,6 @@ impl Sampler {
             };
             *logit = (*logit * factor).clamp(f32::MIN, f32::MAX);
         }
-    }
-
-    pub(super) fn kernel_params(&self, n_vocab: usize) -> KernelParams {
-        let draw = self.options.draw_rule(n_vocab);
-        KernelParams {
-            repeat_penalty: self.penalty(n_vocab),
-            chunk_max: chunk_max::Params {
-                n_vocab: n_vocab as u32,
-            },
-            top_k: top_k::Params {
-                n_vocab: n_vocab as u32,
-                k: draw.n_candidates,
-            },
-            draw,
-        }
-    }
-
-    /// What the kernels know of the past; see `shaders/shared/history.wgsl`.
-    pub(super) fn history(&self) -> [u32; repeat_penalty::HISTORY_WORDS] {
-        let mut words = [0; repeat_penalty::HISTORY_WORDS];
-        words[0] = self.n_drawn;
-        words[1] = self.seen.len() as u32;
-        let first = self.seen.len().saturating_sub(WINDOW);
-        for (i, &id) in self.seen.iter().enumerate().skip(first) {
-            words[2 + i % WINDOW] = id;
-        }
-        words
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::batch::{Request, Results, Submitted};
 use super::buffers::{Buffers, Sizes};
+use super::device_model::DeviceModel;
 use super::device_sampling::DeviceSampler;
 use super::forward::Forward;
 use super::profile::{Profile, Profiler};
 use super::recorder::Pass;
 use super::sampling::Sampler;
-use super::weights::Weights;
 use super::work::{Work, moved};
 use super::{Logits, Options};
 use crate::error::Result;
@@ -17,73 +18,8 @@ use crate::gpu::Gpu;
 use crate::gpu::timer::Timestamps;
 use crate::kernels::Moved;
 use crate::kernels::linear::Batch;
-use crate::model::Model;
-use crate::model::config::Config;
-use crate::model::weights::Pool;
 use crate::reference::Output;
 use crate::schedule::Schedule;
-
-/// A model's weights on an adapter, ready for any number of sessions.
-pub struct DeviceModel {
-    pub gpu: Arc<Gpu>,
-    pub(super) weights: Weights,
-    pub(super) config: Config,
-    pub(super) pool: Option<Pool>,
-}
-
-impl DeviceModel {
-    /// Uploads the weights of `model`. `progress` gets the bytes written so far.
-    pub fn upload(gpu: Arc<Gpu>, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
-        Ok(Self {
-            weights: Weights::upload(&gpu, model, progress)?,
-            config: model.config.clone(),
-            pool: model.pool.clone(),
-            gpu,
-        })
-    }
-}
-
-/// A batch to be computed.
-pub(super) struct Request<'a> {
-    pub first_position: usize,
-    /// `None`: the token that was drawn last, which is on the device already.
-    pub ids: Option<&'a [u32]>,
-    /// Rows that get logits.
-    pub with_logits: Vec<u32>,
-    /// Draws a token from the logits, which then stay on the device.
-    pub draws: Option<&'a DeviceSampler>,
-}
-
-impl Request<'_> {
-    fn n_rows(&self) -> usize {
-        self.ids.map_or(1, <[u32]>::len)
-    }
-}
-
-/// A batch under way.
-pub(super) struct Submitted {
-    pub index: wgpu::SubmissionIndex,
-    /// Bytes of the answer (logits, or the token drawn) and, after it, of the progress.
-    pub n_bytes: u64,
-    /// Words of the answer.
-    n_answer: usize,
-    at: Instant,
-    first_position: usize,
-    n_rows: usize,
-    with_logits: Vec<u32>,
-    /// What drawing a token moves, where one is drawn.
-    drawing: Option<Moved>,
-    n_dispatches: usize,
-}
-
-/// What batches came to.
-#[derive(Default)]
-pub struct Results {
-    /// Without logits where a token was drawn.
-    pub outputs: Vec<Output>,
-    /// The token drawn, or [`NO_TOKEN`](crate::kernels::draw::NO_TOKEN).
-    pub drawn: Option<u32>,
-}
 
 /// Keys and values of one sequence, and the passes that extend it.
 pub struct Session {

@@ -16,11 +16,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "draw",
     source: include_str!("../../shaders/draw.wgsl"),
-    bindings: &[
-        read("candidates"),
-        read_write("history"),
-        read_write("ids"),
-    ],
+    bindings: &[read("candidates"), read_write("history"), read_write("ids")],
     params: FIELDS,
     needs: Features::empty(),
 };

@@ -5,7 +5,6 @@ use wgpu::Features;
 use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
 
 params! {
-    n_vocab: u32,
     positive: f32,
     negative: f32,
 }

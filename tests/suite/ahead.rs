@@ -23,11 +23,12 @@ pub fn trials() -> Vec<Trial> {
     vec![
         adapter::trial("ahead::same_tokens_as_on_the_host", same_tokens),
         adapter::trial("ahead::every_end_is_the_host's", ends),
-        adapter::trial("ahead::the_host_draws_from_many_candidates", many_candidates),
+        adapter::trial(
+            "ahead::the_host_draws_from_many_candidates",
+            many_candidates,
+        ),
         adapter::trial("ahead::logits_that_are_not_finite", not_finite),
-        adapter::trial("ahead::run_draws_alike_on_host_and_device", |_| {
-            commands()
-        }),
+        adapter::trial("ahead::run_draws_alike_on_host_and_device", |_| commands()),
     ]
 }
 

@@ -118,7 +118,11 @@ impl Checkpoint {
         let file = self.file("model.safetensors");
         let bytes = std::fs::read(&file)?;
         let view = SafeTensors::deserialize(&bytes)?.tensor(name)?;
-        ensure!(view.dtype() == Dtype::BF16, "`{name}` is {:?}", view.dtype());
+        ensure!(
+            view.dtype() == Dtype::BF16,
+            "`{name}` is {:?}",
+            view.dtype()
+        );
         let at = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
         let n_values = view.data().len() / 2;
         self.weights(|mut bytes| {

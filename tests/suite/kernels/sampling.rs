@@ -16,11 +16,6 @@ use crate::random::Random;
 /// logits that each set of options is tried on.
 const VOCABULARIES: [(usize, usize); 4] = [(17, 1000), (1024, 600), (49_152, 30), (151_936, 10)];
 
-/// Draws that may differ between host and device. There is no reason for any: the operations in
-/// floating point (a difference, a product, the cut to an integer) are correctly rounded by WGSL's
-/// rules, and the rest is integers.
-const DIFFERENT: usize = 0;
-
 /// So that the repeat penalty finds something in the first draw.
 const PROMPT: [u32; 5] = [3, 1, 4, 1, 5];
 
@@ -104,7 +99,9 @@ fn row(random: &mut Random, n_vocab: usize, kind: usize) -> Vec<f32> {
             }
         }
         // Many are equal.
-        3 => logits.iter_mut().for_each(|v| *v = (4.0 * *v).round() / 4.0),
+        3 => logits
+            .iter_mut()
+            .for_each(|v| *v = (4.0 * *v).round() / 4.0),
         _ => {}
     }
     logits
@@ -147,17 +144,17 @@ fn n_different(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).filter(|(a, b)| a != b).count()
 }
 
+/// No draw may differ. The operations in floating point (a difference, a product, the cut to an
+/// integer) are correctly rounded by WGSL's rules, and the rest is integers.
 fn equals_the_host(gpu: &Gpu, n_vocab: usize, n_rows: usize) -> Result<()> {
     let mut random = Random::new(n_vocab as u64);
-    let rows: Vec<_> = (0..n_rows)
-        .map(|i| row(&mut random, n_vocab, i))
-        .collect();
+    let rows: Vec<_> = (0..n_rows).map(|i| row(&mut random, n_vocab, i)).collect();
     for (name, options) in option_sets(n_vocab) {
         let found = on_device(gpu, &options, &rows)?;
         let expected = on_host(&options, &rows);
         let n = n_different(&found, &expected);
         ensure!(
-            n <= DIFFERENT,
+            n == 0,
             "{name}: {n} of {n_rows} draws differ from the host's"
         );
     }
@@ -246,7 +243,7 @@ fn control(gpu: &Gpu) -> Result<()> {
     for other in others {
         let found = on_device(gpu, &other, &rows)?;
         let n = n_different(&found, &expected);
-        (n > DIFFERENT)
+        (n > 0)
             .then_some(())
             .with_context(|| format!("{other:?} passes for {options:?}"))?;
     }
