@@ -43,6 +43,7 @@ fn scaled(distance: f32, scale: f32) -> u32 {
     return u32(min(distance * scale, 1073741824.0));
 }
 
+// Differences and products stand apart from each other, so that no compiler fuses them.
 fn weigh(lane: u32) {
     let largest = logit(0u);
     for (var i = lane; i < params.n_candidates; i += LANES) {

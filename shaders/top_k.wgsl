@@ -57,7 +57,8 @@ fn least_key(lane: u32) -> u32 {
     return max(selection.known, NONE + 1u);
 }
 
-// The last candidate, [key, id]: the k-th largest key, then among its equals the id.
+// The last candidate, [key, id]: the k-th largest key, then among its equals the id, whose
+// complement is searched for because smaller ids come first.
 fn last_candidate(lane: u32) -> vec2<u32> {
     clear_counts(lane);
     if lane == 0u {
@@ -65,29 +66,27 @@ fn last_candidate(lane: u32) -> vec2<u32> {
     }
     workgroupBarrier();
     var key = Selection(0u, params.k);
-    for (var place = 0u; place < 8u; place++) {
-        for (var quad = lane; quad < n_quads(); quad += LANES) {
-            let quad_key = quad_keys(quad);
-            for (var i = 0u; i < 4u; i++) {
-                add_value(place, key, quad_key[i]);
-            }
+    var id = Selection(0u, 0u);
+    for (var place = 0u; place < 16u; place++) {
+        if place == 8u {
+            id.rank = key.rank;
         }
-        workgroupBarrier();
-        key = pick_digit(place, key);
-    }
-    // The smallest id is the largest complement.
-    var id = Selection(0u, key.rank);
-    for (var place = 8u; place < 16u; place++) {
         for (var quad = lane; quad < n_quads(); quad += LANES) {
             let quad_key = quad_keys(quad);
             for (var i = 0u; i < 4u; i++) {
-                if quad_key[i] == key.known {
+                if place < 8u {
+                    add_value(place, key, quad_key[i]);
+                } else if quad_key[i] == key.known {
                     add_value(place, id, ~(4u * quad + i));
                 }
             }
         }
         workgroupBarrier();
-        id = pick_digit(place, id);
+        if place < 8u {
+            key = pick_digit(place, key);
+        } else {
+            id = pick_digit(place, id);
+        }
     }
     return vec2<u32>(key.known, ~id.known);
 }

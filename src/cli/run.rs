@@ -83,7 +83,7 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     seed: Option<u64>,
 
-    /// Draw tokens on the host, as with `--profile` and more than 256 candidates
+    /// Draw tokens on the host even where the device can
     #[arg(long, help_heading = "Sampling")]
     host_sampling: bool,
 

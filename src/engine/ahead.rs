@@ -21,67 +21,62 @@ const DEPTH: usize = 3;
 /// The passes, in order.
 pub(super) struct Ahead {
     sampler: DeviceSampler,
-    in_flight: VecDeque<(Submitted, Mapping)>,
+    in_flight: VecDeque<Pending>,
     /// Staging buffers that are not in use.
     idle: Vec<wgpu::Buffer>,
     next_position: usize,
-    /// No pass is submitted for this position or a later one.
+    /// No pass is submitted ahead for this position or a later one.
     end: usize,
 }
 
+/// A pass under way, and what it leaves for the host.
+type Pending = (Submitted, Mapping);
+
 impl Ahead {
-    /// Passes for positions `first_position` to `end - 1`, each of which feeds the token that
-    /// `sampler` drew last and draws the next.
-    pub fn new(
-        session: &Session,
-        sampler: DeviceSampler,
-        first_position: usize,
-        end: usize,
-    ) -> Self {
-        let staging = || {
-            let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
-            let n_bytes = session.step_bytes();
-            session.gpu().buffer("staging", n_bytes, usage)
-        };
+    /// Passes from `first_position` on, each of which feeds the token that `sampler` drew last and
+    /// draws the next. Those up to `end - 1` are surely wanted, unless the text ends before.
+    pub fn new(sampler: DeviceSampler, first_position: usize, end: usize) -> Self {
         Self {
             sampler,
             in_flight: VecDeque::with_capacity(DEPTH),
-            idle: (0..DEPTH).map(|_| staging()).collect(),
+            idle: Vec::with_capacity(DEPTH),
             next_position: first_position,
             end,
         }
     }
 
-    /// Takes the results of the next pass; `None` after the last.
-    pub async fn next(&mut self, session: &mut Session) -> Result<Option<Results>> {
-        self.submit(session)?;
-        let Some((submitted, mapping)) = self.in_flight.pop_front() else {
-            return Ok(None);
+    /// Takes the results of the next pass.
+    pub async fn next(&mut self, session: &mut Session) -> Result<Results> {
+        let (submitted, mapping) = match self.in_flight.pop_front() {
+            Some(pending) => pending,
+            None => self.submit(session)?,
         };
+        while self.in_flight.len() + 1 < DEPTH && self.next_position < self.end {
+            let pending = self.submit(session)?;
+            self.in_flight.push_back(pending);
+        }
         let staging = mapping.buffer.clone();
         let index = submitted.index.clone();
         let bytes = session.gpu().mapped(mapping, Some(index)).await?;
         self.idle.push(staging);
-        Ok(Some(session.take(&submitted, &bytes)))
+        Ok(session.take(&submitted, &bytes))
     }
 
-    /// Submits as many passes as there are staging buffers for.
-    fn submit(&mut self, session: &mut Session) -> Result<()> {
-        while self.next_position < self.end {
-            let Some(staging) = self.idle.pop() else {
-                break;
-            };
-            let request = Request {
-                first_position: self.next_position,
-                ids: None,
-                with_logits: vec![0],
-                draws: Some(&self.sampler),
-            };
-            let submitted = session.submit(request, &staging)?;
-            let mapping = session.gpu().map(&staging, submitted.n_bytes);
-            self.in_flight.push_back((submitted, mapping));
-            self.next_position += 1;
-        }
-        Ok(())
+    fn submit(&mut self, session: &mut Session) -> Result<Pending> {
+        let staging = self.idle.pop().unwrap_or_else(|| {
+            let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+            let n_bytes = session.step_bytes();
+            session.gpu().buffer("staging", n_bytes, usage)
+        });
+        let request = Request {
+            first_position: self.next_position,
+            ids: None,
+            with_logits: vec![0],
+            draws: Some(&self.sampler),
+        };
+        let submitted = session.submit(request, &staging)?;
+        let mapping = session.gpu().map(&staging, submitted.n_bytes);
+        self.next_position += 1;
+        Ok((submitted, mapping))
     }
 }

@@ -19,8 +19,9 @@ pub struct Decoding<'e, 'm> {
 }
 
 impl<'e, 'm> Decoding<'e, 'm> {
-    /// Runs `prompt`, of at least one token, and draws the first token. At most `n_passes` passes
-    /// may follow. One output for each token of the prompt; where the device draws, without logits.
+    /// Runs `prompt`, of at least one token, and draws the first token. As far as is known,
+    /// `n_passes` passes will follow. One output for each token of the prompt, without logits
+    /// where the device draws.
     ///
     /// # Errors
     /// Those of [`Engine::forward`].
@@ -81,23 +82,19 @@ impl<'e, 'm> Decoding<'e, 'm> {
             .await?;
         let position = first_position + prompt.len();
         let end = self.engine.n_ctx.min(position.saturating_add(n_passes));
-        self.ahead = Some(Ahead::new(session, sampler, position, end));
+        self.ahead = Some(Ahead::new(sampler, position, end));
         self.keep(results).map(Some)
     }
 
     /// `None` where the host is to draw.
     async fn step_on_device(&mut self) -> Result<Option<Vec<Output>>> {
+        self.engine.check(&[self.id])?;
         let (Some(ahead), Backend::Device(session)) = (&mut self.ahead, &mut self.engine.backend)
         else {
             return Ok(None);
         };
-        match ahead.next(session).await? {
-            Some(results) => self.keep(results).map(Some),
-            None => Err(Error::ContextFull {
-                limit: self.engine.n_ctx,
-                found: self.engine.n_ctx + 1,
-            }),
-        }
+        let results = ahead.next(session).await?;
+        self.keep(results).map(Some)
     }
 
     /// Keeps what the device came to: the positions run and the token drawn.
