@@ -142,6 +142,66 @@ mod tests {
         assert_eq!(first_past(&[4, 2, 2], 0), 0);
     }
 
+    /// The same in double precision, by the options themselves.
+    fn draw_in_doubles(
+        [temperature, top_p, min_p]: [f64; 3],
+        candidates: &[(u32, f32)],
+        random: u32,
+    ) -> u32 {
+        let likelihoods = |temperature: f64| -> Vec<f64> {
+            let distance = |c: &(u32, f32)| f64::from(c.1) - f64::from(candidates[0].1);
+            let powers = candidates.iter().map(|c| (distance(c) / temperature).exp());
+            powers.collect()
+        };
+        let first_past = |weights: &[f64], part: f64| {
+            let bound = part * weights.iter().sum::<f64>();
+            let mut sum = 0.0;
+            let exceeds = |w: &f64| {
+                sum += w;
+                sum > bound
+            };
+            weights.iter().position(exceeds).unwrap_or(0)
+        };
+        let plain = likelihoods(1.0);
+        let mut kept = plain.len();
+        if top_p < 1.0 {
+            kept = first_past(&plain, top_p) + 1;
+        }
+        let likely = plain.iter().filter(|&&w| w >= min_p).count();
+        let weights = &likelihoods(temperature)[..kept.min(likely)];
+        candidates[first_past(weights, f64::from(random) / 2f64.powi(32))].0
+    }
+
+    /// Whole numbers err by some 1e-6 of a probability, so that about one draw in 10,000 may
+    /// differ with a hundred borders each.
+    #[test]
+    fn whole_numbers_draw_as_doubles_do() {
+        let mut n_different = 0;
+        for n in 0..20_000u32 {
+            let random = |i: u32| f64::from(pcg(n ^ pcg(i))) / 2f64.powi(32);
+            let mut logits: Vec<f32> = (0..100).map(|i| (12.0 * random(i)) as f32).collect();
+            logits.sort_by(|a, b| b.total_cmp(a));
+            let candidates: Vec<(u32, f32)> = (0..).zip(logits).collect();
+            let options = [
+                0.3 + 1.5 * random(100),
+                0.5 + 0.6 * random(101),
+                0.1 * random(102),
+            ];
+            let [temperature, p, min_p] = options;
+            let rule = Params {
+                n_candidates: 100,
+                top_p: top_p(p),
+                min_p_distance: min_p_distance(min_p),
+                plain_scale: scale(1.0),
+                tempered_scale: scale(temperature),
+                seed: seed(7),
+            };
+            let expected = draw_in_doubles(options, &candidates, pcg(n ^ rule.seed));
+            n_different += u32::from(draw(&rule, &candidates, n) != expected);
+        }
+        assert!(n_different <= 4, "{n_different} draws differ");
+    }
+
     #[test]
     fn options_at_their_limits() {
         assert_eq!((top_p(1.0), top_p(0.5), top_p(0.0)), (KEEP_ALL, 1 << 31, 0));

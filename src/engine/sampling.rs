@@ -2,7 +2,7 @@
 //!
 //! The order is llama.cpp's: repeat penalty, top-k, top-p, min-p, temperature. Random numbers
 //! come from a counter-based generator, and what follows top-k is integers for the most part
-//! ([`draw_rule`]), so that a seed gives the same text on every machine, on host and device.
+//! (`draw_rule`), so that a seed gives the same text on every machine, on host and device.
 
 use super::draw_rule;
 use crate::kernels::draw;
