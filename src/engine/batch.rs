@@ -30,6 +30,7 @@ pub(super) struct Submitted {
     pub n_bytes: u64,
     /// Words of the answer.
     pub n_answer: usize,
+    /// When it was submitted.
     pub at: Instant,
     pub first_position: usize,
     pub n_rows: usize,

@@ -182,21 +182,15 @@ impl Session {
             Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts)?,
             None => pass.plan.encode(&mut encoder, &counts),
         };
-        let (from, n_answer) = match request.draws {
+        let (answer, n_answer) = match request.draws {
             Some(sampler) => {
                 n_dispatches += sampler.encode(&mut encoder);
                 (&b.ids, 1)
             }
             None => (&b.logits, with_logits.len() * self.model.config.vocab),
         };
-        let (answer_bytes, progress_bytes) = (4 * n_answer as u64, 4 * n_progress as u64);
-        let mut copy = |from: &wgpu::Buffer, at: u64, n_bytes: u64| {
-            if n_bytes > 0 {
-                encoder.copy_buffer_to_buffer(from, 0, staging, at, n_bytes);
-            }
-        };
-        copy(from, 0, answer_bytes);
-        copy(&b.progress, answer_bytes, progress_bytes);
+        let results = [(answer, n_answer), (&b.progress, n_progress)];
+        let n_bytes = copy_words(&mut encoder, results, staging);
         let commands = encoder.finish();
         let one_by_one = self.profiler.as_ref().is_some_and(Profiler::is_one_by_one);
         if !one_by_one {
@@ -205,7 +199,7 @@ impl Session {
         Ok(Submitted {
             index: gpu.queue.submit([commands]),
             at: submitted,
-            n_bytes: answer_bytes + progress_bytes,
+            n_bytes,
             first_position: request.first_position,
             n_rows,
             drawing: request.draws.map(|sampler| sampler.moved),
@@ -287,4 +281,19 @@ impl Session {
         self.work.read_backs += u64::from(submitted.n_bytes > 0);
         self.work.moved += moved;
     }
+}
+
+/// Copies the first words of buffers to `staging`, one after the other. Returns their bytes.
+fn copy_words(
+    encoder: &mut wgpu::CommandEncoder,
+    parts: [(&wgpu::Buffer, usize); 2],
+    staging: &wgpu::Buffer,
+) -> u64 {
+    let mut at = 0;
+    for (buffer, n_words) in parts.into_iter().filter(|(_, n_words)| *n_words > 0) {
+        let n_bytes = 4 * n_words as u64;
+        encoder.copy_buffer_to_buffer(buffer, 0, staging, at, n_bytes);
+        at += n_bytes;
+    }
+    at
 }
