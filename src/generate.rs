@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::engine::sampling::Sampler;
-use crate::engine::{Engine, Logits, Profile, Work};
+use crate::engine::{Decoding, Engine, Logits, Profile, Work};
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::tokenizer::{TextStream, Tokenizer};
@@ -104,6 +104,12 @@ impl Summary {
         n as f64 / self.n_passes.max(1) as f64
     }
 
+    fn count_prompt(&mut self, outputs: &[Output], start: Instant) {
+        self.n_prompt += outputs.len();
+        self.prompt_time = start.elapsed();
+        self.count(outputs);
+    }
+
     fn count(&mut self, outputs: &[Output]) {
         for output in outputs {
             if self.exits.len() < output.cycles {
@@ -115,7 +121,8 @@ impl Summary {
 }
 
 /// Runs the prompt and then token after token. `receive` gets every token as soon as its text is
-/// certain to be part of the output.
+/// certain to be part of the output. Where the device draws the tokens it works ahead; what it
+/// computed past the end is neither given out nor counted.
 pub async fn generate(
     engine: &mut Engine<'_>,
     tokenizer: Option<&Tokenizer>,
@@ -137,21 +144,29 @@ pub async fn generate(
         profile: None,
     };
     let interrupted = || rules.interrupt.load(Ordering::Relaxed);
-    let mut last = Output::default();
     let start = Instant::now();
-    for batch in prompt.chunks(PROMPT_BATCH) {
+    // The last batch brings the first token along.
+    let split = (prompt.len().max(1) - 1) / PROMPT_BATCH * PROMPT_BATCH;
+    let (before, end) = prompt.split_at(split);
+    for batch in before.chunks(PROMPT_BATCH) {
         if interrupted() {
             summary.finish = Finish::Interrupted;
             return Ok(summary);
         }
         let outputs = engine.forward(batch, Logits::Last).await?;
-        summary.n_prompt += outputs.len();
-        summary.prompt_time = start.elapsed();
-        summary.count(&outputs);
-        last = outputs.into_iter().next_back().unwrap_or_default();
+        summary.count_prompt(&outputs, start);
     }
-    summary.prompt_profile = engine.take_profile();
-    let work_before = engine.work();
+    if interrupted() {
+        summary.finish = Finish::Interrupted;
+        return Ok(summary);
+    }
+    // The last token is given out without a pass of its own.
+    let n_passes = rules.max_tokens.saturating_sub(1);
+    let (mut decoding, outputs) = Decoding::start(engine, sampler, end, n_passes).await?;
+    summary.count_prompt(&outputs, start);
+    let mut last = outputs.into_iter().next_back().unwrap_or_default();
+    summary.prompt_profile = decoding.engine.take_profile();
+    let work_before = decoding.engine.work();
     let mut stream = tokenizer.map(TextStream::new);
     let mut held = HeldTokens::new(&rules.strings);
     let start = Instant::now();
@@ -160,13 +175,13 @@ pub async fn generate(
             summary.finish = Finish::Interrupted;
             break;
         }
-        let id = sampler.sample(&last.logits);
+        let id = decoding.id();
         if rules.eos.contains(&id) {
             summary.finish = Finish::Eos;
             break;
         }
-        let is_last =
-            summary.n_generated + 1 == rules.max_tokens || engine.n_positions() == engine.n_ctx();
+        let is_full = decoding.engine.n_positions() == decoding.engine.n_ctx();
+        let is_last = summary.n_generated + 1 == rules.max_tokens || is_full;
         let text = match &mut stream {
             Some(stream) if is_last => stream.push(id)? + &stream.finish()?,
             Some(stream) => stream.push(id)?,
@@ -192,18 +207,17 @@ pub async fn generate(
         if summary.n_generated == rules.max_tokens {
             break;
         }
-        if engine.n_positions() == engine.n_ctx() {
+        if is_full {
             summary.finish = Finish::Context;
             break;
         }
-        let outputs = engine.forward(&[id], Logits::Last).await?;
+        last = decoding.step().await?;
         summary.n_passes += 1;
         summary.pass_time = start.elapsed();
-        summary.work = engine.work().since(&work_before);
-        summary.count(&outputs);
-        last = outputs.into_iter().next_back().unwrap_or_default();
+        summary.work = decoding.engine.work().since(&work_before);
+        summary.count(std::slice::from_ref(&last));
     }
-    summary.profile = engine.take_profile();
+    summary.profile = decoding.engine.take_profile();
     if held.release(true, &mut receive).is_break() {
         summary.finish = Finish::Interrupted;
     }

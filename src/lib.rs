@@ -9,9 +9,9 @@
 //!
 //! ```text
 //!  files ──> model ──────> engine::weights ──> engine::session ──> logits ──> generate ──> text
-//!            config         on the device       a batch a            │          │
-//!            checkpoint                         submission           │          sampling,
-//!            tokenizer     schedule ──> engine::forward              │          stop rules
+//!            config         on the device       a batch a            │  │       stop rules
+//!            checkpoint                         submission           │  sampling
+//!            tokenizer     schedule ──> engine::forward              │
 //!                          the walk     the pass as a                │
 //!                                       list of kernels ─────────────┘
 //! ```
@@ -87,6 +87,11 @@
 //! two lists of rows, those that stay and those that leave, with the sizes of the dispatches that
 //! follow. Later cycles are dispatched indirectly over the rows that stay; rows that leave get
 //! the keys and values of the cycles they skip. The host is not asked.
+//!
+//! While a text is generated, the next token is drawn on the device too: `chunk_max` and `top_k`
+//! find the likeliest tokens, `draw` chooses one, exactly as [`engine::sampling`] does on the
+//! host, and leaves it where the next pass reads its token. So [`engine::Decoding`] submits passes
+//! ahead and reads tokens and scores a few passes behind.
 //!
 //! # Classes of kernels
 //!

@@ -51,6 +51,10 @@ pub struct GenerationArgs {
     /// The same seed gives the same text [default: random, printed]
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     seed: Option<u64>,
+
+    /// Draw tokens on the host even where the device can
+    #[arg(long, help_heading = "Sampling")]
+    host_sampling: bool,
 }
 
 impl GenerationArgs {
@@ -73,6 +77,7 @@ impl GenerationArgs {
                 .or(file.repeat_penalty)
                 .unwrap_or(default.repeat_penalty),
             seed: self.seed.unwrap_or_else(rand::random),
+            on_host: self.host_sampling,
         }
     }
 

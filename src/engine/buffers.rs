@@ -347,6 +347,7 @@ impl Buffers {
             &self.heads,
             &self.mlp,
             &self.zeros,
+            &self.logits,
         ];
         let caches = self.kv.iter().filter_map(|kv| match kv {
             Kv::Buffer(buffer) => Some(buffer),
@@ -426,7 +427,8 @@ impl Buffers {
             heads: inputs("heads", padded(config.q_dim())),
             mlp: inputs("mlp", padded(config.intermediate)),
             textures: Textures::new(gpu, kernels, config, sizes)?,
-            logits: gpu.storage("logits", logits_bytes),
+            // Sampling reads four at a time.
+            logits: gpu.storage("logits", logits_bytes.next_multiple_of(16)),
             zeros: rows("zeros", config.middle_layers() * config.n_heads),
             parts: gpu.storage("parts", tiling.parts_bytes(shape, 1)),
             progress: gpu.storage("progress", progress_bytes),

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use super::buffers::{Buffers, Sizes};
+use super::device_model::DeviceModel;
+use super::device_sampling::DeviceSampler;
 use super::forward::Forward;
 use super::recorder::{DispatchSizes, Note, Recorder, Size};
-use super::session::DeviceModel;
+use super::sampling::{Sampler, SamplingOptions};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
@@ -92,12 +94,14 @@ pub fn visit_cases(
             _ => Batch::Many,
         },
     });
+    let sampler = device_sampler(gpu, model, &buffers);
     let dispatch_sizes = DispatchSizes::new(gpu, n_cycles);
     let mut recorder = Recorder::new();
     for forward in &forwards {
         forward.pass(&mut recorder, &dispatch_sizes);
     }
     forwards[0].of_other_families(&mut recorder);
+    sampler.record(&mut recorder);
     let mut seen: Vec<(&str, usize)> = Vec::new();
     for (call, note) in recorder.calls() {
         // The parts of a split matrix, and layers of several widths, are cases of their own.
@@ -113,6 +117,23 @@ pub fn visit_cases(
         gpu.check()?;
     }
     Ok(())
+}
+
+/// What draws tokens by the default options and with a penalty, once it has drawn one: its kernels
+/// read what those before them left.
+fn device_sampler(gpu: &Gpu, model: &DeviceModel, buffers: &Buffers) -> DeviceSampler {
+    let n_vocab = model.config.vocab;
+    let options = SamplingOptions {
+        repeat_penalty: 1.1,
+        ..SamplingOptions::default()
+    };
+    let seen: Vec<u32> = (0..n_vocab as u32).take(64).collect();
+    let sampler = Sampler::new(options, &seen);
+    let sampler = DeviceSampler::new(gpu, &sampler, n_vocab, &buffers.logits, &buffers.ids);
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    sampler.encode(&mut encoder);
+    gpu.queue.submit([encoder.finish()]);
+    sampler
 }
 
 fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) -> Case {

@@ -1,21 +1,30 @@
 //! A model on a device, or on the host: what turns token ids into logits.
 
+mod ahead;
+mod batch;
 mod buffers;
 mod cases;
+mod decoding;
+mod device_model;
+pub mod device_sampling;
+mod draw_rule;
 mod forward;
 mod profile;
 mod recorder;
 pub mod sampling;
 mod session;
 mod weights;
+mod work;
 
 use std::sync::Arc;
 
 pub use buffers::kv_bytes;
 pub use cases::{Case, visit_cases};
+pub use decoding::Decoding;
+pub use device_model::DeviceModel;
 pub use profile::{Entry, Profile};
 pub use recorder::Phase;
-pub use session::{DeviceModel, Work};
+pub use work::Work;
 
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -99,7 +108,7 @@ impl<'m> Engine<'m> {
         let Some(adapter) = choose(&AdapterChoice::default()).await? else {
             return Self::on_host(model, options);
         };
-        let gpu = Arc::new(Gpu::open(&adapter).await?.with_kernels(None));
+        let gpu = Arc::new(Gpu::open(&adapter).await?);
         let device_model = DeviceModel::upload(gpu, model, &mut |_| {})?;
         Self::on_device(model, &Arc::new(device_model), options)
     }
@@ -193,19 +202,7 @@ impl<'m> Engine<'m> {
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs;
     /// [`Error::NotANumber`] when the logits asked for are not finite.
     pub async fn forward(&mut self, ids: &[u32], logits: Logits) -> Result<Vec<Output>> {
-        let found = self.n_positions + ids.len();
-        if found > self.n_ctx {
-            return Err(Error::ContextFull {
-                limit: self.n_ctx,
-                found,
-            });
-        }
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.n_vocab) {
-            return Err(Error::TokenOutside {
-                id: i64::from(id),
-                vocab: self.n_vocab,
-            });
-        }
+        self.check(ids)?;
         let wanted = |i: usize| logits == Logits::All || i + 1 == ids.len();
         let outputs: Vec<Output> = match &mut self.backend {
             Backend::Host(reference) => ids
@@ -213,7 +210,10 @@ impl<'m> Engine<'m> {
                 .enumerate()
                 .map(|(i, &id)| reference.push(id, wanted(i)))
                 .collect(),
-            Backend::Device(session) => session.forward(self.n_positions, ids, logits).await?,
+            Backend::Device(session) => {
+                let results = session.forward(self.n_positions, ids, logits, None);
+                results.await?.outputs
+            }
         };
         for (i, output) in outputs.iter().enumerate() {
             if output.logits.iter().any(|v| !v.is_finite()) {
@@ -222,8 +222,26 @@ impl<'m> Engine<'m> {
                 });
             }
         }
-        self.n_positions = found;
+        self.n_positions += ids.len();
         Ok(outputs)
+    }
+
+    /// Whether `ids` can be run next.
+    fn check(&self, ids: &[u32]) -> Result<()> {
+        let found = self.n_positions + ids.len();
+        if found > self.n_ctx {
+            return Err(Error::ContextFull {
+                limit: self.n_ctx,
+                found,
+            });
+        }
+        match ids.iter().find(|&&id| id as usize >= self.n_vocab) {
+            None => Ok(()),
+            Some(&id) => Err(Error::TokenOutside {
+                id: i64::from(id),
+                vocab: self.n_vocab,
+            }),
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub enum Phase {
     /// The score and the filling of skipped caches included.
     Cycle(usize),
     Tail,
-    /// The final norm and the output projection.
+    /// The final norm, the output projection, and drawing a token from it.
     Logits,
 }
 

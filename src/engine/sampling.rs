@@ -1,7 +1,13 @@
 //! Choosing the next token.
 //!
 //! The order is llama.cpp's: repeat penalty, top-k, top-p, min-p, temperature. Random numbers
-//! come from a counter-based generator, so that a seed gives the same text on every machine.
+//! come from a counter-based generator, and what follows top-k is integers for the most part
+//! (`draw_rule`), so that a seed gives the same text on every machine, on host and device.
+
+use super::draw_rule;
+use crate::kernels::draw;
+use crate::kernels::repeat_penalty::{self, WINDOW};
+use crate::kernels::top_k::MAX_CANDIDATES;
 
 /// How a token is drawn from the logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +23,8 @@ pub struct SamplingOptions {
     /// Divides (or, below zero, multiplies) the logits of tokens already seen.
     pub repeat_penalty: f64,
     pub seed: u64,
+    /// Draw on the host even where the device could.
+    pub on_host: bool,
 }
 
 impl Default for SamplingOptions {
@@ -28,18 +36,44 @@ impl Default for SamplingOptions {
             min_p: 0.05,
             repeat_penalty: 1.0,
             seed: 0,
+            on_host: false,
         }
     }
 }
 
-/// How many of the latest tokens the repeat penalty looks at, as in llama.cpp.
-const REPEAT_WINDOW: usize = 64;
+impl SamplingOptions {
+    /// How many of the likeliest tokens are looked at, of a vocabulary of `n_vocab`.
+    fn n_candidates(&self, n_vocab: usize) -> usize {
+        match (self.temperature == 0.0, self.top_k) {
+            (true, _) => 1,
+            (false, 0) => n_vocab,
+            (false, k) => k.min(n_vocab),
+        }
+    }
+
+    /// Whether a device can draw the same tokens: it looks at the likeliest
+    /// [`MAX_CANDIDATES`] at most.
+    pub fn fit_device(&self, n_vocab: usize) -> bool {
+        self.n_candidates(n_vocab) <= MAX_CANDIDATES
+    }
+
+    pub(super) fn draw_rule(&self, n_vocab: usize) -> draw::Params {
+        draw::Params {
+            n_candidates: self.n_candidates(n_vocab) as u32,
+            top_p: draw_rule::top_p(self.top_p),
+            min_p_distance: draw_rule::min_p_distance(self.min_p),
+            plain_scale: draw_rule::scale(1.0),
+            tempered_scale: draw_rule::scale(self.temperature),
+            seed: draw_rule::seed(self.seed),
+        }
+    }
+}
 
 /// Draws tokens one after the other.
 pub struct Sampler {
-    options: SamplingOptions,
-    seen: Vec<u32>,
-    n_drawn: u32,
+    pub(super) options: SamplingOptions,
+    pub(super) seen: Vec<u32>,
+    pub(super) n_drawn: u32,
 }
 
 impl Sampler {
@@ -54,83 +88,50 @@ impl Sampler {
 
     /// The next token, from logits `[vocab]` that are all finite.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
-        let id = self.draw(logits);
-        self.seen.push(id);
-        self.n_drawn += 1;
+        let n_candidates = self.options.n_candidates(logits.len());
+        let candidates = match self.penalty() {
+            None => top(logits, n_candidates),
+            Some(penalty) => {
+                let mut logits = logits.to_vec();
+                self.penalize(&mut logits, &penalty);
+                top(&logits, n_candidates)
+            }
+        };
+        let rule = self.options.draw_rule(logits.len());
+        let id = draw_rule::draw(&rule, &candidates, self.n_drawn);
+        self.record(id);
         id
     }
 
-    fn draw(&self, logits: &[f32]) -> u32 {
-        let o = &self.options;
-        let mut candidates: Vec<(u32, f64)> = (0u32..)
-            .zip(logits)
-            .map(|(id, &v)| (id, f64::from(v)))
-            .collect();
-        if o.repeat_penalty != 1.0 {
-            let start = self.seen.len().saturating_sub(REPEAT_WINDOW);
-            let mut seen = self.seen[start..].to_vec();
-            seen.sort_unstable();
-            seen.dedup();
-            for id in seen {
-                let v = &mut candidates[id as usize].1;
-                *v = if *v > 0.0 {
-                    *v / o.repeat_penalty
-                } else {
-                    *v * o.repeat_penalty
-                };
-            }
-        }
-        // Likeliest first; among equals the smaller id, as argmax has it.
-        let order = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if o.temperature == 0.0 {
-            let best = candidates.iter().copied().min_by(|a, b| order(a, b));
-            return best.map_or(0, |(id, _)| id);
-        }
-        if o.top_k > 0 && o.top_k < candidates.len() {
-            candidates.select_nth_unstable_by(o.top_k - 1, order);
-            candidates.truncate(o.top_k);
-        }
-        candidates.sort_unstable_by(order);
-        let max = candidates[0].1;
-        let weight = |&(_, v): &(u32, f64)| (v - max).exp();
-        if o.top_p < 1.0 {
-            let total: f64 = candidates.iter().map(weight).sum();
-            let mut sum = 0.0;
-            let reached = candidates.iter().position(|c| {
-                sum += weight(c);
-                sum >= o.top_p * total
-            });
-            candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
-        }
-        // The likeliest stays, whatever the bound.
-        let best = candidates[0].0;
-        candidates.retain(|c| c.0 == best || weight(c) >= o.min_p);
-        let tempered = |&(_, v): &(u32, f64)| ((v - max) / o.temperature).exp();
-        let total: f64 = candidates.iter().map(tempered).sum();
-        let mut left = uniform(o.seed, self.n_drawn) * total;
-        for c in &candidates {
-            left -= tempered(c);
-            if left < 0.0 {
-                return c.0;
-            }
-        }
-        candidates[candidates.len() - 1].0
+    /// Notes a token that was drawn, here or by a device.
+    pub(super) fn record(&mut self, id: u32) {
+        self.seen.push(id);
+        self.n_drawn = self.n_drawn.wrapping_add(1);
     }
-}
 
-/// A number in [0, 1) for draw `n` of a seed: the PCG output function applied to a counter
-/// (Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020, section 4).
-/// Integers alone, so that a shader can compute the same.
-fn uniform(seed: u64, n: u32) -> f64 {
-    let (low, high) = (seed as u32, (seed >> 32) as u32);
-    let hash = pcg(n ^ pcg(low ^ pcg(high)));
-    f64::from(hash >> 8) / f64::from(1u32 << 24)
-}
+    /// `None` changes nothing.
+    pub(super) fn penalty(&self) -> Option<repeat_penalty::Params> {
+        let penalty = self.options.repeat_penalty;
+        (penalty != 1.0).then_some(repeat_penalty::Params {
+            positive: (1.0 / penalty) as f32,
+            negative: penalty as f32,
+        })
+    }
 
-fn pcg(v: u32) -> u32 {
-    let state = v.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let word = ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(277_803_737);
-    (word >> 22) ^ word
+    /// Changes the logits of the latest tokens, each once.
+    fn penalize(&self, logits: &mut [f32], penalty: &repeat_penalty::Params) {
+        let mut recent = self.seen[self.seen.len().saturating_sub(WINDOW)..].to_vec();
+        recent.sort_unstable();
+        recent.dedup();
+        for id in recent {
+            let logit = &mut logits[id as usize];
+            let factor = match *logit > 0.0 {
+                true => penalty.positive,
+                false => penalty.negative,
+            };
+            *logit = (*logit * factor).clamp(f32::MIN, f32::MAX);
+        }
+    }
 }
 
 /// The `n` largest logits, largest first, among equals the smaller id first.
@@ -161,6 +162,7 @@ mod tests {
         min_p: 0.0,
         repeat_penalty: 1.0,
         seed: 7,
+        on_host: true,
     };
 
     #[test]
@@ -246,5 +248,17 @@ mod tests {
         let logits = [1.5, 2.0, 1.2];
         assert_eq!(sampler.sample(&logits), 0);
         assert_eq!(sampler.sample(&logits), 2);
+    }
+
+    #[test]
+    fn a_device_takes_what_its_candidates_cover() {
+        let top_k = |top_k| SamplingOptions { top_k, ..PLAIN };
+        let greedy = SamplingOptions {
+            temperature: 0.0,
+            ..PLAIN
+        };
+        assert!(top_k(256).fit_device(5000) && !top_k(257).fit_device(5000));
+        assert!(top_k(0).fit_device(256) && !top_k(0).fit_device(257));
+        assert!(greedy.fit_device(5000));
     }
 }

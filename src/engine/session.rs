@@ -3,68 +3,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::batch::{Request, Results, Submitted};
 use super::buffers::{Buffers, Sizes};
-use super::forward::{BATCH_ROWS, Forward};
+use super::device_model::DeviceModel;
+use super::device_sampling::DeviceSampler;
+use super::forward::Forward;
 use super::profile::{Profile, Profiler};
-use super::recorder::{Note, Pass, Phase, Size};
-use super::weights::Weights;
+use super::recorder::Pass;
+use super::sampling::Sampler;
+use super::work::{Work, moved};
 use super::{Logits, Options};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::gpu::timer::Timestamps;
 use crate::kernels::Moved;
 use crate::kernels::linear::Batch;
-use crate::model::Model;
-use crate::model::config::Config;
-use crate::model::weights::Pool;
 use crate::reference::Output;
 use crate::schedule::Schedule;
-
-/// A model's weights on an adapter, ready for any number of sessions.
-pub struct DeviceModel {
-    pub gpu: Arc<Gpu>,
-    pub(super) weights: Weights,
-    pub(super) config: Config,
-    pub(super) pool: Option<Pool>,
-}
-
-impl DeviceModel {
-    /// Uploads the weights of `model`. `progress` gets the bytes written so far.
-    pub fn upload(gpu: Arc<Gpu>, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
-        Ok(Self {
-            weights: Weights::upload(&gpu, model, progress)?,
-            config: model.config.clone(),
-            pool: model.pool.clone(),
-            gpu,
-        })
-    }
-}
-
-/// What the host has asked of the device so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    pub submissions: u64,
-    pub dispatches: u64,
-    pub read_backs: u64,
-    /// What the kernels could not avoid; see [`Cost`](crate::kernels::Cost).
-    pub moved: Moved,
-}
-
-impl Work {
-    /// What was asked since `before`.
-    pub fn since(&self, before: &Work) -> Work {
-        Work {
-            submissions: self.submissions - before.submissions,
-            dispatches: self.dispatches - before.dispatches,
-            read_backs: self.read_backs - before.read_backs,
-            moved: Moved {
-                read: self.moved.read - before.moved.read,
-                written: self.moved.written - before.moved.written,
-                flops: self.moved.flops - before.moved.flops,
-            },
-        }
-    }
-}
 
 /// Keys and values of one sequence, and the passes that extend it.
 pub struct Session {
@@ -117,35 +72,55 @@ impl Session {
         })
     }
 
-    /// Runs `ids` at positions `first_position` and after, in batches.
+    /// Runs `ids` at positions `first_position` and after, in batches. With `draws`, a token is
+    /// drawn from the last logits, and they stay on the device.
     pub async fn forward(
         &mut self,
         first_position: usize,
         ids: &[u32],
         logits: Logits,
-    ) -> Result<Vec<Output>> {
+        draws: Option<&DeviceSampler>,
+    ) -> Result<Results> {
         let sizes = self.buffers.sizes;
         let rows = match logits {
             Logits::All => sizes.n_rows.min(sizes.n_outputs),
             Logits::Last => sizes.n_rows,
         };
-        let mut outputs = Vec::with_capacity(ids.len());
+        let staging = self.buffers.staging.clone();
+        let mut results = Results::default();
         for batch in ids.chunks(rows) {
-            let first = first_position + outputs.len();
-            let is_last = outputs.len() + batch.len() == ids.len();
+            let n_done = results.outputs.len();
+            let is_last = n_done + batch.len() == ids.len();
             let n = batch.len() as u32;
             let with_logits: Vec<u32> = match logits {
                 Logits::All => (0..n).collect(),
                 Logits::Last if is_last => vec![n - 1],
                 Logits::Last => Vec::new(),
             };
-            let submitted = self.submit(first, batch, &with_logits)?;
-            let read = self.read(batch.len(), &with_logits).await?;
-            self.profile_pass(batch.len(), submitted).await?;
-            self.count_moved(first, &read, &with_logits);
-            outputs.extend(read);
+            let request = Request {
+                first_position: first_position + n_done,
+                ids: Some(batch),
+                with_logits,
+                draws: draws.filter(|_| is_last),
+            };
+            let submitted = self.submit(request, &staging)?;
+            let bytes = match submitted.n_bytes {
+                0 => Vec::new(),
+                n => self.model.gpu.read(&staging, n).await?,
+            };
+            self.profile_pass(&submitted).await?;
+            let Results { outputs, drawn } = self.take(&submitted, &bytes);
+            results.outputs.extend(outputs);
+            results.drawn = drawn;
         }
-        Ok(outputs)
+        Ok(results)
+    }
+
+    /// What draws tokens from this session's logits, from where `sampler` is.
+    pub fn device_sampler(&self, sampler: &Sampler) -> DeviceSampler {
+        let b = &self.buffers;
+        let n_vocab = self.model.config.vocab;
+        DeviceSampler::new(&self.model.gpu, sampler, n_vocab, &b.logits, &b.ids)
     }
 
     pub fn gpu(&self) -> &Gpu {
@@ -162,20 +137,29 @@ impl Session {
         self.profiler.as_mut().map(Profiler::take)
     }
 
-    /// One batch, all cycles included, in one submission. Returns when it was submitted.
-    fn submit(
+    pub fn is_profiled(&self) -> bool {
+        self.profiler.is_some()
+    }
+
+    /// One batch, all cycles included, in one submission. What it comes to is copied to `staging`.
+    pub(super) fn submit(
         &mut self,
-        first_position: usize,
-        ids: &[u32],
-        with_logits: &[u32],
-    ) -> Result<Instant> {
+        request: Request<'_>,
+        staging: &wgpu::Buffer,
+    ) -> Result<Submitted> {
         let b = &self.buffers;
         let gpu = &self.model.gpu;
-        let rows = b.lists.host_part(first_position, ids.len(), with_logits);
-        gpu.queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
+        let (n_rows, with_logits) = (request.n_rows(), &request.with_logits);
+        let n_progress = self.progress_words(n_rows);
+        let rows = b
+            .lists
+            .host_part(request.first_position, n_rows, with_logits);
+        if let Some(ids) = request.ids {
+            gpu.queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
+        }
         gpu.queue
             .write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
-        let (batch, pass) = match ids.len() {
+        let (batch, pass) = match n_rows {
             1 => (Batch::One, &mut self.decode),
             _ => (Batch::Many, &mut self.prefill),
         };
@@ -192,29 +176,49 @@ impl Session {
             forward.record()
         });
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        let counts = [ids.len() as u32, with_logits.len() as u32];
+        let counts = [n_rows as u32, with_logits.len() as u32];
         let mut submitted = Instant::now();
-        let n_dispatches = match &mut self.profiler {
+        let mut n_dispatches = match &mut self.profiler {
             Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts)?,
             None => pass.plan.encode(&mut encoder, &counts),
         };
-        let (logits_bytes, progress_bytes) = self.read_bytes(ids.len(), with_logits.len());
-        let mut copy = |from: &wgpu::Buffer, at: u64, n_bytes: u64| {
-            if n_bytes > 0 {
-                encoder.copy_buffer_to_buffer(from, 0, &b.staging, at, n_bytes);
+        let (answer, n_answer) = match request.draws {
+            Some(sampler) => {
+                n_dispatches += sampler.encode(&mut encoder);
+                (&b.ids, 1)
             }
+            None => (&b.logits, with_logits.len() * self.model.config.vocab),
         };
-        copy(&b.logits, 0, logits_bytes);
-        copy(&b.progress, logits_bytes, progress_bytes);
+        let results = [(answer, n_answer), (&b.progress, n_progress)];
+        let n_bytes = copy_words(&mut encoder, results, staging);
         let commands = encoder.finish();
         let one_by_one = self.profiler.as_ref().is_some_and(Profiler::is_one_by_one);
         if !one_by_one {
             submitted = Instant::now();
         }
-        gpu.queue.submit([commands]);
-        self.work.submissions += 1;
-        self.work.dispatches += n_dispatches as u64;
-        Ok(submitted)
+        Ok(Submitted {
+            index: gpu.queue.submit([commands]),
+            at: submitted,
+            n_bytes,
+            first_position: request.first_position,
+            n_rows,
+            drawing: request.draws.map(|sampler| sampler.moved),
+            with_logits: request.with_logits,
+            n_answer,
+            n_dispatches,
+        })
+    }
+
+    fn progress_words(&self, n_rows: usize) -> usize {
+        match self.schedule.has_scores {
+            true => n_rows * (1 + self.schedule.n_cycles()),
+            false => 0,
+        }
+    }
+
+    /// Bytes that a pass of one row leaves where the device draws.
+    pub(super) fn step_bytes(&self) -> u64 {
+        4 * (1 + self.progress_words(1)) as u64
     }
 
     fn pass(&self, n_rows: usize) -> Option<&Pass> {
@@ -224,84 +228,72 @@ impl Session {
         }
     }
 
-    /// Takes the times of the batch that was submitted at this time and has been read.
-    async fn profile_pass(&mut self, n_rows: usize, submitted: Instant) -> Result<()> {
+    /// Takes the times of a batch that has been read.
+    async fn profile_pass(&mut self, submitted: &Submitted) -> Result<()> {
         let Some(mut profiler) = self.profiler.take() else {
             return Ok(());
         };
-        if let Some(pass) = self.pass(n_rows) {
-            profiler.collect(&self.model.gpu, pass, submitted).await?;
+        if let Some(pass) = self.pass(submitted.n_rows) {
+            let gpu = &self.model.gpu;
+            profiler.collect(gpu, pass, submitted.at).await?;
         }
         self.profiler = Some(profiler);
         Ok(())
     }
 
-    /// Adds what the batch could not avoid moving, now that it is known who left when.
-    fn count_moved(&mut self, first_position: usize, outputs: &[Output], with_logits: &[u32]) {
-        let Some(pass) = self.pass(outputs.len()) else {
-            return;
-        };
-        let mut moved = Moved::default();
-        for note in &pass.notes {
-            let positions = (0..outputs.len())
-                .filter(|&row| takes_part(note, row, &outputs[row], with_logits))
-                .map(|row| first_position + row);
-            moved += note.cost.over(positions);
-        }
-        self.work.moved += moved;
-    }
-
-    /// Bytes of logits and of progress that a batch leaves.
-    fn read_bytes(&self, n_rows: usize, n_logits: usize) -> (u64, u64) {
-        let progress = match self.schedule.has_scores {
-            true => n_rows * (1 + self.schedule.n_cycles()),
-            false => 0,
-        };
-        let logits = n_logits * self.model.config.vocab;
-        (4 * logits as u64, 4 * progress as u64)
-    }
-
-    /// What the batch just submitted came to.
-    async fn read(&mut self, n_rows: usize, with_logits: &[u32]) -> Result<Vec<Output>> {
+    /// What a batch came to, from the bytes that it left in its staging buffer.
+    pub(super) fn take(&mut self, submitted: &Submitted, bytes: &[u8]) -> Results {
         let n_cycles = self.schedule.n_cycles();
-        let (logits_bytes, progress_bytes) = self.read_bytes(n_rows, with_logits.len());
         let mut outputs = vec![
             Output {
                 cycles: n_cycles,
                 ..Output::default()
             };
-            n_rows
+            submitted.n_rows
         ];
-        let n_bytes = logits_bytes + progress_bytes;
-        if n_bytes == 0 {
-            return Ok(outputs);
-        }
-        let bytes = self.model.gpu.read(&self.buffers.staging, n_bytes).await?;
-        self.work.read_backs += 1;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        let (logits, progress) = values.split_at((logits_bytes / 4) as usize);
-        let logits = logits.chunks(self.model.config.vocab);
-        for (&row, logits) in with_logits.iter().zip(logits) {
-            outputs[row as usize].logits = logits.to_vec();
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+        let (answer, progress) = values.split_at(submitted.n_answer);
+        let drawn = submitted.drawing.map(|_| answer[0].to_bits());
+        if drawn.is_none() {
+            let logits = answer.chunks(self.model.config.vocab);
+            for (&row, logits) in submitted.with_logits.iter().zip(logits) {
+                outputs[row as usize].logits = logits.to_vec();
+            }
         }
         for (output, progress) in outputs.iter_mut().zip(progress.chunks(1 + n_cycles)) {
             output.cycles = progress[0] as usize;
             output.scores = progress[1..].to_vec();
         }
-        Ok(outputs)
+        self.count(submitted, &outputs);
+        Results { outputs, drawn }
+    }
+
+    /// Counts a batch in the session's work.
+    fn count(&mut self, submitted: &Submitted, outputs: &[Output]) {
+        let (first, with_logits) = (submitted.first_position, &submitted.with_logits);
+        let pass = self.pass(submitted.n_rows);
+        let mut moved = pass.map_or(Moved::default(), |pass| {
+            moved(pass, first, outputs, with_logits)
+        });
+        moved += submitted.drawing.unwrap_or_default();
+        self.work.submissions += 1;
+        self.work.dispatches += submitted.n_dispatches as u64;
+        self.work.read_backs += u64::from(submitted.n_bytes > 0);
+        self.work.moved += moved;
     }
 }
 
-/// Whether a row that came to `output` is among those of a dispatch.
-fn takes_part(note: &Note, row: usize, output: &Output, with_logits: &[u32]) -> bool {
-    let cycle = match note.phase {
-        Phase::Cycle(cycle) => cycle,
-        _ => 0,
-    };
-    match note.size {
-        Size::Counted(BATCH_ROWS) => true,
-        Size::Counted(_) => with_logits.contains(&(row as u32)),
-        Size::Staying => output.cycles > cycle,
-        Size::Leaving => output.cycles == cycle + 1,
+/// Copies the first words of buffers to `staging`, one after the other. Returns their bytes.
+fn copy_words(
+    encoder: &mut wgpu::CommandEncoder,
+    parts: [(&wgpu::Buffer, usize); 2],
+    staging: &wgpu::Buffer,
+) -> u64 {
+    let mut at = 0;
+    for (buffer, n_words) in parts.into_iter().filter(|(_, n_words)| *n_words > 0) {
+        let n_bytes = 4 * n_words as u64;
+        encoder.copy_buffer_to_buffer(buffer, 0, staging, at, n_bytes);
+        at += n_bytes;
     }
+    at
 }

@@ -1,10 +1,11 @@
-//! A device with its queue: buffers, submissions, reading back, faults.
+//! A device with its queue: buffers, waiting, faults.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use futures_channel::oneshot;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
-use wgpu::{BufferUsages, ExperimentalFeatures, Features, MapMode, MemoryHints, PollType, Trace};
+use wgpu::{
+    BufferUsages, ExperimentalFeatures, Features, MemoryHints, PollType, SubmissionIndex, Trace,
+};
 
 use super::class::KernelClass;
 use super::pipelines::{Constants, Pipelines};
@@ -157,7 +158,7 @@ impl Gpu {
         }
     }
 
-    fn fault(&self, message: String) -> Error {
+    pub(super) fn fault(&self, message: String) -> Error {
         Error::Device {
             adapter: self.info.name.clone(),
             message,
@@ -265,38 +266,17 @@ impl Gpu {
 
     /// Waits until everything submitted so far is done.
     pub fn wait(&self) -> Result<()> {
-        let waited = self.device.poll(PollType::wait_indefinitely());
-        self.check()?;
-        waited.map(|_| ()).map_err(|e| self.fault(first_line(e)))
+        self.wait_for(None)
     }
 
-    /// The first `n_bytes` of a mappable buffer, once everything submitted before is done.
-    pub async fn read(&self, buffer: &wgpu::Buffer, n_bytes: u64) -> Result<Vec<u8>> {
-        let (sender, receiver) = oneshot::channel();
-        // The callback is called once, but its type does not say so.
-        let sender = Mutex::new(Some(sender));
-        let slice = buffer.slice(..n_bytes);
-        slice.map_async(MapMode::Read, move |result| {
-            let sender = sender.lock().ok().and_then(|mut s| s.take());
-            if let Some(sender) = sender {
-                let _ = sender.send(result);
-            }
+    /// Waits until `submission` is done, or everything submitted so far.
+    pub(super) fn wait_for(&self, submission: Option<SubmissionIndex>) -> Result<()> {
+        let waited = self.device.poll(PollType::Wait {
+            submission_index: submission,
+            timeout: None,
         });
-        #[cfg(not(target_arch = "wasm32"))]
-        self.wait()?;
-        let mapped = receiver.await;
         self.check()?;
-        match mapped {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(self.fault(first_line(e))),
-            Err(_) => return Err(self.fault("the device stopped answering".to_string())),
-        }
-        let bytes = match slice.get_mapped_range() {
-            Ok(view) => view.to_vec(),
-            Err(e) => return Err(self.fault(first_line(e))),
-        };
-        buffer.unmap();
-        Ok(bytes)
+        waited.map(|_| ()).map_err(|e| self.fault(first_line(e)))
     }
 }
 

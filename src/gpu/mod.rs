@@ -5,6 +5,7 @@ mod class;
 mod device;
 mod pipelines;
 pub mod plan;
+pub mod read_back;
 pub mod shader;
 pub mod timer;
 

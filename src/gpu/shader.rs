@@ -12,12 +12,15 @@ macro_rules! shared {
 /// Text that shaders import, by name.
 const SHARED: &[(&str, &str)] = &[
     shared!("attention"),
+    shared!("fixed_point"),
+    shared!("history"),
     shared!("kv_cache"),
     shared!("kv_get_buffer"),
     shared!("kv_get_texture"),
     shared!("kv_put_buffer"),
     shared!("kv_put_texture"),
     shared!("linear"),
+    shared!("logit_keys"),
     shared!("matmul"),
     shared!("matmul_texture"),
     shared!("matvec"),
@@ -29,6 +32,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("qkv_store"),
     shared!("quad"),
     shared!("quartet"),
+    shared!("radix_select"),
     shared!("rows"),
     shared!("split"),
     shared!("store_qkv"),

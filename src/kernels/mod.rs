@@ -4,7 +4,9 @@
 //! uniform block `Params`; the other resources follow in the order of [`Kernel::bindings`].
 
 pub mod attention;
+pub mod chunk_max;
 mod cost;
+pub mod draw;
 pub mod embed;
 pub mod exit;
 pub mod kv_copy;
@@ -13,7 +15,9 @@ pub mod linear;
 pub mod pack_rows;
 pub mod probes;
 pub mod qkv_store;
+pub mod repeat_penalty;
 pub mod rms_norm;
+pub mod top_k;
 
 pub use cost::{Cost, Moved};
 
@@ -23,6 +27,8 @@ pub static KERNELS: &[&Kernel] = &[
     &attention::MERGE,
     &attention::SCORES,
     &attention::VALUES,
+    &chunk_max::KERNEL,
+    &draw::KERNEL,
     &embed::KERNEL,
     &embed::TEXTURE,
     &exit::KERNEL,
@@ -42,7 +48,9 @@ pub static KERNELS: &[&Kernel] = &[
     &pack_rows::KERNEL,
     &qkv_store::KERNEL,
     &qkv_store::TEXTURE,
+    &repeat_penalty::KERNEL,
     &rms_norm::KERNEL,
+    &top_k::KERNEL,
 ];
 
 /// A shader and what the host side knows of it.

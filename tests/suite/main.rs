@@ -4,6 +4,7 @@
 //! ignored, with the reason, where there is none.
 
 mod adapter;
+mod ahead;
 mod chat;
 mod cli;
 mod command_line;
@@ -29,6 +30,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(ahead::trials());
     trials.extend(compare::trials());
     trials.extend(chat::trials());
     trials.extend(cli::trials());

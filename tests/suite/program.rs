@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use assert_cmd::Command;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -121,6 +122,25 @@ impl Checkpoint {
         let file = self.file("model.safetensors");
         std::fs::write(&file, change(std::fs::read(&file)?))?;
         Ok(self)
+    }
+
+    /// Sets every value of a tensor of bf16.
+    pub fn fill(self, name: &str, value: f32) -> Result<Self> {
+        let file = self.file("model.safetensors");
+        let bytes = std::fs::read(&file)?;
+        let view = SafeTensors::deserialize(&bytes)?.tensor(name)?;
+        ensure!(
+            view.dtype() == Dtype::BF16,
+            "`{name}` is {:?}",
+            view.dtype()
+        );
+        let at = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
+        let n_values = view.data().len() / 2;
+        self.weights(|mut bytes| {
+            let values = half::bf16::from_f32(value).to_le_bytes().repeat(n_values);
+            bytes[at..at + values.len()].copy_from_slice(&values);
+            bytes
+        })
     }
 
     /// Changes the safetensors header's entry of a tensor: the header keeps its length.

@@ -12,6 +12,7 @@ mod image;
 mod layout;
 mod linear;
 mod norms;
+mod sampling;
 
 use anyhow::{Result, ensure};
 use half::{bf16, f16};
@@ -34,6 +35,7 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(cache::trials());
     trials.extend(attention::trials());
     trials.extend(exit::trials());
+    trials.extend(sampling::trials());
     trials
 }
 

@@ -1,0 +1,64 @@
+//! What was asked of the device.
+
+use super::forward::BATCH_ROWS;
+use super::recorder::{Note, Pass, Phase, Size};
+use crate::kernels::Moved;
+use crate::reference::Output;
+
+/// What the host has asked of the device so far. A batch counts once its results are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    pub submissions: u64,
+    pub dispatches: u64,
+    pub read_backs: u64,
+    /// What the kernels could not avoid; see [`Cost`](crate::kernels::Cost).
+    pub moved: Moved,
+}
+
+impl Work {
+    /// What was asked since `before`.
+    pub fn since(&self, before: &Work) -> Work {
+        Work {
+            submissions: self.submissions - before.submissions,
+            dispatches: self.dispatches - before.dispatches,
+            read_backs: self.read_backs - before.read_backs,
+            moved: Moved {
+                read: self.moved.read - before.moved.read,
+                written: self.moved.written - before.moved.written,
+                flops: self.moved.flops - before.moved.flops,
+            },
+        }
+    }
+}
+
+/// What a batch from `first_position` on could not avoid moving, now that it is known who left
+/// when.
+pub(super) fn moved(
+    pass: &Pass,
+    first_position: usize,
+    outputs: &[Output],
+    with_logits: &[u32],
+) -> Moved {
+    let mut moved = Moved::default();
+    for note in &pass.notes {
+        let positions = (0..outputs.len())
+            .filter(|&row| takes_part(note, row, &outputs[row], with_logits))
+            .map(|row| first_position + row);
+        moved += note.cost.over(positions);
+    }
+    moved
+}
+
+/// Whether a row that came to `output` is among those of a dispatch.
+fn takes_part(note: &Note, row: usize, output: &Output, with_logits: &[u32]) -> bool {
+    let cycle = match note.phase {
+        Phase::Cycle(cycle) => cycle,
+        _ => 0,
+    };
+    match note.size {
+        Size::Counted(BATCH_ROWS) => true,
+        Size::Counted(_) => with_logits.contains(&(row as u32)),
+        Size::Staying => output.cycles > cycle,
+        Size::Leaving => output.cycles == cycle + 1,
+    }
+}

@@ -1,0 +1,37 @@
+//! The largest logit of each chunk of the vocabulary.
+
+use wgpu::Features;
+
+use super::{Call, Cost, Kernel, LANES, on_buffers, params, read, read_write, words};
+
+params! {
+    n_vocab: u32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "chunk_max",
+    source: include_str!("../../shaders/chunk_max.wgsl"),
+    bindings: &[read("logits"), read_write("maxima")],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// Chunks of a vocabulary, empty ones included.
+pub const N_CHUNKS: u32 = 1024;
+
+/// One invocation a chunk. `buffers`: logits, padded to whole quads, and maxima, u32 `[chunk]`.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: on_buffers(&buffers),
+        x: N_CHUNKS / LANES,
+        rows_per_group: 1,
+        cost: Cost {
+            read_per_row: words(params.n_vocab),
+            written_per_row: words(N_CHUNKS),
+            ..Cost::default()
+        },
+    }
+}

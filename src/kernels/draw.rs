@@ -1,0 +1,43 @@
+//! One token of the candidates.
+
+use wgpu::Features;
+
+use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+
+params! {
+    n_candidates: u32,
+    top_p: u32,
+    min_p_distance: f32,
+    plain_scale: f32,
+    tempered_scale: f32,
+    seed: u32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "draw",
+    source: include_str!("../../shaders/draw.wgsl"),
+    bindings: &[read("candidates"), read_write("history"), read_write("ids")],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// What is drawn where a logit is not finite.
+pub const NO_TOKEN: u32 = u32::MAX;
+
+/// One workgroup. `buffers`: candidates, history, ids, of which the first is written.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: on_buffers(&buffers),
+        x: 1,
+        rows_per_group: 1,
+        cost: Cost {
+            read_per_row: words(2 * params.n_candidates),
+            written_per_row: words(4),
+            flops_per_row: u64::from(3 * params.n_candidates),
+            ..Cost::default()
+        },
+    }
+}

@@ -1,0 +1,43 @@
+//! Logits of the tokens seen last, made smaller.
+
+use wgpu::Features;
+
+use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+
+params! {
+    positive: f32,
+    negative: f32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "repeat_penalty",
+    source: include_str!("../../shaders/repeat_penalty.wgsl"),
+    bindings: &[read("history"), read_write("logits")],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// How many of the latest tokens are looked at, as in llama.cpp.
+pub const WINDOW: usize = 64;
+
+/// Words of the history: tokens drawn, tokens seen, and a ring of the latest of them.
+pub const HISTORY_WORDS: usize = 2 + WINDOW;
+
+/// One workgroup. `buffers`: history, logits.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
+    let window = WINDOW as u32;
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: on_buffers(&buffers),
+        x: 1,
+        rows_per_group: 1,
+        cost: Cost {
+            read_per_row: words(2 * window),
+            written_per_row: words(window),
+            flops_per_row: u64::from(window),
+            ..Cost::default()
+        },
+    }
+}

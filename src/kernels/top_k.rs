@@ -1,0 +1,40 @@
+//! The largest logits, in order.
+
+use wgpu::Features;
+
+use super::chunk_max::N_CHUNKS;
+use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+
+params! {
+    n_vocab: u32,
+    k: u32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "top_k",
+    source: include_str!("../../shaders/top_k.wgsl"),
+    bindings: &[read("logits"), read("maxima"), read_write("candidates")],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// The largest `k`.
+pub const MAX_CANDIDATES: usize = 256;
+
+/// One workgroup. `buffers`: logits, maxima as [`chunk_max`](super::chunk_max) left them, and
+/// candidates, u32 `[k][key, id]`.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: on_buffers(&buffers),
+        x: 1,
+        rows_per_group: 1,
+        cost: Cost {
+            read_per_row: words(N_CHUNKS + params.k),
+            written_per_row: words(2 * params.k),
+            ..Cost::default()
+        },
+    }
+}
