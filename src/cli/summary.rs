@@ -89,10 +89,11 @@ pub fn text(s: &Summary) -> String {
         })
         .collect();
     format!(
-        "prompt   {} tokens, {:.1} tokens/s\ngenerated {} tokens, {:.1} tokens/s\n\
+        "prompt   {} tokens, {:.1} tokens/s, the first token after {:.2} s\ngenerated {} tokens, {:.1} tokens/s\n\
          cycles   mean {:.2}, positions by cycles run: {}\n",
         s.n_prompt,
         per_second(s.n_prompt, s.prompt_time),
+        s.prompt_time.as_secs_f64(),
         s.n_generated,
         per_second(s.n_passes, s.pass_time),
         s.mean_cycles(),

@@ -7,6 +7,7 @@ use wgpu::{
     BufferUsages, ExperimentalFeatures, Features, MemoryHints, PollType, SubmissionIndex, Trace,
 };
 
+use super::cache::DiskCache;
 use super::class::KernelClass;
 use super::pipelines::{Constants, Pipelines};
 use super::timer::Timestamps;
@@ -18,6 +19,7 @@ const USEFUL: Features = Features::TIMESTAMP_QUERY
     .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
     .union(Features::TIMESTAMP_QUERY_INSIDE_PASSES)
     .union(Features::SHADER_F16)
+    .union(Features::PIPELINE_CACHE)
     .union(Features::SUBGROUP);
 
 /// An opened adapter.
@@ -95,6 +97,7 @@ impl Gpu {
                 on_lost.report(format!("device lost: {message}"));
             }
         });
+        let disk = DiskCache::open(&device, &info);
         Ok(Self {
             device,
             queue,
@@ -107,7 +110,7 @@ impl Gpu {
                 false => Vec::new(),
             },
             faults,
-            pipelines: Mutex::default(),
+            pipelines: Mutex::new(Pipelines::new(disk)),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The device. Nothing here knows of a model.
 
 pub mod adapter;
+mod cache;
 mod class;
 mod device;
 mod pipelines;

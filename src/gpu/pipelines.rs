@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::cache::DiskCache;
 use super::shader::compose;
 use crate::kernels::{Access, Kernel};
 
@@ -10,12 +11,19 @@ use crate::kernels::{Access, Kernel};
 pub type Constants = Vec<(&'static str, u32)>;
 
 /// The pipelines made so far.
-#[derive(Default)]
 pub(super) struct Pipelines {
     made: HashMap<(&'static str, Constants), Arc<wgpu::ComputePipeline>>,
+    disk: Option<DiskCache>,
 }
 
 impl Pipelines {
+    pub(super) fn new(disk: Option<DiskCache>) -> Self {
+        Self {
+            made: HashMap::new(),
+            disk,
+        }
+    }
+
     /// The pipeline of `kernel` with `constants`.
     pub(super) fn get(
         &mut self,
@@ -24,8 +32,17 @@ impl Pipelines {
         constants: &Constants,
     ) -> Arc<wgpu::ComputePipeline> {
         let key = (kernel.name, constants.clone());
-        let make = || Arc::new(pipeline(device, kernel, constants));
+        let cache = self.disk.as_ref().map(|disk| &disk.cache);
+        let make = || Arc::new(pipeline(device, kernel, constants, cache));
         Arc::clone(self.made.entry(key).or_insert_with(make))
+    }
+}
+
+impl Drop for Pipelines {
+    fn drop(&mut self) {
+        if let Some(disk) = self.disk.as_ref().filter(|_| !self.made.is_empty()) {
+            disk.save();
+        }
     }
 }
 
@@ -33,6 +50,7 @@ fn pipeline(
     device: &wgpu::Device,
     kernel: &Kernel,
     constants: &Constants,
+    cache: Option<&wgpu::PipelineCache>,
 ) -> wgpu::ComputePipeline {
     let source = wgpu::ShaderModuleDescriptor {
         label: Some(kernel.name),
@@ -106,6 +124,6 @@ fn pipeline(
             // Every kernel writes workgroup memory before it reads it.
             zero_initialize_workgroup_memory: false,
         },
-        cache: None,
+        cache,
     })
 }

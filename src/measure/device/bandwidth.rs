@@ -59,19 +59,21 @@ fn shapes(n: u64) -> [Shape; 3] {
 /// Texels of a row of the texture; as many rows hold the largest working set.
 const TEXTURE_WIDTH: u32 = 8192;
 
-/// Reading `n` texels as a texture: neighbours read runs that follow each other.
-fn texture_shape(n: u64) -> Shape {
+/// Reading `n` texels as a texture: each invocation a run of its own, or eight neighbours in turn.
+fn texture_shapes(n: u64) -> [Shape; 2] {
     let n_invocations = (n / 64).clamp(4096, 1 << 17);
     let run = n / n_invocations;
-    Shape {
-        name: "texture",
+    let shape = |name, lane_step| Shape {
+        name,
         params: Params {
             n_steps: (run / 4) as u32,
+            lane_step,
             step: TEXTURE_WIDTH / run as u32,
             ..Params::default()
         },
         n_groups: (n_invocations / 64) as u32,
-    }
+    };
+    [shape("texture", 1), shape("shared texture", 8)]
 }
 
 /// The xor of `i + seed` for all `i` below `n`: what is left of data that `write` wrote.
@@ -187,8 +189,8 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
     for n_bytes in sets {
         let tests = shapes(n_bytes / 16);
         let wants = |probe| {
-            let texture = texture_shape(n_bytes / 16);
-            let mut all = tests.iter().chain([&texture]);
+            let textures = texture_shapes(n_bytes / 16);
+            let mut all = tests.iter().chain(&textures);
             all.any(|shape| (request.wanted)(&label(probe, n_bytes, shape).test))
         };
         let is_largest = Some(n_bytes) == largest;
@@ -200,10 +202,11 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
                     list.push(read(watch, &memory, shape, label)?);
                 }
             }
-            let shape = texture_shape(n_bytes / 16);
-            let label_of_texture = label("read", n_bytes, &shape);
-            if request.begins(&label_of_texture.test) || is_largest {
-                list.push(read_texture(watch, &memory, &shape, label_of_texture)?);
+            for shape in &texture_shapes(n_bytes / 16) {
+                let label = label("read", n_bytes, shape);
+                if request.begins(&label.test) || is_largest {
+                    list.push(read_texture(watch, &memory, shape, label)?);
+                }
             }
             for shape in &tests[..2] {
                 let label = label("write", n_bytes, shape);
@@ -235,9 +238,10 @@ pub fn read_peak(watch: &Stopwatch<'_>) -> Result<Option<f64>> {
     for shape in &shapes(n_bytes / 16) {
         list.push(read(watch, &memory, shape, label("read", n_bytes, shape))?);
     }
-    let shape = texture_shape(n_bytes / 16);
-    let label = label("read", n_bytes, &shape);
-    list.push(read_texture(watch, &memory, &shape, label)?);
+    for shape in &texture_shapes(n_bytes / 16) {
+        let label = label("read", n_bytes, shape);
+        list.push(read_texture(watch, &memory, shape, label)?);
+    }
     Ok(peaks(&list).read_gb_per_s)
 }
 
