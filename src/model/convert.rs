@@ -2,10 +2,10 @@
 //!
 //! Some of the layers are kept, in their order, and divided into head, middle and tail. The result
 //! has no zero-token pool: its zero attention is exactly 0, so that with all layers kept and one
-//! cycle it gives the original's logits. No pool could do that. Its score `q · zk` is linear in
-//! the query, and queries point everywhere (those of RMS-normed rows without a bias come from a
-//! ball round 0): a key that some queries ignore is one that others attend to. So the pool is made
-//! by the training program, which can hold its attention back while it begins.
+//! cycle it gives the original's logits. No pool could promise that. The score `q · zk` is linear
+//! in the query, and queries point everywhere (those of RMS-normed rows, without a bias, fill an
+//! ellipsoid round 0): a key that some queries ignore is one that others attend to. So the pool is
+//! made by the training program, which lets its attention in step by step.
 
 use std::collections::HashMap;
 use std::fs;
