@@ -234,8 +234,10 @@ fn refused() -> Result<()> {
     ensure!(!folder.path().join("start").exists(), "something was left");
     fails(&["convert", &plain], 2, &["--output"])?;
     let existing = folder.path().display().to_string();
-    let onto = |folder: &str| [&["convert", &plain, "-o", folder], &one_each[..]].concat();
-    let words = [existing.as_str(), "does not exist yet"];
-    fails(&onto(&existing), 1, &words)?;
-    fails(&onto("/nowhere/start"), 1, &["/nowhere/start", "No such"])
+    let onto = |folder: &str, words: &[&str]| {
+        let arguments = [&["convert", &plain, "-o", folder], &one_each[..]].concat();
+        fails(&arguments, 1, words)
+    };
+    onto(&existing, &[&existing, "does not exist yet"])?;
+    onto("/nowhere/start", &["/nowhere/start", "No such"])
 }
