@@ -11,6 +11,7 @@ mod chat;
 mod color;
 mod compare;
 mod completions;
+mod convert;
 mod devices;
 mod generation;
 mod inspect;
@@ -72,6 +73,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Make one file of a checkpoint: weights, config, tokenizer and chat template
     Pack(pack::Args),
+    /// Make a ZTT of a plain checkpoint, as the starting point for fine-tuning
+    Convert(convert::Args),
     /// Measure how well a model predicts a text, at one exit threshold or many
     Perplexity(perplexity::Args),
     /// Find the exit threshold that saves most within a bound on the loss
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
+        Command::Convert(args) => convert::main(args),
         Command::Perplexity(args) => perplexity::main(args),
         Command::Calibrate(args) => calibrate::main(args),
         Command::Bench(args) => bench::main(args),

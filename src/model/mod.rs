@@ -3,12 +3,14 @@
 pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
+pub mod convert;
 pub mod exit_block;
 pub mod family;
 pub mod generation;
 mod hub;
 mod json;
 pub mod rope_config;
+pub mod save;
 pub mod synthetic;
 pub mod tensor;
 pub mod tokenizer;
@@ -30,9 +32,12 @@ pub const BUILTIN: &str = "builtin";
 
 static BUILTIN_BYTES: &[u8] = include_bytes!("builtin/ztt-classics.safetensors");
 
+/// The text that every checkpoint has.
+const CONFIG: &str = "config.json";
+
 /// The texts of a checkpoint.
 const TEXTS: [&str; 5] = [
-    "config.json",
+    CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -105,7 +110,7 @@ impl Model {
             texts.extend(read_text(name, &checkpoint, folder)?);
         }
         let text = |name: &str| texts.iter().find(|t| t.name == name);
-        let Some(config) = text("config.json") else {
+        let Some(config) = text(CONFIG) else {
             let expected = "config.json beside the weights or embedded in them";
             return Err(Error::file(name, expected, "none"));
         };

@@ -26,7 +26,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn help() -> Result<()> {
-    let groups: [(&str, &[&str]); 11] = [
+    let groups: [(&str, &[&str]); 12] = [
         (
             "run",
             &["Text", "Output", "Sampling", "Early exit", "Device"],
@@ -35,6 +35,7 @@ fn help() -> Result<()> {
         ("trace", &["Text", "Output", "Early exit", "Device"]),
         ("inspect", &["Cache", "Output"]),
         ("pack", &["Model"]),
+        ("convert", &["Model", "Layers"]),
         ("perplexity", &["Text", "Early exit", "Report", "Device"]),
         ("calibrate", &["Text", "Result", "Early exit", "Device"]),
         ("bench", &["Tests", "Synthetic models", "Report", "Device"]),

@@ -9,6 +9,7 @@ mod chat;
 mod cli;
 mod command_line;
 mod compare;
+mod convert;
 mod errors;
 mod evaluate;
 mod families;
@@ -24,6 +25,7 @@ mod property;
 mod random;
 mod shaders;
 mod trace;
+mod training;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -35,6 +37,7 @@ fn main() {
     trials.extend(chat::trials());
     trials.extend(cli::trials());
     trials.extend(command_line::trials());
+    trials.extend(convert::trials());
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
     trials.extend(families::trials());
@@ -47,5 +50,6 @@ fn main() {
     trials.extend(property::trials());
     trials.extend(shaders::trials());
     trials.extend(trace::trials());
+    trials.extend(training::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
