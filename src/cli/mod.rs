@@ -22,6 +22,7 @@ mod pack;
 mod perplexity;
 mod profile;
 mod prompt;
+mod quantize;
 mod run;
 mod setup;
 mod summary;
@@ -72,6 +73,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Make one file of a checkpoint: weights, config, tokenizer and chat template
     Pack(pack::Args),
+    /// Make a copy of a checkpoint with its matrices quantised
+    Quantize(quantize::Args),
     /// Measure how well a model predicts a text, at one exit threshold or many
     Perplexity(perplexity::Args),
     /// Find the exit threshold that saves most within a bound on the loss
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
+        Command::Quantize(args) => quantize::main(args),
         Command::Perplexity(args) => perplexity::main(args),
         Command::Calibrate(args) => calibrate::main(args),
         Command::Bench(args) => bench::main(args),
