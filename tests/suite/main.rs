@@ -21,6 +21,7 @@ mod models;
 mod mutations;
 mod program;
 mod property;
+mod quant;
 mod random;
 mod shaders;
 mod trace;
@@ -45,6 +46,7 @@ fn main() {
     trials.extend(models::trials());
     trials.extend(mutations::trials());
     trials.extend(property::trials());
+    trials.extend(quant::trials());
     trials.extend(shaders::trials());
     trials.extend(trace::trials());
     libtest_mimic::run(&arguments, trials).exit();
