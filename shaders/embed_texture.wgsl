@@ -13,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> ids: array<u32>;             // [row]
-@group(0) @binding(2) var weights: texture_2d<u32>;                   // [n_tokens][n_octets]
+@group(0) @binding(2) var weights: texture_2d<u32>;                   // [n_tokens][octets]
 @group(0) @binding(3) var<storage, read> positions: array<vec4<f32>>; // [position][2 n_octets]
 @group(0) @binding(4) var<storage, read> rows: array<u32>;
 @group(0) @binding(5) var<storage, read_write> x: array<vec4<f32>>;   // [row][2 n_octets]
@@ -35,7 +35,7 @@ fn main(
     if token >= params.n_tokens {
         return;
     }
-    var octet = weight_texel(token, id.x);
+    var octet = weight_octet(token, id.x);
     if params.has_positions == 1u {
         let at = 2u * (position_of(row) * params.n_octets + id.x);
         octet.low += positions[at];

@@ -108,6 +108,7 @@
 //! - *zero attention*: the softmax weight on the zero token. *Score*: its mean over heads,
 //!   reduced over a cycle's layers.
 //! - *row*: a position in a batch. *Octet*: eight values, the unit rows are padded to.
+//!   *Block*: 32 quantised weights of a row that share a scale.
 
 pub mod chat;
 pub mod cli;

@@ -3,7 +3,7 @@
 // outputs, or four rows, of one input in a vec4.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [row][2 n_in_octets]
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // [row of weights][n_in_octets]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // [row of weights][octets]
 
 #import shared/octet
 #import shared/weights
@@ -38,7 +38,7 @@ fn w_octet(output: u32, octet: u32) -> Octet {
         return Octet(vec4<f32>(), vec4<f32>());
     }
     let row = params.weight_row + min(output, params.n_out - 1u);
-    return weight_octet(row * params.n_in_octets + octet);
+    return weight_octet(row, octet, params.n_in_octets);
 }
 
 fn x_octet(slot: u32, octet: u32) -> Octet {

@@ -21,6 +21,66 @@ fn finish(slot: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
     }
 }
 
+// Sums of the first four outputs and of the others, by row.
+struct Tile {
+    a0: vec4<f32>,
+    b0: vec4<f32>,
+    a1: vec4<f32>,
+    b1: vec4<f32>,
+    a2: vec4<f32>,
+    b2: vec4<f32>,
+    a3: vec4<f32>,
+    b3: vec4<f32>,
+    a4: vec4<f32>,
+    b4: vec4<f32>,
+    a5: vec4<f32>,
+    b5: vec4<f32>,
+    a6: vec4<f32>,
+    b6: vec4<f32>,
+    a7: vec4<f32>,
+    b7: vec4<f32>,
+}
+
+// Adds octet `k` of the rows from `first` on, which the weights `wa` and `wb` belong to.
+fn add_octet(before: Tile, wa: Quad, wb: Quad, first: u32, k: u32) -> Tile {
+    var tile = before;
+    var low: vec4<f32>;
+    var high: vec4<f32>;
+    low = x_texel(first + 0u, 2u * k);
+    high = x_texel(first + 0u, 2u * k + 1u);
+    tile.a0 = quad_step(tile.a0, wa, low, high);
+    tile.b0 = quad_step(tile.b0, wb, low, high);
+    low = x_texel(first + 1u, 2u * k);
+    high = x_texel(first + 1u, 2u * k + 1u);
+    tile.a1 = quad_step(tile.a1, wa, low, high);
+    tile.b1 = quad_step(tile.b1, wb, low, high);
+    low = x_texel(first + 2u, 2u * k);
+    high = x_texel(first + 2u, 2u * k + 1u);
+    tile.a2 = quad_step(tile.a2, wa, low, high);
+    tile.b2 = quad_step(tile.b2, wb, low, high);
+    low = x_texel(first + 3u, 2u * k);
+    high = x_texel(first + 3u, 2u * k + 1u);
+    tile.a3 = quad_step(tile.a3, wa, low, high);
+    tile.b3 = quad_step(tile.b3, wb, low, high);
+    low = x_texel(first + 4u, 2u * k);
+    high = x_texel(first + 4u, 2u * k + 1u);
+    tile.a4 = quad_step(tile.a4, wa, low, high);
+    tile.b4 = quad_step(tile.b4, wb, low, high);
+    low = x_texel(first + 5u, 2u * k);
+    high = x_texel(first + 5u, 2u * k + 1u);
+    tile.a5 = quad_step(tile.a5, wa, low, high);
+    tile.b5 = quad_step(tile.b5, wb, low, high);
+    low = x_texel(first + 6u, 2u * k);
+    high = x_texel(first + 6u, 2u * k + 1u);
+    tile.a6 = quad_step(tile.a6, wa, low, high);
+    tile.b6 = quad_step(tile.b6, wb, low, high);
+    low = x_texel(first + 7u, 2u * k);
+    high = x_texel(first + 7u, 2u * k + 1u);
+    tile.a7 = quad_step(tile.a7, wa, low, high);
+    tile.b7 = quad_step(tile.b7, wb, low, high);
+    return tile;
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -32,67 +92,25 @@ fn main(
         return;
     }
     let output = params.weight_row + n;
-    // Sums of the first four outputs and of the others, by row.
-    var a0 = vec4<f32>();
-    var b0 = vec4<f32>();
-    var a1 = vec4<f32>();
-    var b1 = vec4<f32>();
-    var a2 = vec4<f32>();
-    var b2 = vec4<f32>();
-    var a3 = vec4<f32>();
-    var b3 = vec4<f32>();
-    var a4 = vec4<f32>();
-    var b4 = vec4<f32>();
-    var a5 = vec4<f32>();
-    var b5 = vec4<f32>();
-    var a6 = vec4<f32>();
-    var b6 = vec4<f32>();
-    var a7 = vec4<f32>();
-    var b7 = vec4<f32>();
-    for (var k = 0u; k < params.n_in_octets; k++) {
-        let wa = weight_quad(output, k);
-        let wb = weight_quad(output + 4u, k);
-        var low: vec4<f32>;
-        var high: vec4<f32>;
-        low = x_texel(first + 0u, 2u * k);
-        high = x_texel(first + 0u, 2u * k + 1u);
-        a0 = quad_step(a0, wa, low, high);
-        b0 = quad_step(b0, wb, low, high);
-        low = x_texel(first + 1u, 2u * k);
-        high = x_texel(first + 1u, 2u * k + 1u);
-        a1 = quad_step(a1, wa, low, high);
-        b1 = quad_step(b1, wb, low, high);
-        low = x_texel(first + 2u, 2u * k);
-        high = x_texel(first + 2u, 2u * k + 1u);
-        a2 = quad_step(a2, wa, low, high);
-        b2 = quad_step(b2, wb, low, high);
-        low = x_texel(first + 3u, 2u * k);
-        high = x_texel(first + 3u, 2u * k + 1u);
-        a3 = quad_step(a3, wa, low, high);
-        b3 = quad_step(b3, wb, low, high);
-        low = x_texel(first + 4u, 2u * k);
-        high = x_texel(first + 4u, 2u * k + 1u);
-        a4 = quad_step(a4, wa, low, high);
-        b4 = quad_step(b4, wb, low, high);
-        low = x_texel(first + 5u, 2u * k);
-        high = x_texel(first + 5u, 2u * k + 1u);
-        a5 = quad_step(a5, wa, low, high);
-        b5 = quad_step(b5, wb, low, high);
-        low = x_texel(first + 6u, 2u * k);
-        high = x_texel(first + 6u, 2u * k + 1u);
-        a6 = quad_step(a6, wa, low, high);
-        b6 = quad_step(b6, wb, low, high);
-        low = x_texel(first + 7u, 2u * k);
-        high = x_texel(first + 7u, 2u * k + 1u);
-        a7 = quad_step(a7, wa, low, high);
-        b7 = quad_step(b7, wb, low, high);
+    var tile = Tile();
+    let n_steps = params.n_in_octets / octets_a_step();
+    for (var step = 0u; step < n_steps; step++) {
+        let a = quad_texels(output, step);
+        let b = quad_texels(output + 4u, step);
+        let k = step * octets_a_step();
+        tile = add_octet(tile, quad_of(a, 0u), quad_of(b, 0u), first, k);
+        if is_quantised() {
+            tile = add_octet(tile, quad_of(a, 1u), quad_of(b, 1u), first, k + 1u);
+            tile = add_octet(tile, quad_of(a, 2u), quad_of(b, 2u), first, k + 2u);
+            tile = add_octet(tile, quad_of(a, 3u), quad_of(b, 3u), first, k + 3u);
+        }
     }
-    finish(first + 0u, n, a0, b0);
-    finish(first + 1u, n, a1, b1);
-    finish(first + 2u, n, a2, b2);
-    finish(first + 3u, n, a3, b3);
-    finish(first + 4u, n, a4, b4);
-    finish(first + 5u, n, a5, b5);
-    finish(first + 6u, n, a6, b6);
-    finish(first + 7u, n, a7, b7);
+    finish(first + 0u, n, tile.a0, tile.b0);
+    finish(first + 1u, n, tile.a1, tile.b1);
+    finish(first + 2u, n, tile.a2, tile.b2);
+    finish(first + 3u, n, tile.a3, tile.b3);
+    finish(first + 4u, n, tile.a4, tile.b4);
+    finish(first + 5u, n, tile.a5, tile.b5);
+    finish(first + 6u, n, tile.a6, tile.b6);
+    finish(first + 7u, n, tile.a7, tile.b7);
 }

@@ -2,7 +2,7 @@
 // they read 128 neighbouring bytes of its weights (with f16) at a time.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [row][2 n_in_octets]
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // [row of weights][n_in_octets]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // [row of weights][octets]
 
 #import shared/normed
 #import shared/octet
@@ -45,7 +45,7 @@ fn main(
     let x_row = 2u * row * octets;
     // Outputs past the end repeat the last row of the weights; `store` drops them.
     let output = min(n + lane / LANES_PER_OUTPUT, params.n_out - 1u);
-    let w_row = (params.weight_row + output) * octets;
+    let w_row = params.weight_row + output;
     let moments = moments(x_row, lane);
     var sum = vec4<f32>();
     var squares = vec4<f32>();
@@ -55,7 +55,7 @@ fn main(
         if NORM == 1u {
             squares = fma(low, low, fma(high, high, squares));
         }
-        let w = weight_octet(w_row + k);
+        let w = weight_octet(w_row, k, octets);
         sum = fma(w.low, normed(2u * k, low, moments), sum);
         sum = fma(w.high, normed(2u * k + 1u, high, moments), sum);
     }

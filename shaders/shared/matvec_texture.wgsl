@@ -27,6 +27,27 @@ fn moments() -> Moments {
     return Moments(mean, deviation_scale(without_padding(all, mean)));
 }
 
+struct Sums {
+    low: vec4<f32>,
+    high: vec4<f32>,
+    squares: vec4<f32>,
+}
+
+// Adds octet `k` of x, which is octet `i` of a step of the weights.
+fn add_octet(before: Sums, low: QuadTexels, high: QuadTexels, k: u32, i: u32, m: Moments) -> Sums {
+    let a = x[2u * k];
+    let b = x[2u * k + 1u];
+    var sums = before;
+    if NORM == 1u {
+        sums.squares = fma(a, a, fma(b, b, sums.squares));
+    }
+    let x_low = normed(2u * k, a, m);
+    let x_high = normed(2u * k + 1u, b, m);
+    sums.low = quad_step(sums.low, quad_of(low, i), x_low, x_high);
+    sums.high = quad_step(sums.high, quad_of(high, i), x_low, x_high);
+    return sums;
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -38,20 +59,20 @@ fn main(
     }
     let first = params.weight_row + n;
     let moments = moments();
-    var low = vec4<f32>();
-    var high = vec4<f32>();
-    var squares = vec4<f32>();
-    for (var k = 0u; k < params.n_in_octets; k++) {
-        let a = x[2u * k];
-        let b = x[2u * k + 1u];
-        if NORM == 1u {
-            squares = fma(a, a, fma(b, b, squares));
+    var sums = Sums();
+    let n_steps = params.n_in_octets / octets_a_step();
+    for (var step = 0u; step < n_steps; step++) {
+        let low = quad_texels(first, step);
+        let high = quad_texels(first + 4u, step);
+        let k = step * octets_a_step();
+        sums = add_octet(sums, low, high, k, 0u, moments);
+        if is_quantised() {
+            sums = add_octet(sums, low, high, k + 1u, 1u, moments);
+            sums = add_octet(sums, low, high, k + 2u, 2u, moments);
+            sums = add_octet(sums, low, high, k + 3u, 3u, moments);
         }
-        let x_low = normed(2u * k, a, moments);
-        let x_high = normed(2u * k + 1u, b, moments);
-        low = quad_step(low, weight_quad(first, k), x_low, x_high);
-        high = quad_step(high, weight_quad(first + 4u, k), x_low, x_high);
     }
-    let scale = rms_scale(squares.x + squares.y + squares.z + squares.w);
-    store(listed(params.list, group.y), n, scale * low, scale * high);
+    let s = sums.squares;
+    let scale = rms_scale(s.x + s.y + s.z + s.w);
+    store(listed(params.list, group.y), n, scale * sums.low, scale * sums.high);
 }

@@ -1,6 +1,32 @@
 // Four outputs at a time, weights in a texture.
 
-// Eight inputs' weights of four outputs: k0 holds those of the first input.
+// What four outputs have for a step of inputs.
+struct QuadTexels {
+    a: Texels,
+    b: Texels,
+    c: Texels,
+    d: Texels,
+    scales: vec4<f32>,
+}
+
+fn quad_texels(output: u32, step: u32) -> QuadTexels {
+    var scales = vec4<f32>(1.0);
+    if is_quantised() {
+        let all = weight_scales(output, step);
+        let words = select(all.xy, all.zw, output % 8u == 4u);
+        scales = vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+    }
+    return QuadTexels(
+        weight_texels(output, step),
+        weight_texels(output + 1u, step),
+        weight_texels(output + 2u, step),
+        weight_texels(output + 3u, step),
+        scales,
+    );
+}
+
+// Eight inputs' weights of four outputs: k0 holds those of the first input. They are yet to be
+// multiplied by the outputs' scales.
 struct Quad {
     k0: vec4<f32>,
     k1: vec4<f32>,
@@ -10,13 +36,15 @@ struct Quad {
     k5: vec4<f32>,
     k6: vec4<f32>,
     k7: vec4<f32>,
+    scales: vec4<f32>,
 }
 
-fn weight_quad(output: u32, octet: u32) -> Quad {
-    let a = weight_texel(output, octet);
-    let b = weight_texel(output + 1u, octet);
-    let c = weight_texel(output + 2u, octet);
-    let d = weight_texel(output + 3u, octet);
+// Octet `i` of a step.
+fn quad_of(texels: QuadTexels, i: u32) -> Quad {
+    let a = octet_of(texels.a, i);
+    let b = octet_of(texels.b, i);
+    let c = octet_of(texels.c, i);
+    let d = octet_of(texels.d, i);
     return Quad(
         vec4<f32>(a.low.x, b.low.x, c.low.x, d.low.x),
         vec4<f32>(a.low.y, b.low.y, c.low.y, d.low.y),
@@ -26,6 +54,7 @@ fn weight_quad(output: u32, octet: u32) -> Quad {
         vec4<f32>(a.high.y, b.high.y, c.high.y, d.high.y),
         vec4<f32>(a.high.z, b.high.z, c.high.z, d.high.z),
         vec4<f32>(a.high.w, b.high.w, c.high.w, d.high.w),
+        texels.scales,
     );
 }
 
@@ -39,5 +68,9 @@ fn quad_step(sums: vec4<f32>, w: Quad, low: vec4<f32>, high: vec4<f32>) -> vec4<
     s = fma(w.k4, vec4<f32>(high.x), s);
     s = fma(w.k5, vec4<f32>(high.y), s);
     s = fma(w.k6, vec4<f32>(high.z), s);
-    return sums + fma(w.k7, vec4<f32>(high.w), s);
+    s = fma(w.k7, vec4<f32>(high.w), s);
+    if is_quantised() {
+        return fma(w.scales, s, sums);
+    }
+    return sums + s;
 }

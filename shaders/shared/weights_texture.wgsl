@@ -1,18 +1,64 @@
-// Weights [n_out, n_in] in a texture: eight outputs share a row of texels, which holds their first
-// octets side by side, then their second ones, and so on. An octet is a texel (two with f32).
+// Weights [n_out, n_in] in a texture: eight outputs share a row of texels, which holds what they
+// have for a first step of inputs side by side, then for a second step, and so on. A step is an
+// octet: a texel an output (two with f32, one after the other); or, quantised, a block: a texel
+// with the eight outputs' scales, then a texel an output (two with q8_0).
 
-fn weight_texel(output: u32, octet: u32) -> Octet {
-    let x = 8u * octet + output % 8u;
+fn octets_a_step() -> u32 {
+    return select(1u, BLOCK_OCTETS, is_quantised());
+}
+
+fn has_second_texel() -> bool {
+    return WEIGHT_FORMAT == 0u || WEIGHT_FORMAT == 3u;
+}
+
+fn step_width() -> u32 {
+    return select(8u, 16u, has_second_texel()) + u32(is_quantised());
+}
+
+// An output's texels of a step.
+struct Texels {
+    first: vec4<u32>,
+    second: vec4<u32>,
+}
+
+fn weight_texels(output: u32, step: u32) -> Texels {
+    let x = step * step_width() + u32(is_quantised()) + output % 8u;
     let y = output / 8u;
+    let first = textureLoad(weights, vec2<u32>(x, y), 0);
+    if has_second_texel() {
+        return Texels(first, textureLoad(weights, vec2<u32>(x + 8u, y), 0));
+    }
+    return Texels(first, first);
+}
+
+// Scales of a block's eight outputs, two f16 a word.
+fn weight_scales(output: u32, step: u32) -> vec4<u32> {
+    return textureLoad(weights, vec2<u32>(step * step_width(), output / 8u), 0);
+}
+
+// Octet `i` of a step, without its scale.
+fn octet_of(texels: Texels, i: u32) -> Octet {
     if WEIGHT_FORMAT == 1u {
-        return unpack_f16(textureLoad(weights, vec2<u32>(x, y), 0));
+        return unpack_f16(texels.first);
     }
     if WEIGHT_FORMAT == 2u {
-        return unpack_bf16(textureLoad(weights, vec2<u32>(x, y), 0));
+        return unpack_bf16(texels.first);
     }
-    let first = x + 8u * octet;
-    return Octet(
-        bitcast<vec4<f32>>(textureLoad(weights, vec2<u32>(first, y), 0)),
-        bitcast<vec4<f32>>(textureLoad(weights, vec2<u32>(first + 8u, y), 0)),
-    );
+    if WEIGHT_FORMAT == 3u {
+        return unpack_quants(select(texels.first, texels.second, i >= 2u), i);
+    }
+    if WEIGHT_FORMAT == 4u {
+        return unpack_quants(texels.first, i);
+    }
+    return Octet(bitcast<vec4<f32>>(texels.first), bitcast<vec4<f32>>(texels.second));
+}
+
+fn weight_octet(output: u32, octet: u32) -> Octet {
+    let step = octet / octets_a_step();
+    let weights = octet_of(weight_texels(output, step), octet % octets_a_step());
+    if !is_quantised() {
+        return weights;
+    }
+    let pair = unpack2x16float(weight_scales(output, step)[output % 8u / 2u]);
+    return scaled(weights, pair[output % 2u]);
 }

@@ -8,6 +8,7 @@ use crate::gpu::{CLASSES, KernelClass};
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
+use crate::model::quant::{QUANTS, Quant};
 use crate::model::{BUILTIN, Fetch, Model};
 
 /// Which model.
@@ -115,6 +116,10 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
           env = "ZTT_KV_TYPE", help_heading = "Device")]
     pub kv_type: KvType,
+
+    /// Quantise matrices on the way: q8_0 (8.5 bits a weight), q4_0 (4.5 bits) [default: as stored]
+    #[arg(long, value_name = "FORMAT", value_parser = quant, help_heading = "Device")]
+    pub quant: Option<Quant>,
 }
 
 impl AdapterArgs {
@@ -210,6 +215,10 @@ fn kernels(text: &str) -> Result<KernelClass, String> {
 
 pub fn kv_type(text: &str) -> Result<KvType, String> {
     named(text, &[("f16", KvType::F16), ("f32", KvType::F32)])
+}
+
+pub fn quant(text: &str) -> Result<Quant, String> {
+    named(text, QUANTS)
 }
 
 fn reduce(text: &str) -> Result<Reduce, String> {

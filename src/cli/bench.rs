@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{AdapterArgs, at_least_one, finite, kv_policy, kv_type};
+use super::args::{AdapterArgs, at_least_one, finite, kv_policy, kv_type, quant};
 use super::compare;
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::setup;
@@ -19,6 +19,7 @@ use crate::measure::models::{Place, Running, Subject, Test};
 use crate::measure::report::{Peaks, Report, Row};
 use crate::measure::stopwatch::Stopwatch;
 use crate::model::config::{ExitRule, KvPolicy};
+use crate::model::quant::Quant;
 use crate::model::{BUILTIN, Fetch, Model};
 use crate::schedule::Schedule;
 
@@ -84,6 +85,11 @@ pub struct Args {
     #[arg(long, help_heading = "Tests")]
     no_warmup: bool,
 
+    /// Quantise matrices on the way: q8_0, q4_0, `none` leaves them as stored
+    #[arg(long, value_name = "FORMAT,...", value_delimiter = ',', value_parser = weights,
+          default_value = "none", help_heading = "Device")]
+    quant: Vec<Weights>,
+
     /// Run at most this many cycles [default: all]
     #[arg(long, value_name = "C,...", value_delimiter = ',', value_parser = at_least_one,
           help_heading = "Early exit")]
@@ -135,6 +141,19 @@ fn threshold(text: &str) -> Result<Threshold, String> {
             Ok(score) => Ok(Threshold(Some(score))),
             Err(_) => Err("expected a finite number or `none`".to_string()),
         },
+    }
+}
+
+/// A format to quantise matrices in, or none.
+#[derive(Clone, Copy)]
+struct Weights(Option<Quant>);
+
+fn weights(text: &str) -> Result<Weights, String> {
+    match text {
+        "none" => Ok(Weights(None)),
+        _ => quant(text)
+            .map(|quant| Weights(Some(quant)))
+            .map_err(|e| format!("{e}, none")),
     }
 }
 
@@ -244,17 +263,21 @@ fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
     Ok(gpu)
 }
 
+/// Every model that is asked for, in every format of its weights.
 fn open_models(args: &Args) -> Result<Vec<Model>> {
     let cycled = args.synthetic.cycled();
-    let synthetic = args.synthetic.synthetic.iter();
-    let mut models: Vec<Model> = synthetic
-        .map(|preset| Model::synthetic(preset, cycled))
-        .collect::<crate::Result<_>>()?;
-    for name in &args.models {
-        models.push(Model::open(name, Fetch::Never)?);
-    }
-    if models.is_empty() {
-        models.push(Model::open(BUILTIN, Fetch::Never)?);
+    let mut models = Vec::new();
+    for &Weights(quant) in &args.quant {
+        let open = |name| Model::open(name, Fetch::Never)?.with_quant(quant);
+        for preset in &args.synthetic.synthetic {
+            models.push(Model::synthetic(preset, cycled)?.with_quant(quant)?);
+        }
+        for name in &args.models {
+            models.push(open(name)?);
+        }
+        if args.models.is_empty() && args.synthetic.synthetic.is_empty() {
+            models.push(open(BUILTIN)?);
+        }
     }
     Ok(models)
 }

@@ -48,7 +48,7 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<()> {
-    let model = args.model.open()?;
+    let model = args.model.open()?.with_quant(args.device.quant)?;
     check(&model)?;
     let file = match args.write {
         true => Some(exit_block::config_file(args.model.name())?),

@@ -50,7 +50,7 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
-    let model = args.model.open()?;
+    let model = args.model.open()?.with_quant(args.engine.device.quant)?;
     // Before the weights are loaded.
     model.chat_template()?;
     let sampling = args.generation.sampling(&model);

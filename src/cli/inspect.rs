@@ -58,15 +58,13 @@ pub fn main(args: Args) -> Result<()> {
 
 fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Value {
     let c = &model.config;
-    let sizes = model.checkpoint.sizes_by_dtype();
-    let weight_bytes: u64 = sizes.values().map(|(bytes, _)| bytes).sum();
-    let parameters: u64 = sizes.values().map(|(_, elements)| elements).sum();
+    let sizes = model.sizes_by_dtype();
     let cache: u64 = (0..c.n_layers)
         .map(|layer| kv_bytes(c, layer, schedule.n_cycles(), n_ctx, kv))
         .fold(0, u64::saturating_add);
     let bytes_by_dtype: serde_json::Map<_, _> = sizes
         .iter()
-        .map(|(dtype, (bytes, _))| (dtype.clone(), json!(bytes)))
+        .map(|(dtype, size)| (dtype.clone(), json!(size.bytes)))
         .collect();
     let walk: Vec<Value> = schedule.steps().map(step_json).collect();
     json!({
@@ -108,8 +106,8 @@ fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Val
             "heads": p.n_heads,
             "value": p.value.is_some(),
         })),
-        "parameters": parameters,
-        "weight_bytes": weight_bytes,
+        "parameters": model.n_parameters(),
+        "weight_bytes": model.weight_bytes(),
         "bytes_by_dtype": bytes_by_dtype,
         "ctx": n_ctx,
         "kv_type": match kv { KvType::F16 => "f16", KvType::F32 => "f32" },

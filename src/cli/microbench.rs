@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{AdapterArgs, at_least_one, kv_type};
+use super::args::{AdapterArgs, at_least_one, kv_type, quant};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::setup::HOST;
 use crate::engine::DeviceModel;
@@ -16,6 +16,7 @@ use crate::measure::kernels::{self, MAX_PERCENT, Shapes};
 use crate::measure::raw;
 use crate::measure::report::{Report, Row};
 use crate::measure::stopwatch::Stopwatch;
+use crate::model::quant::Quant;
 use crate::model::synthetic::{Cycled, PRESETS};
 use crate::model::{Fetch, Model};
 
@@ -61,6 +62,10 @@ pub struct Args {
     #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 25,
           help_heading = "Tests")]
     repetitions: usize,
+
+    /// Quantise matrices on the way: q8_0, q4_0 [default: as stored]
+    #[arg(long, value_name = "FORMAT", value_parser = quant, help_heading = "Device")]
+    quant: Option<Quant>,
 
     #[command(flatten)]
     synthetic: SyntheticArgs,
@@ -110,6 +115,7 @@ pub fn main(args: Args) -> Result<()> {
             Model::synthetic(preset, Some(cycled))?
         }
     };
+    let model = model.with_quant(args.quant)?;
     eprintln!("adapter  {}\nmodel    {}", gpu.description(), model.name);
     let bar = bar();
     let request = Request {

@@ -23,6 +23,7 @@ mod pack;
 mod perplexity;
 mod profile;
 mod prompt;
+mod quantize;
 mod run;
 mod setup;
 mod summary;
@@ -75,6 +76,8 @@ enum Command {
     Pack(pack::Args),
     /// Make a ZTT of a plain checkpoint, as the starting point for fine-tuning
     Convert(convert::Args),
+    /// Make a copy of a checkpoint with its matrices quantised
+    Quantize(quantize::Args),
     /// Measure how well a model predicts a text, at one exit threshold or many
     Perplexity(perplexity::Args),
     /// Find the exit threshold that saves most within a bound on the loss
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
         Command::Convert(args) => convert::main(args),
+        Command::Quantize(args) => quantize::main(args),
         Command::Perplexity(args) => perplexity::main(args),
         Command::Calibrate(args) => calibrate::main(args),
         Command::Bench(args) => bench::main(args),

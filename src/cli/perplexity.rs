@@ -72,7 +72,7 @@ pub fn main(args: Args) -> Result<()> {
     if let Some(file) = &args.plot {
         output::check_file(file)?;
     }
-    let model = args.model.open()?;
+    let model = args.model.open()?.with_quant(args.device.quant)?;
     let n_cycles = args.cycles.unwrap_or(model.config.cycles());
     let base = options(&args.text, args.cycles, &args.rule, &args.device, &model)?;
     let settings = asked(&args, &model, n_cycles)?;

@@ -59,7 +59,7 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
-    let model = args.model.open()?;
+    let model = args.model.open()?.with_quant(args.engine.device.quant)?;
     let tokenizer = model.tokenizer()?;
     let prompt = match prompt::text(
         args.file.as_deref(),

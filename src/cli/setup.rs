@@ -150,10 +150,9 @@ struct LoadBar {
 
 impl LoadBar {
     fn new(model: &Model) -> Self {
-        let sizes = model.checkpoint.sizes_by_dtype();
         Self {
             start: Instant::now(),
-            total: sizes.values().map(|(bytes, _)| bytes).sum(),
+            total: model.weight_bytes(),
             bar: None,
         }
     }

@@ -91,7 +91,7 @@ struct Trace {
 
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
-    let model = args.model.open()?;
+    let model = args.model.open()?.with_quant(args.engine.device.quant)?;
     let (ids, tokenizer) = input(&args, &model)?;
     if let Some(path) = &args.html {
         output::check_file(path)?;

@@ -2,7 +2,7 @@
 
 use wgpu::BufferUsages;
 
-use super::weights::{OCTET, padded};
+use super::layout::{OCTET, padded};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::attention::{Shape, Tiling};

@@ -5,8 +5,9 @@
 //! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
 
 use super::buffers::{Buffers, Kv, attention_shape};
+use super::layout::{OCTET, padded};
 use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
-use super::weights::{Matrix, NormBuffer, OCTET, Store, Weights, padded};
+use super::weights::{Matrix, NormBuffer, Store, Weights};
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::attention::Tiling;
 use crate::kernels::linear::{Batch, Epilogue, InputNorm};

@@ -9,6 +9,7 @@ mod device_model;
 pub mod device_sampling;
 mod draw_rule;
 mod forward;
+mod layout;
 mod profile;
 mod recorder;
 pub mod sampling;

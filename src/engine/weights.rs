@@ -2,6 +2,10 @@
 
 use wgpu::BufferUsages;
 
+use super::layout::{
+    OCTET, TEXEL_BYTES, TEXTURE_ROWS, buffer_row_bytes, in_buffer, in_texture, padded, row_bytes,
+    texture_width,
+};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::{Resource, UNIFORM_BYTES};
@@ -10,9 +14,6 @@ use crate::model::config::Config;
 use crate::model::family::PositionKind;
 use crate::model::tensor::{Dtype, Tensor};
 use crate::model::weights::{Linear, Norm, Pool};
-
-/// Values of an octet: rows are padded to whole ones, so that shaders read 16 bytes at a time.
-pub const OCTET: usize = 8;
 
 /// Bytes handed to the queue before waiting for it: what is under way is held in host memory.
 const STAGED_BYTES: usize = 32 << 20;
@@ -51,12 +52,6 @@ impl Store {
         }
     }
 }
-
-/// Bytes of a texel of a [`Store::Texture`].
-const TEXEL_BYTES: usize = 16;
-
-/// Rows of a matrix that share a row of texels.
-const TEXTURE_ROWS: usize = 8;
 
 /// A normalisation's vectors, f32 `[weights, biases][n]`, where there are biases.
 pub struct NormBuffer(pub wgpu::Buffer);
@@ -146,11 +141,6 @@ struct Uploader<'a> {
     staged: usize,
     done: u64,
     progress: &'a mut dyn FnMut(u64),
-}
-
-/// Length of a row in memory, in values.
-pub fn padded(n: usize) -> usize {
-    n.next_multiple_of(OCTET)
 }
 
 impl Weights {
@@ -271,12 +261,17 @@ fn pool_values(pool: Option<&Pool>, config: &Config) -> Vec<f32> {
 /// Whether the matrices can lie in textures, and what is read with them in uniform buffers.
 fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
     let c = &model.config;
-    let widest = padded(c.hidden.max(c.q_dim()).max(c.intermediate));
-    let sizes = model.checkpoint.sizes_by_dtype();
-    let n_bytes = if sizes.contains_key("F32") { 4 } else { 2 };
-    let texels = widest * n_bytes / TEXEL_BYTES * TEXTURE_ROWS;
-    let in_uniform = widest.max(2 * padded(c.hidden));
-    texels <= gpu.limits.max_texture_dimension_2d as usize && 4 * in_uniform as u64 <= UNIFORM_BYTES
+    let widths = [c.hidden, c.q_dim(), c.intermediate];
+    let is_wide = model.sizes_by_dtype().contains_key("F32");
+    let plain = if is_wide { Dtype::F32 } else { Dtype::F16 };
+    let limit = gpu.limits.max_texture_dimension_2d as usize;
+    let fits = |n_in: usize| {
+        let quant = model.quant.filter(|quant| quant.fits(n_in));
+        texture_width(quant.map_or(plain, Dtype::Quantized), n_in) <= limit
+    };
+    let [hidden, ..] = widths.map(padded);
+    let in_uniform = widths.into_iter().map(padded).fold(2 * hidden, usize::max);
+    widths.into_iter().all(fits) && 4 * in_uniform as u64 <= UNIFORM_BYTES
 }
 
 impl Uploader<'_> {
@@ -294,7 +289,7 @@ impl Uploader<'_> {
     fn matrix(&mut self, linear: &Linear, order: Order) -> Result<Matrix> {
         let (n_out, n_in) = (order.n_out(linear.n_out()), linear.n_in());
         let dtype = linear.dtype();
-        let row_bytes = padded(n_in) * dtype.n_bytes();
+        let row_bytes = buffer_row_bytes(dtype, n_in);
         let in_texture = self.kernels == KernelClass::Texture;
         let limit = match in_texture {
             true => self.gpu.limits.max_texture_dimension_2d as usize * TEXTURE_ROWS,
@@ -309,13 +304,13 @@ impl Uploader<'_> {
             let part_bytes = (n_rows * row_bytes) as u64;
             let name = &linear.matrices[0].name;
             let store = match in_texture {
-                true => self.texture(name, row_bytes, n_rows),
+                true => self.texture(name, texture_width(dtype, n_in), n_rows),
                 false => {
                     self.gpu.check_binding(name, part_bytes, "")?;
                     Store::Buffer(self.gpu.storage(name, part_bytes))
                 }
             };
-            self.rows(&store, first..first + n_rows, row_bytes, dtype, row_of)?;
+            self.rows(&store, first..first + n_rows, dtype, n_in, row_of)?;
             parts.push(MatrixPart {
                 store,
                 first_row: first as u32,
@@ -339,11 +334,8 @@ impl Uploader<'_> {
         })
     }
 
-    fn texture(&self, name: &str, row_bytes: usize, n_rows: usize) -> Store {
-        let size = [
-            (row_bytes / TEXEL_BYTES * TEXTURE_ROWS) as u32,
-            n_rows.div_ceil(TEXTURE_ROWS) as u32,
-        ];
+    fn texture(&self, name: &str, width: usize, n_rows: usize) -> Store {
+        let size = [width as u32, n_rows.div_ceil(TEXTURE_ROWS) as u32];
         let copied = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC;
         let usage = wgpu::TextureUsages::TEXTURE_BINDING | copied;
         let format = wgpu::TextureFormat::Rgba32Uint;
@@ -378,13 +370,16 @@ impl Uploader<'_> {
 
     /// Writes whole rows, from row `first` of the store on. In a texture, `first` begins a row of
     /// texels, and what is left of the last one is filled with zeros.
-    fn write(&self, store: &Store, first: usize, row_bytes: usize, bytes: &[u8]) {
+    fn write(&self, store: &Store, first: usize, dtype: Dtype, n_in: usize, rows: Vec<u8>) {
         let queue = &self.gpu.queue;
         match store {
-            Store::Buffer(buffer) => queue.write_buffer(buffer, (first * row_bytes) as u64, bytes),
+            Store::Buffer(buffer) => {
+                let at = first * buffer_row_bytes(dtype, n_in);
+                queue.write_buffer(buffer, at as u64, &in_buffer(dtype, n_in, rows));
+            }
             Store::Texture(texture, _) => {
-                let texels = interleaved(bytes, row_bytes);
-                let width = row_bytes * TEXTURE_ROWS;
+                let texels = in_texture(dtype, n_in, &rows);
+                let width = texture_width(dtype, n_in);
                 queue.write_texture(
                     wgpu::TexelCopyTextureInfo {
                         origin: wgpu::Origin3d {
@@ -397,12 +392,12 @@ impl Uploader<'_> {
                     &texels,
                     wgpu::TexelCopyBufferLayout {
                         offset: 0,
-                        bytes_per_row: Some(width as u32),
+                        bytes_per_row: Some((TEXEL_BYTES * width) as u32),
                         rows_per_image: None,
                     },
                     wgpu::Extent3d {
-                        width: (width / TEXEL_BYTES) as u32,
-                        height: (texels.len() / width) as u32,
+                        width: width as u32,
+                        height: (texels.len() / TEXEL_BYTES / width) as u32,
                         depth_or_array_layers: 1,
                     },
                 );
@@ -410,22 +405,21 @@ impl Uploader<'_> {
         }
     }
 
-    /// Writes rows into `store`, each padded with zeros to `row_bytes`.
+    /// Writes rows of `n_in` values into `store`, each padded with zeros.
     fn rows<'t>(
         &mut self,
         store: &Store,
         rows: std::ops::Range<usize>,
-        row_bytes: usize,
         dtype: Dtype,
+        n_in: usize,
         row_of: impl Fn(usize) -> Option<(&'t Tensor<'t>, usize)>,
     ) -> Result<()> {
+        let row_bytes = row_bytes(dtype, n_in);
         let rows_a_piece = (STAGED_BYTES / 4 / row_bytes).max(1);
         let rows_a_piece = rows_a_piece.next_multiple_of(TEXTURE_ROWS);
-        let mut piece = Vec::new();
         for first in rows.clone().step_by(rows_a_piece) {
             let n_rows = rows_a_piece.min(rows.end - first);
-            piece.clear();
-            piece.resize(n_rows * row_bytes, 0u8);
+            let mut piece = vec![0u8; n_rows * row_bytes];
             for (i, out) in piece.chunks_mut(row_bytes).enumerate() {
                 let Some((tensor, row)) = row_of(first + i) else {
                     continue;
@@ -440,9 +434,9 @@ impl Uploader<'_> {
                     out[..bytes.len()].copy_from_slice(bytes);
                 }
             }
-            self.write(store, first - rows.start, row_bytes, &piece);
             self.staged += piece.len();
             self.done += piece.len() as u64;
+            self.write(store, first - rows.start, dtype, n_in, piece);
             (self.progress)(self.done);
             if self.staged >= STAGED_BYTES {
                 self.gpu.queue.submit([]);
@@ -452,20 +446,6 @@ impl Uploader<'_> {
         }
         Ok(())
     }
-}
-
-/// Rows in the order of a [`Store::Texture`].
-fn interleaved(rows: &[u8], row_bytes: usize) -> Vec<u8> {
-    let n_rows = rows.len() / row_bytes;
-    let mut out = vec![0; n_rows.next_multiple_of(TEXTURE_ROWS) * row_bytes];
-    for (i, row) in rows.chunks(row_bytes).enumerate() {
-        let block = i / TEXTURE_ROWS * TEXTURE_ROWS * row_bytes;
-        for (t, texel) in row.chunks(TEXEL_BYTES).enumerate() {
-            let at = block + (t * TEXTURE_ROWS + i % TEXTURE_ROWS) * TEXEL_BYTES;
-            out[at..at + TEXEL_BYTES].copy_from_slice(texel);
-        }
-    }
-    out
 }
 
 /// The matrix that has stacked output `i`, and its row in it.

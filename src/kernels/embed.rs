@@ -76,7 +76,7 @@ pub fn call<'a>(
         // A token lies in one part of the matrix: the first stands for whichever it is.
         cost: match params.first_token {
             0 => Cost {
-                read_per_row: u64::from(8 * params.n_octets) * dtype.n_bytes() as u64
+                read_per_row: dtype.n_bytes(8 * params.n_octets as usize) as u64
                     + words(8 * params.n_octets * params.has_positions),
                 written_per_row: words(8 * params.n_octets),
                 ..Cost::default()

@@ -8,6 +8,7 @@ use super::{
     Access, Binding, Call, Cost, Kernel, KvType, Resource, TEXTURE_LANES, params, read, read_write,
     words,
 };
+use crate::model::quant::Quant;
 use crate::model::tensor::Dtype;
 
 params! {
@@ -118,6 +119,8 @@ pub fn weight_format(dtype: Dtype) -> (&'static str, u32) {
         Dtype::F32 => 0,
         Dtype::F16 => 1,
         Dtype::Bf16 => 2,
+        Dtype::Quantized(Quant::Q8_0) => 3,
+        Dtype::Quantized(Quant::Q4_0) => 4,
     };
     ("WEIGHT_FORMAT", format)
 }
@@ -231,6 +234,7 @@ pub fn call<'a>(
 }
 
 fn cost(dtype: Dtype, params: &Params, norm: InputNorm, output: &Output) -> Cost {
+    let row_bytes = dtype.n_bytes(8 * params.n_in_octets as usize) as u64;
     let n_in = u64::from(8 * params.n_in_octets);
     let n_out = u64::from(params.n_out);
     let norm_vectors = match norm {
@@ -239,9 +243,7 @@ fn cost(dtype: Dtype, params: &Params, norm: InputNorm, output: &Output) -> Cost
         InputNorm::Layer => 2,
     };
     let products = Cost {
-        read: n_in * n_out * dtype.n_bytes() as u64
-            + words(params.n_out * params.has_bias)
-            + norm_vectors * 4 * n_in,
+        read: row_bytes * n_out + words(params.n_out * params.has_bias) + norm_vectors * 4 * n_in,
         read_per_row: 4 * n_in,
         flops_per_row: 2 * n_in * n_out,
         ..Cost::default()

@@ -148,6 +148,17 @@ fn repeat(engine: &mut Engine<'_>, test: &Test, ids: &[u32]) -> Result<Repetitio
     })
 }
 
+/// The format of quantised matrices, else the types that are stored.
+fn format_of_weights(model: &Model) -> String {
+    let stored = || {
+        let sizes = model.sizes_by_dtype();
+        let names: Vec<_> = sizes.keys().map(|name| name.to_lowercase()).collect();
+        names.join("+")
+    };
+    let quant = model.quant.map(|quant| quant.name().to_string());
+    quant.unwrap_or_else(stored)
+}
+
 fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
     let model = subject.model;
     let n = test.n_tokens() as f64;
@@ -160,7 +171,6 @@ fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
         Place::Host => None,
         Place::Device(_) => Some(work.moved.bytes() as f64 / seconds / 1e9),
     };
-    let sizes = model.checkpoint.sizes_by_dtype();
     let policies = KV_POLICIES.iter();
     Row {
         test: test.name(),
@@ -168,14 +178,10 @@ fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
         stats,
         detail: Detail::Model(ModelDetail {
             model: subject.name.clone(),
-            size_bytes: sizes.values().map(|(bytes, _)| bytes).sum(),
-            params: sizes.values().map(|(_, elements)| elements).sum(),
+            size_bytes: model.weight_bytes(),
+            params: model.n_parameters(),
             kernels: subject.kernels.clone(),
-            quant: sizes
-                .keys()
-                .map(|name| name.to_lowercase())
-                .collect::<Vec<_>>()
-                .join("+"),
+            quant: format_of_weights(model),
             kv_type: match (&subject.place, test.kv_type) {
                 (Place::Host, _) => "f64".to_string(),
                 (_, KvType::F32) => "f32".to_string(),

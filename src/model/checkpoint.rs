@@ -1,15 +1,18 @@
 //! The safetensors files of a checkpoint, memory-mapped: names to typed bytes.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype as StoredDtype, Metadata, SafeTensorError, TensorView};
+use safetensors::tensor::{
+    Dtype as StoredDtype, Metadata, SafeTensorError, TensorInfo, TensorView,
+};
 
 use super::json::{Object, parse_object};
+use super::quant::Quant;
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result, first_line};
 
@@ -197,23 +200,11 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Tensor`] when it is missing, has another shape, or a type that is not read.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>> {
-        let Some(&place) = self.places.get(name) else {
-            return Err(self.tensor_error(name, &format!("shape {shape:?}"), "no such tensor"));
-        };
-        let shard = &self.shards[place];
-        let Some(info) = shard.header.info(name) else {
-            return Err(self.tensor_error(name, &format!("shape {shape:?}"), "no such tensor"));
-        };
-        if info.shape != shape {
-            let found = format!("shape {:?}", info.shape);
-            return Err(self.tensor_error(name, &format!("shape {shape:?}"), &found));
-        }
-        let Some(dtype) = read_dtype(info.dtype) else {
-            let found = format!("{}", info.dtype);
+        let (stored, bytes) = self.stored(name, shape)?;
+        let Some(dtype) = read_dtype(stored) else {
+            let found = format!("{stored}");
             return Err(self.tensor_error(name, "F32, F16 or BF16", &found));
         };
-        let (start, end) = info.data_offsets;
-        let bytes = &shard.bytes[shard.data_start + start..shard.data_start + end];
         Ok(Tensor {
             name: name.to_string(),
             dtype,
@@ -222,18 +213,50 @@ impl Checkpoint {
         })
     }
 
-    /// Bytes and elements stored in each type, the types by their names.
-    pub fn sizes_by_dtype(&self) -> BTreeMap<String, (u64, u64)> {
-        let mut sizes = BTreeMap::new();
-        for shard in &self.shards {
-            for info in shard.header.tensors().into_values() {
-                let (bytes, elements): &mut (u64, u64) =
-                    sizes.entry(info.dtype.to_string()).or_default();
-                *bytes += (info.data_offsets.1 - info.data_offsets.0) as u64;
-                *elements += info.shape.iter().product::<usize>() as u64;
-            }
+    /// The matrix `name` `[n_out, n_in]`, which must be stored as rows of blocks.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when it is missing, has another shape, or does not hold bytes.
+    pub fn quantized(
+        &self,
+        name: &str,
+        [n_out, n_in]: [usize; 2],
+        quant: Quant,
+    ) -> Result<Tensor<'_>> {
+        let (stored, bytes) = self.stored(name, &[n_out, quant.n_bytes(n_in)])?;
+        if stored != StoredDtype::U8 {
+            let expected = format!("U8, blocks of {}", quant.name());
+            return Err(self.tensor_error(name, &expected, &stored.to_string()));
         }
-        sizes
+        Ok(Tensor {
+            name: name.to_string(),
+            dtype: Dtype::Quantized(quant),
+            shape: vec![n_out, n_in],
+            bytes: Cow::Borrowed(bytes),
+        })
+    }
+
+    /// The type and the bytes of the tensor `name`, which must be stored with the given shape.
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<(StoredDtype, &[u8])> {
+        let expected = format!("shape {shape:?}");
+        let place = self.places.get(name).map(|&place| &self.shards[place]);
+        let found = place.and_then(|shard| Some((shard, shard.header.info(name)?)));
+        let Some((shard, info)) = found else {
+            return Err(self.tensor_error(name, &expected, "no such tensor"));
+        };
+        if info.shape != shape {
+            let found = format!("shape {:?}", info.shape);
+            return Err(self.tensor_error(name, &expected, &found));
+        }
+        let (start, end) = info.data_offsets;
+        let bytes = &shard.bytes[shard.data_start + start..shard.data_start + end];
+        Ok((info.dtype, bytes))
+    }
+
+    /// What the headers say of every tensor.
+    pub fn infos(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
+        let shards = self.shards.iter();
+        shards.flat_map(|shard| shard.header.tensors())
     }
 
     /// Every tensor as it is stored, of whatever type.

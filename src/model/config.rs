@@ -2,6 +2,7 @@
 
 use super::family::{Activation, Bias, Family, NormKind, PositionKind, Window};
 use super::json::{Object, parse_object};
+use super::quant::{QUANTS, Quant};
 use super::rope_config::parse_rope;
 use super::ztt::parse_ztt;
 use crate::error::Result;
@@ -48,6 +49,8 @@ pub struct Config {
     pub tied: bool,
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
+    /// The format of stored matrices, of those that fit it.
+    pub quant: Option<Quant>,
 }
 
 impl Config {
@@ -175,8 +178,24 @@ impl Config {
             tied: json.flag("tie_word_embeddings", defaults.tied)?,
             bos: token_ids(&json, "bos_token_id")?.first().copied(),
             eos: token_ids(&json, "eos_token_id")?,
+            quant: parse_quant(&json)?,
         };
         Ok(config)
+    }
+}
+
+/// The object that says how matrices are quantised, and its field that names the format.
+pub const QUANTIZATION: (&str, &str) = ("quantization_config", "quant_method");
+
+/// The format that stored matrices have.
+fn parse_quant(json: &Object) -> Result<Option<Quant>> {
+    let (object, field) = QUANTIZATION;
+    let Some(quantization) = json.object(object, object)? else {
+        return Ok(None);
+    };
+    match quantization.text(field)? {
+        Some(_) => Ok(Some(quantization.choice(field, QUANTS, Quant::Q8_0)?)),
+        None => Err(quantization.error(field, "a format", "nothing")),
     }
 }
 

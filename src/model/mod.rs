@@ -9,19 +9,23 @@ pub mod family;
 pub mod generation;
 mod hub;
 mod json;
+pub mod quant;
 pub mod rope_config;
 pub mod save;
+mod sizes;
 pub mod synthetic;
 pub mod tensor;
 pub mod tokenizer;
 pub mod weights;
 pub mod ztt;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chat_template::ChatTemplate;
 use checkpoint::Checkpoint;
 use config::{Config, GenerationConfig};
+use quant::Quant;
 use tokenizer::Tokenizer;
 use weights::{Pool, Reader};
 
@@ -52,6 +56,10 @@ pub struct Model {
     pub generation: GenerationConfig,
     pub pool: Option<Pool>,
     pub checkpoint: Checkpoint,
+    /// The format of matrices, of those that fit it.
+    pub quant: Option<Quant>,
+    /// The names of these matrices.
+    quantized: BTreeSet<String>,
     /// What is odd about the files and does no harm, each in one line.
     pub warnings: Vec<String>,
     /// The texts of the model, beside the weights or embedded.
@@ -119,22 +127,47 @@ impl Model {
             Some(t) => GenerationConfig::parse(&t.file, &t.text)?,
             None => GenerationConfig::default(),
         };
-        let pool = Reader::new(&checkpoint, &config).pool()?;
-        let unused = Reader::new(&checkpoint, &config).check()?;
+        let quant = config.quant;
+        let pool = Reader::new(&checkpoint, &config, quant).pool()?;
+        let checked = Reader::new(&checkpoint, &config, quant).check()?;
         Ok(Self {
             name: name.to_string(),
+            quant,
+            quantized: checked.quantized,
             config,
             generation,
             pool,
-            warnings: unused_warning(&checkpoint, &unused),
+            warnings: unused_warning(&checkpoint, &checked.unused),
             checkpoint,
             texts,
         })
     }
 
+    /// The model with its matrices quantised when they are read, where `quant` says how.
+    ///
+    /// # Errors
+    /// [`Error::File`] when they are quantised already.
+    pub fn with_quant(self, quant: Option<Quant>) -> Result<Self> {
+        if let (Some(_), Some(stored)) = (quant, self.quant) {
+            let found = format!("weights in {}", stored.name());
+            return Err(Error::file(
+                self.name,
+                "weights that are not quantised yet",
+                found,
+            ));
+        }
+        let quant = quant.or(self.quant);
+        let reader = Reader::new(&self.checkpoint, &self.config, quant);
+        Ok(Self {
+            quantized: reader.check()?.quantized,
+            quant,
+            ..self
+        })
+    }
+
     /// The weights, by role.
     pub fn weights(&self) -> Reader<'_> {
-        Reader::new(&self.checkpoint, &self.config)
+        Reader::new(&self.checkpoint, &self.config, self.quant)
     }
 
     fn text(&self, name: &str) -> Option<&Text> {

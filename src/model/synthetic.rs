@@ -232,7 +232,7 @@ impl View for Values {
     }
 
     fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * tensor::Dtype::F16.n_bytes()
+        tensor::Dtype::F16.n_bytes(self.shape.iter().product())
     }
 
     fn data(&self) -> Cow<'_, [u8]> {

@@ -4,29 +4,24 @@ use std::borrow::Cow;
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
+use super::quant::{BLOCK, Quant};
+
 /// The types weights are stored in. All convert to `f32` exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dtype {
     F32,
     F16,
     Bf16,
+    Quantized(Quant),
 }
 
 impl Dtype {
-    /// Bytes of one element.
-    pub fn n_bytes(self) -> usize {
+    /// Bytes of `n` elements; quantised ones fill whole blocks.
+    pub fn n_bytes(self, n: usize) -> usize {
         match self {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::Bf16 => 2,
-        }
-    }
-
-    /// The name in safetensors headers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Dtype::F32 => "F32",
-            Dtype::F16 => "F16",
-            Dtype::Bf16 => "BF16",
+            Dtype::F32 => 4 * n,
+            Dtype::F16 | Dtype::Bf16 => 2 * n,
+            Dtype::Quantized(quant) => quant.n_bytes(n),
         }
     }
 }
@@ -53,7 +48,7 @@ impl Tensor<'_> {
 
     /// The bytes of row `i`.
     pub fn row_bytes(&self, i: usize) -> &[u8] {
-        let stride = self.n_cols() * self.dtype.n_bytes();
+        let stride = self.dtype.n_bytes(self.n_cols());
         &self.bytes[i * stride..(i + 1) * stride]
     }
 
@@ -66,11 +61,14 @@ impl Tensor<'_> {
     pub fn first_not_finite(&self) -> Option<usize> {
         // Sums over runs instead of early exits, so that the scan vectorises.
         const RUN: usize = 4096;
-        let n = self.dtype.n_bytes();
+        if let Dtype::Quantized(quant) = self.dtype {
+            return quant.first_not_finite(&self.bytes).map(|i| i * BLOCK);
+        }
+        let n = self.dtype.n_bytes(1);
         // The high byte of an element, and with f32 and bf16 a bit of the next, hold the exponent.
         let is_special = |b: &[u8]| match self.dtype {
             Dtype::F16 => b[1] & 0x7c == 0x7c,
-            Dtype::Bf16 | Dtype::F32 => (b[n - 1] & 0x7f == 0x7f) & (b[n - 2] & 0x80 == 0x80),
+            _ => (b[n - 1] & 0x7f == 0x7f) & (b[n - 2] & 0x80 == 0x80),
         };
         let special_run = self.bytes.chunks(RUN).position(|run| {
             let count: u32 = run.chunks_exact(n).map(|b| u32::from(is_special(b))).sum();
@@ -83,14 +81,30 @@ impl Tensor<'_> {
 
     /// All elements, widened.
     pub fn to_f32(&self) -> Vec<f32> {
-        let mut out = vec![0.0; self.bytes.len() / self.dtype.n_bytes()];
+        let mut out = vec![0.0; self.shape.iter().product()];
         widen(self.dtype, &self.bytes, &mut out);
         out
     }
 
-    /// A copy with rows and columns of a matrix exchanged.
+    /// A copy whose rows, of whole blocks, are quantised.
+    pub fn quantized(&self, quant: Quant) -> Tensor<'static> {
+        let mut bytes = Vec::with_capacity(self.n_rows() * quant.n_bytes(self.n_cols()));
+        let mut row = vec![0.0; self.n_cols()];
+        for i in 0..self.n_rows() {
+            self.read_row(i, &mut row);
+            quant.encode(&row, &mut bytes);
+        }
+        Tensor {
+            name: self.name.clone(),
+            dtype: Dtype::Quantized(quant),
+            shape: self.shape.clone(),
+            bytes: Cow::Owned(bytes),
+        }
+    }
+
+    /// A copy with rows and columns of a matrix that is not quantised exchanged.
     pub fn transposed(&self) -> Tensor<'static> {
-        let (rows, cols, n) = (self.n_rows(), self.n_cols(), self.dtype.n_bytes());
+        let (rows, cols, n) = (self.n_rows(), self.n_cols(), self.dtype.n_bytes(1));
         let mut bytes = vec![0; self.bytes.len()];
         for (i, element) in self.bytes.chunks_exact(n).enumerate() {
             let at = ((i % cols) * rows + i / cols) * n;
@@ -128,6 +142,7 @@ fn widen(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
                 *x = bf16::from_le_bytes([b[0], b[1]]).to_f32();
             }
         }
+        Dtype::Quantized(quant) => quant.decode(bytes, out),
     }
 }
 
@@ -165,7 +180,7 @@ mod tests {
             let bytes_of = |v: f32| match dtype {
                 Dtype::F32 => v.to_le_bytes().to_vec(),
                 Dtype::F16 => f16::from_f32(v).to_le_bytes().to_vec(),
-                Dtype::Bf16 => bf16::from_f32(v).to_le_bytes().to_vec(),
+                _ => bf16::from_f32(v).to_le_bytes().to_vec(),
             };
             for special in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 for at in [0, 1, 2047, 2048, 4999] {
@@ -177,7 +192,7 @@ mod tests {
                         bytes: Cow::Owned(values.flat_map(bytes_of).collect()),
                     };
                     assert_eq!(tensor.first_not_finite(), Some(at), "{dtype:?} {special}");
-                    let n = dtype.n_bytes();
+                    let n = dtype.n_bytes(1);
                     tensor.bytes.to_mut()[at * n..][..n].fill(0);
                     assert_eq!(tensor.first_not_finite(), None);
                 }

@@ -1,10 +1,11 @@
 //! The tensors of a layer by their role, whatever a family calls them.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::Checkpoint;
 use super::config::{Config, ZeroTokenIndex, ZeroTokenScope};
+use super::quant::Quant;
 use super::tensor::{Dtype, Tensor};
 use crate::error::Result;
 
@@ -86,15 +87,32 @@ const POOL_VALUE: &str = "zero_token_pool.value";
 pub struct Reader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub config: &'a Config,
+    /// The format of every matrix that fits it, be it stored so or quantised on the way.
+    quant: Option<Quant>,
     prefix: &'static str,
     /// Names, shapes and types alone are of interest: nothing is read, and the names asked for
     /// are noted here.
-    check: Option<RefCell<BTreeSet<String>>>,
+    check: Option<RefCell<Asked>>,
+}
+
+/// Names of tensors that were asked for.
+#[derive(Default)]
+struct Asked {
+    all: BTreeSet<String>,
+    quantized: BTreeSet<String>,
+}
+
+/// What was found out about tensors without reading them.
+pub struct Checked {
+    /// Those that no part of the model uses.
+    pub unused: Vec<String>,
+    /// Those that are, or become, quantised.
+    pub quantized: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     /// Finds out which of the family's prefixes the checkpoint uses.
-    pub fn new(checkpoint: &'a Checkpoint, config: &'a Config) -> Self {
+    pub fn new(checkpoint: &'a Checkpoint, config: &'a Config, quant: Option<Quant>) -> Self {
         let names = &config.family.tensors;
         let known = names.prefixes.iter().copied().find(|prefix| {
             let name = names.embedding.replace("{}", prefix) + ".weight";
@@ -103,14 +121,14 @@ impl<'a> Reader<'a> {
         Self {
             checkpoint,
             config,
+            quant,
             prefix: known.unwrap_or(names.prefixes[0]),
             check: None,
         }
     }
 
     /// Finds tensors that are missing or have the wrong shape or type, without reading them.
-    /// Returns the names of those that no part of the model uses.
-    pub fn check(self) -> Result<Vec<String>> {
+    pub fn check(self) -> Result<Checked> {
         let reader = Self {
             check: Some(RefCell::default()),
             ..self
@@ -119,30 +137,88 @@ impl<'a> Reader<'a> {
         reader.outer()?;
         (0..reader.config.n_layers).try_for_each(|i| reader.layer(i).map(|_| ()))?;
         let names = &reader.config.family.tensors;
-        let used = reader.check.unwrap_or_default().into_inner();
+        let asked = reader.check.unwrap_or_default().into_inner();
         // A tied output projection may be stored all the same.
         let is_known = |name: &str| {
-            used.contains(name)
+            asked.all.contains(name)
                 || names.ignored.iter().any(|suffix| name.ends_with(suffix))
                 || name.strip_suffix(".weight") == Some(names.lm_head)
         };
         let all = reader.checkpoint.names().into_iter();
-        Ok(all
-            .filter(|name| !is_known(name))
-            .map(str::to_string)
-            .collect())
+        let unused = all.filter(|name| !is_known(name));
+        Ok(Checked {
+            unused: unused.map(str::to_string).collect(),
+            quantized: asked.quantized,
+        })
     }
 
     /// The tensor `name` of that shape, all of its values finite.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'a>> {
-        let tensor = self.checkpoint.tensor(name, shape)?;
-        if let Some(used) = &self.check {
-            used.borrow_mut().insert(name.to_string());
+        self.finite(self.checkpoint.tensor(name, shape)?)
+    }
+
+    /// Notes that `tensor` was asked for, or makes sure that all of its values are finite.
+    fn finite<'t>(&self, tensor: Tensor<'t>) -> Result<Tensor<'t>> {
+        let name = &tensor.name;
+        if let Some(asked) = &self.check {
+            asked.borrow_mut().all.insert(name.clone());
         } else if let Some(i) = tensor.first_not_finite() {
             let found = format!("NaN or infinity as element {i}");
             return Err(self.checkpoint.tensor_error(name, "finite values", &found));
         }
         Ok(tensor)
+    }
+
+    /// The matrix `name` `[n_out, n_in]` in the format it is to have. One that is not stored
+    /// quantised may be stored `transposed`.
+    fn matrix(
+        &self,
+        name: &str,
+        [n_out, n_in]: [usize; 2],
+        transposed: bool,
+    ) -> Result<Tensor<'a>> {
+        let quant = self.quant.filter(|quant| quant.fits(n_in));
+        if let (Some(asked), Some(_)) = (&self.check, quant) {
+            asked.borrow_mut().quantized.insert(name.to_string());
+        }
+        if let (Some(quant), Some(_)) = (quant, self.config.quant) {
+            return self.finite(self.checkpoint.quantized(name, [n_out, n_in], quant)?);
+        }
+        let stored = match transposed {
+            false => self.tensor(name, &[n_out, n_in])?,
+            true => self.tensor(name, &[n_in, n_out])?,
+        };
+        if self.check.is_some() {
+            return Ok(stored);
+        }
+        let matrix = if transposed {
+            stored.transposed()
+        } else {
+            stored
+        };
+        match quant {
+            None => Ok(matrix),
+            Some(quant) => self.finite(matrix.quantized(quant)),
+        }
+    }
+
+    /// Every quantised matrix, by its name.
+    pub fn quantized(&self) -> Result<BTreeMap<String, Tensor<'a>>> {
+        let outer = self.outer()?;
+        let mut matrices = vec![outer.embedding];
+        matrices.extend(outer.lm_head);
+        for i in 0..self.config.n_layers {
+            let layer = self.layer(i)?;
+            for linear in [layer.qkv, layer.o_proj, layer.mlp_in, layer.mlp_out] {
+                matrices.extend(linear.matrices);
+            }
+        }
+        let quantized = matrices
+            .into_iter()
+            .filter(|matrix| matches!(matrix.dtype, Dtype::Quantized(_)));
+        Ok(quantized
+            .map(|matrix| (matrix.name.clone(), matrix))
+            .collect())
     }
 
     fn name(&self, template: &str, layer: usize) -> String {
@@ -180,16 +256,8 @@ impl<'a> Reader<'a> {
         for (template, &n_out) in templates.iter().zip(outputs) {
             let name = self.name(template, layer);
             let weight = format!("{name}.weight");
-            matrices.push(match self.config.family.transposed {
-                false => self.tensor(&weight, &[n_out, n_in])?,
-                true => {
-                    let stored = self.tensor(&weight, &[n_in, n_out])?;
-                    match self.check {
-                        Some(_) => stored,
-                        None => stored.transposed(),
-                    }
-                }
-            });
+            let transposed = self.config.family.transposed;
+            matrices.push(self.matrix(&weight, [n_out, n_in], transposed)?);
             if let Some(bias) = &mut bias {
                 let name = format!("{name}.bias");
                 bias.extend(self.tensor(&name, &[n_out])?.to_f32());
@@ -228,20 +296,18 @@ impl<'a> Reader<'a> {
     pub fn outer(&self) -> Result<Outer<'a>> {
         let c = self.config;
         let names = &c.family.tensors;
-        let matrix = |template: &str, rows| {
-            let name = self.name(template, 0) + ".weight";
-            self.tensor(&name, &[rows, c.hidden])
-        };
+        let name = |template: &str| self.name(template, 0) + ".weight";
+        let matrix = |template| self.matrix(&name(template), [c.vocab, c.hidden], false);
         Ok(Outer {
-            embedding: matrix(names.embedding, c.vocab)?,
+            embedding: matrix(names.embedding)?,
             positions: names
                 .positions
-                .map(|template| matrix(template, c.max_positions))
+                .map(|template| self.tensor(&name(template), &[c.max_positions, c.hidden]))
                 .transpose()?,
             final_norm: self.norm(names.final_norm, 0, c.hidden)?,
             lm_head: match c.tied {
                 true => None,
-                false => Some(matrix(names.lm_head, c.vocab)?),
+                false => Some(matrix(names.lm_head)?),
             },
         })
     }

@@ -22,6 +22,7 @@ mod models;
 mod mutations;
 mod program;
 mod property;
+mod quant;
 mod random;
 mod shaders;
 mod trace;
@@ -48,6 +49,7 @@ fn main() {
     trials.extend(models::trials());
     trials.extend(mutations::trials());
     trials.extend(property::trials());
+    trials.extend(quant::trials());
     trials.extend(shaders::trials());
     trials.extend(trace::trials());
     trials.extend(training::trials());

@@ -91,6 +91,12 @@ impl Checkpoint {
         Ok(Self { folder })
     }
 
+    pub fn empty() -> Result<Self> {
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+        })
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

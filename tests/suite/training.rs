@@ -14,7 +14,8 @@ const VARIABLE: &str = "ZTT_PYTHON";
 
 pub fn trials() -> Vec<Trial> {
     let missing = missing_modules();
-    let tests: [(&str, fn() -> Result<()>); 2] = [
+    type Test = (&'static str, fn() -> Result<()>);
+    let tests: [Test; 2] = [
         ("training::the_module_equals_the_golden_data", module),
         ("training::a_trained_model_runs", train),
     ];

@@ -10,8 +10,9 @@ use ztt_wgpu::kernels::{Call, KvType, Resource, UNIFORM_BYTES, kv_copy, pack_row
 
 use super::image::Image;
 use super::layout::Layout;
+use super::matrix::{stored, weights_texture};
 use super::{Expected, KV_TYPES, Listing, POISON, Within};
-use super::{bits, buffer, elements, padded, run_all, stored, values, weights_texture};
+use super::{bits, buffer, elements, padded, run_all, values};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
@@ -406,7 +407,7 @@ impl Store {
         let packed = packed_image.view(TextureViewDimension::D2);
         let matrix = stored(Dtype::F32, &self.weights, N_IN);
         let weights = buffer(gpu, &matrix.words);
-        let in_a_texture = weights_texture(gpu, &matrix.words, padded(N_IN));
+        let in_a_texture = weights_texture(gpu, &matrix.words, Dtype::F32, N_IN);
         let mut calls = Vec::new();
         if self.in_texture && batch == Batch::Many {
             let params = pack_rows::Params {

@@ -7,13 +7,23 @@ use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::{Resource, embed};
 use ztt_wgpu::model::tensor::Dtype;
 
+use super::matrix::{fits, stored, weights_texture};
 use super::{DTYPES, Expected, Listing, POISON, Within};
-use super::{buffer, pack, padded, run, stored, values, weights_texture};
+use super::{buffer, pack, padded, run, values};
 use crate::adapter;
 use crate::random::Random;
 
 /// Values of a row, and listed rows.
-const SHAPES: &[(usize, usize)] = &[(1, 1), (7, 2), (64, 5), (65, 9), (130, 1), (577, 5)];
+const SHAPES: &[(usize, usize)] = &[
+    (1, 1),
+    (7, 2),
+    (32, 5),
+    (64, 5),
+    (65, 9),
+    (130, 1),
+    (288, 9),
+    (577, 5),
+];
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -32,7 +42,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn every_embedding(gpu: &Gpu) -> Result<()> {
     for &(width, n_listed) in SHAPES {
-        for dtype in DTYPES {
+        for dtype in DTYPES.into_iter().filter(|&dtype| fits(dtype, width)) {
             for positions in [false, true] {
                 embedding(gpu, width, n_listed, dtype, positions, 0)?;
             }
@@ -102,7 +112,7 @@ fn embedding(
     let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &positions));
     let rows = buffer(gpu, &listing.values());
     let in_buffer = buffer(gpu, &matrix.words);
-    let in_texture = weights_texture(gpu, &matrix.words, stride * dtype.n_bytes() / 4);
+    let in_texture = weights_texture(gpu, &matrix.words, dtype, width);
     for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {
         let x = buffer(gpu, &x);
         let call = embed::call(dtype, params, weights, [&ids, &positions, &rows, &x]);
@@ -141,7 +151,7 @@ fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
         };
         let words = pack(&all);
         let in_buffer = buffer(gpu, &words);
-        let in_texture = weights_texture(gpu, &words, WIDTH / 2);
+        let in_texture = weights_texture(gpu, &words, dtype, WIDTH);
         let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &[0u32; 4]));
         let rows = buffer(gpu, &listing.values());
         for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {

@@ -9,8 +9,9 @@ use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
 use ztt_wgpu::kernels::{Resource, UNIFORM_BYTES};
 use ztt_wgpu::model::tensor::Dtype;
 
+use super::matrix::{fits, row_words, stored, weights_texture};
 use super::{DTYPES, Expected, Listing, POISON, Piece, Within};
-use super::{bits, buffer, norm, padded, run_all, stored, tolerance, values, weights_texture};
+use super::{bits, buffer, norm, padded, run_all, tolerance, values};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
@@ -27,6 +28,10 @@ const SHAPES: &[(usize, usize, usize)] = &[
     (65, 1, 2),
     (9, 6, 7),
     (40, 70, 34),
+    // Whole blocks of quantised weights; nine of them need padding after their scales.
+    (32, 3, 2),
+    (96, 67, 5),
+    (288, 70, 9),
 ];
 const EPILOGUES: [Epilogue; 3] = [Epilogue::None, Epilogue::Gelu, Epilogue::SwiGlu];
 
@@ -125,7 +130,7 @@ fn cases(batch: Batch, place: Place) -> Vec<Case> {
     let mut cases = Vec::new();
     for &(n_in, n_columns, n_listed) in SHAPES {
         let n_listed = if alone { 1 } else { n_listed };
-        for dtype in DTYPES {
+        for dtype in DTYPES.into_iter().filter(|&dtype| fits(dtype, n_in)) {
             for epilogue in EPILOGUES {
                 for flags in 0..8 {
                     cases.push(Case {
@@ -190,7 +195,7 @@ impl Data {
         norm_values.extend(values(random, case.n_in));
         norm_values.resize(2 * padded(case.n_in), 0.0);
         let matrix = stored(case.dtype, &values(random, n_out * case.n_in), case.n_in);
-        let row_words = matrix.words.len() / n_out;
+        let row_words = row_words(case.dtype, case.n_in);
         let mut weights = vec![u32::MAX; weight_row * row_words];
         weights.extend(&matrix.words);
         weights.extend(vec![u32::MAX; 2 * row_words]);
@@ -284,8 +289,7 @@ impl Data {
         };
         let norm = uniform(&self.norm);
         let (weights, bias) = (buffer(gpu, &self.weights), buffer(gpu, &self.bias));
-        let row_words = stride * self.case.dtype.n_bytes() / 4;
-        let in_a_texture = weights_texture(gpu, &self.weights, row_words);
+        let in_a_texture = weights_texture(gpu, &self.weights, self.case.dtype, self.case.n_in);
         let packed = packed(gpu, stride, self.listing.listed.len());
         let y = buffer(gpu, &self.y);
         let rows = buffer(gpu, &self.listing.values());

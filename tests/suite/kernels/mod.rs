@@ -11,11 +11,12 @@ mod exit;
 mod image;
 mod layout;
 mod linear;
+mod matrix;
 mod norms;
 mod sampling;
 
 use anyhow::{Result, ensure};
-use half::{bf16, f16};
+use half::f16;
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
 use ztt_wgpu::gpu::Gpu;
@@ -26,7 +27,7 @@ use ztt_wgpu::model::tensor::Dtype;
 use crate::compare::{all_close, same};
 use crate::random::Random;
 use crate::shaders::overrides;
-use image::Image;
+use matrix::{Q4_0, Q8_0};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = linear::trials();
@@ -42,7 +43,7 @@ pub fn trials() -> Vec<Trial> {
 /// A NaN with a payload that no kernel computes.
 const POISON: u32 = 0x7fc0_dead;
 
-const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+const DTYPES: [Dtype; 5] = [Dtype::F32, Dtype::F16, Dtype::Bf16, Q8_0, Q4_0];
 
 const KV_TYPES: [KvType; 2] = [KvType::F32, KvType::F16];
 
@@ -198,24 +199,6 @@ fn buffer<T: bytemuck::NoUninit>(gpu: &Gpu, data: &[T]) -> wgpu::Buffer {
     gpu.buffer_with("data", data, BufferUsages::STORAGE | BufferUsages::COPY_SRC)
 }
 
-/// Weights, rows of `row_words` words, in a texture: eight rows side by side, texel by texel.
-fn weights_texture(gpu: &Gpu, words: &[u32], row_words: usize) -> wgpu::TextureView {
-    let n_rows = (words.len() / row_words).next_multiple_of(8);
-    let mut texels = vec![u32::MAX; n_rows * row_words];
-    for (i, texel) in words.chunks(4).enumerate() {
-        let (row, x) = (i / (row_words / 4), i % (row_words / 4));
-        let at = row / 8 * 8 * row_words + 4 * (8 * x + row % 8);
-        texels[at..at + 4].copy_from_slice(texel);
-    }
-    let image = Image::new(
-        gpu,
-        wgpu::TextureFormat::Rgba32Uint,
-        [2 * row_words, n_rows / 8, 1],
-    );
-    image.write(gpu, &texels);
-    image.view(wgpu::TextureViewDimension::D2)
-}
-
 /// Dispatches `call` for `n_rows` listed rows, and returns what it left in `outputs`.
 fn run(gpu: &Gpu, call: Call, n_rows: u32, outputs: &[&wgpu::Buffer]) -> Result<Vec<Vec<u32>>> {
     run_all(gpu, vec![call], n_rows, outputs)
@@ -264,44 +247,6 @@ fn run_all(
 /// Length of a row in memory: whole octets.
 fn padded(n: usize) -> usize {
     n.next_multiple_of(8)
-}
-
-/// A matrix as it is stored: its words, rows padded with zeros, and its values, not padded.
-struct Stored {
-    words: Vec<u32>,
-    values: Vec<f32>,
-}
-
-fn stored(dtype: Dtype, values: &[f32], width: usize) -> Stored {
-    let mut stored = Stored {
-        words: Vec::new(),
-        values: Vec::new(),
-    };
-    for row in values.chunks(width) {
-        let mut halves = Vec::new();
-        for &v in row {
-            let rounded = match dtype {
-                Dtype::F32 => {
-                    stored.words.push(v.to_bits());
-                    v
-                }
-                Dtype::F16 => {
-                    halves.push(f16::from_f32(v).to_bits());
-                    f16::from_f32(v).to_f32()
-                }
-                Dtype::Bf16 => {
-                    halves.push(bf16::from_f32(v).to_bits());
-                    bf16::from_f32(v).to_f32()
-                }
-            };
-            stored.values.push(rounded);
-        }
-        stored.words.extend(pack(&halves));
-        let n_words = stored.words.len();
-        let row_words = padded(width) * dtype.n_bytes() / 4;
-        stored.words.resize(n_words.next_multiple_of(row_words), 0);
-    }
-    stored
 }
 
 /// Two to a word, the first in the low half.
