@@ -105,7 +105,6 @@ fn eight_keys(four: Quartet, key: u32, last: u32) {
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let first_slot = group.y * QUARTET_ROWS;
@@ -118,7 +117,7 @@ fn main(
     }
     let n_keys = last_key(four.positions);
     let begin = begin_key(four.positions) + 8u * (group.x / params.n_heads * 8u + lane);
-    for (var key = begin; key < n_keys; key += 64u * (groups.x / params.n_heads)) {
+    for (var key = begin; key < n_keys; key += 64u * params.n_splits) {
         eight_keys(four, key, n_keys - 1u);
     }
 }

@@ -9,7 +9,8 @@ struct Params {
     head_dim: u32,
     head_octets: u32,
     kv_positions: u32,
-    // Tiles and splits of `attention`.
+    // Tiles and splits of `attention`. In `scores_texture`, a split is a workgroup of those that
+    // share a quartet's keys; Direct3D does not tell it how many there are.
     heads_per_tile: u32,
     rows_per_tile: u32,
     n_splits: u32,

@@ -255,6 +255,11 @@ pub fn in_textures<'a>(
     params: Params,
     t: Textures<'a>,
 ) -> Vec<(Call<'a>, &'static str)> {
+    let key_groups = n_ctx.div_ceil(8 * TEXTURE_LANES).min(MAX_KEY_GROUPS);
+    let params = Params {
+        n_splits: key_groups,
+        ..params
+    };
     let params_bytes = bytemuck::bytes_of(&params).to_vec();
     let whole = cost(kv_type, &params);
     let halved = Cost {
@@ -263,7 +268,6 @@ pub fn in_textures<'a>(
         window: whole.window,
         ..Cost::default()
     };
-    let key_groups = n_ctx.div_ceil(8 * TEXTURE_LANES).min(MAX_KEY_GROUPS);
     let scores = Call {
         kernel: &SCORES,
         constants: vec![kv_type.constant()],

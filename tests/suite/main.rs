@@ -20,6 +20,7 @@ mod kernels;
 mod measuring;
 mod models;
 mod mutations;
+mod portability;
 mod program;
 mod property;
 mod quant;
@@ -48,6 +49,7 @@ fn main() {
     trials.extend(measuring::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());
+    trials.extend(portability::trials());
     trials.extend(property::trials());
     trials.extend(quant::trials());
     trials.extend(shaders::trials());

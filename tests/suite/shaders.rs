@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use wgpu::Features;
 use ztt_wgpu::gpu::shader::compose;
@@ -33,8 +33,8 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The shader as naga sees it, imports resolved.
-fn parse(kernel: &Kernel) -> Result<Module> {
+/// The shader as naga sees it, imports resolved, and what naga's validator found out about it.
+pub fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo)> {
     let source = compose(kernel.source);
     let parsed = naga::front::wgsl::parse_str(&source);
     let module = parsed.map_err(|e| anyhow::anyhow!(e.emit_to_string(&source)))?;
@@ -51,19 +51,19 @@ fn parse(kernel: &Kernel) -> Result<Module> {
     ] {
         allowed.set(capability, kernel.needs.contains(feature));
     }
-    Validator::new(ValidationFlags::all(), allowed)
+    let info = Validator::new(ValidationFlags::all(), allowed)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
         .map_err(|e| anyhow::anyhow!(e.emit_to_string(&source)))?;
-    Ok(module)
+    Ok((module, info))
 }
 
 /// Names of a kernel's `override` constants, in rising order.
 pub fn overrides(kernel: &Kernel) -> &'static [String] {
     static ALL: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
         let names = |kernel: &&Kernel| {
-            let module = parse(kernel).unwrap_or_default();
+            let module = parse(kernel).map_or_else(|_| Module::default(), |parsed| parsed.0);
             let names = module.overrides.iter().filter_map(|(_, o)| o.name.clone());
             names.collect::<BTreeSet<_>>().into_iter().collect()
         };
@@ -75,7 +75,7 @@ pub fn overrides(kernel: &Kernel) -> &'static [String] {
 
 /// Holds a shader against its [`Kernel`], and against what every implementation offers.
 fn check(kernel: &Kernel) -> Result<()> {
-    let module = parse(kernel)?;
+    let (module, _) = parse(kernel)?;
     check_entry_point(kernel, &module)?;
     check_params(kernel, &module)?;
     check_bindings(kernel, &module)?;
@@ -230,6 +230,16 @@ fn texture_access(ty: &TypeInner) -> Result<Access> {
 }
 
 fn check_workgroup_memory(module: &Module) -> Result<()> {
+    let total = workgroup_bytes(module)?;
+    ensure!(
+        total <= MAX_WORKGROUP_BYTES,
+        "{total} bytes of workgroup memory"
+    );
+    Ok(())
+}
+
+/// Bytes of workgroup memory that a shader takes.
+pub fn workgroup_bytes(module: &Module) -> Result<u32> {
     let mut total = 0;
     for (_, variable) in module.global_variables.iter() {
         if variable.space == AddressSpace::WorkGroup {
@@ -239,11 +249,7 @@ fn check_workgroup_memory(module: &Module) -> Result<()> {
             total += size.next_multiple_of(16);
         }
     }
-    ensure!(
-        total <= MAX_WORKGROUP_BYTES,
-        "{total} bytes of workgroup memory"
-    );
-    Ok(())
+    Ok(total)
 }
 
 /// The WGSL files right in `folder`.

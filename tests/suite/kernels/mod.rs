@@ -25,6 +25,7 @@ use ztt_wgpu::kernels::{Call, KvType};
 use ztt_wgpu::model::tensor::Dtype;
 
 use crate::compare::{all_close, same};
+use crate::portability::constants::ensure_known;
 use crate::random::Random;
 use crate::shaders::overrides;
 use matrix::{Q4_0, Q8_0};
@@ -219,6 +220,9 @@ fn run_all(
             known == constants,
             "{constants:?} set, the shader has {known:?}"
         );
+        for &(name, value) in &call.constants {
+            ensure_known(name, value)?;
+        }
     }
     let n_calls = calls.len();
     let indirect = gpu.buffer("indirect", 12, BufferUsages::INDIRECT);
