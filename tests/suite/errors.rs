@@ -223,7 +223,7 @@ pub fn trials() -> Vec<Trial> {
             json!(4_294_967_295u32),
         )?;
         let arguments = ["trace", &spoilt.name(), "--ids", "1", "--ctx", "4294967295"];
-        fails(&arguments, 1, &["key-value cache", "at most"])
+        fails(&arguments, 1, &["does not fit", "at most"])
     });
     add("tokenizer_is_no_json", || {
         let spoilt = Checkpoint::copy_of("llama-plain")?;

@@ -19,7 +19,7 @@ const CONSTANTS: &[(&str, u32, u32)] = &[
     ("ITEMS", 1, 8),
     ("KV_FORMAT", 0, 2),
     ("NORM", 0, 3),
-    ("WEIGHT_FORMAT", 0, 3),
+    ("WEIGHT_FORMAT", 0, 5),
 ];
 
 /// All values of a constant.

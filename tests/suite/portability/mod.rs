@@ -8,7 +8,7 @@ mod metal;
 mod usage;
 mod written;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 use naga::Module;
 use naga::back::pipeline_constants::process_overrides;
