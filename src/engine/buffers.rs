@@ -2,16 +2,20 @@
 
 use wgpu::BufferUsages;
 
+use super::kv_cache::Kv;
 use super::layout::{OCTET, padded};
+use super::textures::Textures;
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::attention::{Shape, Tiling};
-use crate::kernels::pack_rows::PACKED_TILE;
-use crate::kernels::{KvType, Resource, UNIFORM_BYTES, kv_copy};
+use crate::kernels::{KvType, UNIFORM_BYTES};
 use crate::model::config::Config;
 use crate::model::family::PositionKind;
 use crate::rope::RopeTable;
 use crate::schedule::Schedule;
+
+/// What to do about a session that does not fit.
+pub(super) const LESS_CONTEXT: &str = " (a smaller `--ctx` needs less)";
 
 /// Sizes of a session.
 #[derive(Clone, Copy, Debug)]
@@ -24,114 +28,6 @@ pub struct Sizes {
     pub n_outputs: usize,
     pub kv_type: KvType,
 }
-
-/// The cache of a parameter layer; see `shaders/shared/kv_cache.wgsl`.
-pub enum Kv {
-    Buffer(wgpu::Buffer),
-    Texture(Box<KvTexture>),
-}
-
-/// The texture of a cache, and views of all of its layers.
-pub struct KvTexture {
-    texture: wgpu::Texture,
-    pub read: wgpu::TextureView,
-    write: wgpu::TextureView,
-    /// For the cycles before the last: its own layers, and those of the cycles after it.
-    cycles: Vec<[wgpu::TextureView; 2]>,
-}
-
-impl Kv {
-    /// As what writes it sees it.
-    pub fn write(&self) -> Resource<'_> {
-        match self {
-            Kv::Buffer(buffer) => Resource::Buffer(buffer),
-            Kv::Texture(kv) => Resource::Texture(&kv.write),
-        }
-    }
-
-    /// As what copies from cycle `cycle` to later ones sees it.
-    pub fn copy(&self, cycle: usize) -> kv_copy::Cache<'_> {
-        match self {
-            Kv::Buffer(buffer) => kv_copy::Cache::Buffer(buffer),
-            Kv::Texture(kv) => {
-                let [from, to] = &kv.cycles[cycle];
-                kv_copy::Cache::Texture { from, to }
-            }
-        }
-    }
-
-    /// The `kv_positions` of the kernels' parameters.
-    pub fn positions(&self, n_ctx: usize) -> u32 {
-        match self {
-            Kv::Buffer(_) => n_ctx as u32,
-            Kv::Texture(kv) => kv.texture.height().ilog2(),
-        }
-    }
-}
-
-/// A cache in a texture. Positions beyond the largest height go on to the right.
-fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Result<Kv> {
-    let octets = config.n_kv_heads * padded(config.head_dim) / OCTET;
-    let texels = octets * sizes.kv_type.n_bytes() / 2;
-    let limits = &gpu.limits;
-    let limit = limits.max_texture_dimension_2d as usize;
-    // The least height, and so the least waste, that is a power of two.
-    let width_of = |height: usize| texels * sizes.n_ctx.div_ceil(height);
-    let mut height = 64;
-    while width_of(height) > limit && 2 * height <= limit {
-        height *= 2;
-    }
-    let width = width_of(height);
-    let n_layers = 2 * n_cycles;
-    if width > limit || n_layers > limits.max_texture_array_layers as usize {
-        let n_bytes = (16 * width * height * n_layers) as u64;
-        return Err(gpu.too_large(CACHE, n_bytes, LESS_CONTEXT));
-    }
-    let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
-        label: Some("kv"),
-        size: wgpu::Extent3d {
-            width: width as u32,
-            height: height as u32,
-            depth_or_array_layers: n_layers as u32,
-        },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D2,
-        format: wgpu::TextureFormat::Rgba32Uint,
-        usage: wgpu::TextureUsages::TEXTURE_BINDING
-            | wgpu::TextureUsages::STORAGE_BINDING
-            | wgpu::TextureUsages::COPY_SRC,
-        view_formats: &[],
-    });
-    let view = |usage, first: usize, n: usize| {
-        texture.create_view(&wgpu::TextureViewDescriptor {
-            usage: Some(usage),
-            dimension: Some(wgpu::TextureViewDimension::D2Array),
-            base_array_layer: first as u32,
-            array_layer_count: Some(n as u32),
-            ..Default::default()
-        })
-    };
-    let (read, write) = (
-        wgpu::TextureUsages::TEXTURE_BINDING,
-        wgpu::TextureUsages::STORAGE_BINDING,
-    );
-    let cycles = (1..n_cycles).map(|next| {
-        [
-            view(read, 2 * next - 2, 2),
-            view(write, 2 * next, n_layers - 2 * next),
-        ]
-    });
-    Ok(Kv::Texture(Box::new(KvTexture {
-        cycles: cycles.collect(),
-        read: view(read, 0, n_layers),
-        write: view(write, 0, n_layers),
-        texture,
-    })))
-}
-
-const CACHE: &str = "the key-value cache of a layer";
-const LESS_CONTEXT: &str = " (a smaller `--ctx` needs less)";
 
 /// Where the lists lie in the `rows` buffer; see `shaders/shared/rows.wgsl`.
 #[derive(Clone, Copy, Debug)]
@@ -246,28 +142,6 @@ pub struct Buffers {
     pub staging: wgpu::Buffer,
 }
 
-/// Bytes of the cache of parameter layer `layer`.
-pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv: KvType) -> u64 {
-    let factors = [
-        2,
-        cycles_of(config, layer, n_cycles),
-        config.n_kv_heads,
-        n_ctx,
-        padded(config.head_dim),
-        kv.n_bytes(),
-    ];
-    // Absurd sizes stay large instead of wrapping round: no adapter takes them.
-    factors
-        .iter()
-        .fold(1, |product: u64, &n| product.saturating_mul(n as u64))
-}
-
-/// Cycles that parameter layer `layer` is part of.
-fn cycles_of(config: &Config, layer: usize, n_cycles: usize) -> usize {
-    let middle = config.head_layers()..config.head_layers() + config.middle_layers();
-    if middle.contains(&layer) { n_cycles } else { 1 }
-}
-
 /// What attention is tiled by.
 pub fn attention_shape(config: &Config, n_ctx: usize) -> Shape {
     Shape {
@@ -276,64 +150,6 @@ pub fn attention_shape(config: &Config, n_ctx: usize) -> Shape {
         head_octets: (padded(config.head_dim) / OCTET) as u32,
         n_ctx: n_ctx as u32,
     }
-}
-
-/// Activations in textures; placeholders where the class has no use for them.
-pub struct Textures {
-    /// Rows of what a linear map reads, f32 `[listed row][widest input]`.
-    pub packed: wgpu::TextureView,
-    /// Position-encoded queries, f32 `[row][head, head_stride]`.
-    pub q: wgpu::TextureView,
-    /// Attention's scores, f32 `[listed row, head][key]`.
-    pub scores: wgpu::TextureView,
-}
-
-impl Textures {
-    fn new(gpu: &Gpu, kernels: KernelClass, config: &Config, sizes: Sizes) -> Result<Self> {
-        let widest = config.hidden.max(config.q_dim()).max(config.intermediate);
-        let n_rows = sizes.n_rows;
-        let q_dim = config.n_heads * padded(config.head_dim);
-        Ok(Self {
-            packed: activations(
-                gpu,
-                kernels,
-                "packed",
-                padded(widest),
-                n_rows.next_multiple_of(PACKED_TILE),
-            )?,
-            q: activations(gpu, kernels, "queries", q_dim, n_rows)?,
-            scores: activations(
-                gpu,
-                kernels,
-                "scores",
-                sizes.n_ctx.next_multiple_of(OCTET),
-                n_rows * config.n_heads,
-            )?,
-        })
-    }
-}
-
-/// A texture of `height` rows of `width` f32.
-fn activations(
-    gpu: &Gpu,
-    kernels: KernelClass,
-    label: &'static str,
-    width: usize,
-    height: usize,
-) -> Result<wgpu::TextureView> {
-    let size = match kernels {
-        KernelClass::Texture => [width / 4, height],
-        KernelClass::Subgroup | KernelClass::Workgroup => [1, 1],
-    };
-    let limit = gpu.limits.max_texture_dimension_2d as usize;
-    if size.iter().any(|&n| n > limit) {
-        let n_bytes = 16 * size.iter().product::<usize>() as u64;
-        return Err(gpu.too_large(label, n_bytes, LESS_CONTEXT));
-    }
-    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
-    let format = wgpu::TextureFormat::Rgba32Float;
-    let texture = gpu.texture(label, size.map(|n| n as u32), format, usage);
-    Ok(texture.create_view(&wgpu::TextureViewDescriptor::default()))
 }
 
 impl Buffers {
@@ -397,16 +213,7 @@ impl Buffers {
         gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
         let mut kv = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
-            let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_ctx, sizes.kv_type);
-            kv.push(match kernels {
-                KernelClass::Subgroup | KernelClass::Workgroup => {
-                    gpu.check_binding(CACHE, n_bytes, LESS_CONTEXT)?;
-                    Kv::Buffer(gpu.storage("kv", n_bytes))
-                }
-                KernelClass::Texture => {
-                    kv_texture(gpu, config, cycles_of(config, layer, n_cycles), sizes)?
-                }
-            });
+            kv.push(Kv::new(gpu, kernels, config, layer, n_cycles, sizes)?);
         }
         // Only these families keep what they project.
         let qkv_width = match config.family.tensors.qk_norm {

@@ -4,7 +4,8 @@
 //! lies in buffers, so that the list is built once for a session and encoded for every batch.
 //! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
 
-use super::buffers::{Buffers, Kv, attention_shape};
+use super::buffers::{Buffers, attention_shape};
+use super::kv_cache::Kv;
 use super::layout::{OCTET, padded};
 use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
 use super::weights::{Matrix, NormBuffer, Store, Weights};

@@ -9,20 +9,22 @@ mod device_model;
 pub mod device_sampling;
 mod draw_rule;
 mod forward;
+mod kv_cache;
 mod layout;
 mod profile;
 mod recorder;
 pub mod sampling;
 mod session;
+mod textures;
 mod weights;
 mod work;
 
 use std::sync::Arc;
 
-pub use buffers::kv_bytes;
 pub use cases::{Case, visit_cases};
 pub use decoding::Decoding;
 pub use device_model::DeviceModel;
+pub use kv_cache::kv_bytes;
 pub use profile::{Entry, Profile};
 pub use recorder::Phase;
 pub use work::Work;

@@ -1,0 +1,162 @@
+//! The key-value cache of a parameter layer, in a buffer or a texture.
+
+use super::buffers::{LESS_CONTEXT, Sizes};
+use super::layout::{OCTET, padded};
+use crate::error::Result;
+use crate::gpu::{Gpu, KernelClass};
+use crate::kernels::{KvType, Resource, kv_copy};
+use crate::model::config::Config;
+
+/// What errors call it.
+const CACHE: &str = "the key-value cache of a layer";
+
+/// Bytes of the cache of parameter layer `layer`.
+pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv: KvType) -> u64 {
+    let factors = [
+        2,
+        cycles_of(config, layer, n_cycles),
+        config.n_kv_heads,
+        n_ctx,
+        padded(config.head_dim),
+        kv.n_bytes(),
+    ];
+    // Absurd sizes stay large instead of wrapping round: no adapter takes them.
+    factors
+        .iter()
+        .fold(1, |product: u64, &n| product.saturating_mul(n as u64))
+}
+
+/// Cycles that parameter layer `layer` is part of.
+fn cycles_of(config: &Config, layer: usize, n_cycles: usize) -> usize {
+    let middle = config.head_layers()..config.head_layers() + config.middle_layers();
+    if middle.contains(&layer) { n_cycles } else { 1 }
+}
+
+/// The cache of a parameter layer; see `shaders/shared/kv_cache.wgsl`.
+pub enum Kv {
+    Buffer(wgpu::Buffer),
+    Texture(Box<KvTexture>),
+}
+
+/// The texture of a cache, and views of all of its layers.
+pub struct KvTexture {
+    texture: wgpu::Texture,
+    pub read: wgpu::TextureView,
+    write: wgpu::TextureView,
+    /// For the cycles before the last: its own layers, and those of the cycles after it.
+    cycles: Vec<[wgpu::TextureView; 2]>,
+}
+
+impl Kv {
+    /// The cache of parameter layer `layer`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) when it does not fit one binding.
+    pub fn new(
+        gpu: &Gpu,
+        kernels: KernelClass,
+        config: &Config,
+        layer: usize,
+        n_cycles: usize,
+        sizes: Sizes,
+    ) -> Result<Self> {
+        match kernels {
+            KernelClass::Subgroup | KernelClass::Workgroup => {
+                let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_ctx, sizes.kv_type);
+                gpu.check_binding(CACHE, n_bytes, LESS_CONTEXT)?;
+                Ok(Kv::Buffer(gpu.storage("kv", n_bytes)))
+            }
+            KernelClass::Texture => {
+                kv_texture(gpu, config, cycles_of(config, layer, n_cycles), sizes)
+            }
+        }
+    }
+
+    /// As what writes it sees it.
+    pub fn write(&self) -> Resource<'_> {
+        match self {
+            Kv::Buffer(buffer) => Resource::Buffer(buffer),
+            Kv::Texture(kv) => Resource::Texture(&kv.write),
+        }
+    }
+
+    /// As what copies from cycle `cycle` to later ones sees it.
+    pub fn copy(&self, cycle: usize) -> kv_copy::Cache<'_> {
+        match self {
+            Kv::Buffer(buffer) => kv_copy::Cache::Buffer(buffer),
+            Kv::Texture(kv) => {
+                let [from, to] = &kv.cycles[cycle];
+                kv_copy::Cache::Texture { from, to }
+            }
+        }
+    }
+
+    /// The `kv_positions` of the kernels' parameters.
+    pub fn positions(&self, n_ctx: usize) -> u32 {
+        match self {
+            Kv::Buffer(_) => n_ctx as u32,
+            Kv::Texture(kv) => kv.texture.height().ilog2(),
+        }
+    }
+}
+
+/// A cache in a texture. Positions beyond the largest height go on to the right.
+fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Result<Kv> {
+    let octets = config.n_kv_heads * padded(config.head_dim) / OCTET;
+    let texels = octets * sizes.kv_type.n_bytes() / 2;
+    let limits = &gpu.limits;
+    let limit = limits.max_texture_dimension_2d as usize;
+    // The least height, and so the least waste, that is a power of two.
+    let width_of = |height: usize| texels * sizes.n_ctx.div_ceil(height);
+    let mut height = 64;
+    while width_of(height) > limit && 2 * height <= limit {
+        height *= 2;
+    }
+    let width = width_of(height);
+    let n_layers = 2 * n_cycles;
+    if width > limit || n_layers > limits.max_texture_array_layers as usize {
+        let n_bytes = (16 * width * height * n_layers) as u64;
+        return Err(gpu.too_large(CACHE, n_bytes, LESS_CONTEXT));
+    }
+    let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("kv"),
+        size: wgpu::Extent3d {
+            width: width as u32,
+            height: height as u32,
+            depth_or_array_layers: n_layers as u32,
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba32Uint,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING
+            | wgpu::TextureUsages::STORAGE_BINDING
+            | wgpu::TextureUsages::COPY_SRC,
+        view_formats: &[],
+    });
+    let view = |usage, first: usize, n: usize| {
+        texture.create_view(&wgpu::TextureViewDescriptor {
+            usage: Some(usage),
+            dimension: Some(wgpu::TextureViewDimension::D2Array),
+            base_array_layer: first as u32,
+            array_layer_count: Some(n as u32),
+            ..Default::default()
+        })
+    };
+    let (read, write) = (
+        wgpu::TextureUsages::TEXTURE_BINDING,
+        wgpu::TextureUsages::STORAGE_BINDING,
+    );
+    let cycles = (1..n_cycles).map(|next| {
+        [
+            view(read, 2 * next - 2, 2),
+            view(write, 2 * next, n_layers - 2 * next),
+        ]
+    });
+    Ok(Kv::Texture(Box::new(KvTexture {
+        cycles: cycles.collect(),
+        read: view(read, 0, n_layers),
+        write: view(write, 0, n_layers),
+        texture,
+    })))
+}

@@ -1,0 +1,66 @@
+//! Activations that kernels of the class `texture` read from textures.
+
+use super::buffers::{LESS_CONTEXT, Sizes};
+use super::layout::{OCTET, padded};
+use crate::error::Result;
+use crate::gpu::{Gpu, KernelClass};
+use crate::kernels::pack_rows::PACKED_TILE;
+use crate::model::config::Config;
+
+/// Activations in textures; placeholders where the class has no use for them.
+pub struct Textures {
+    /// Rows of what a linear map reads, f32 `[listed row][widest input]`.
+    pub packed: wgpu::TextureView,
+    /// Position-encoded queries, f32 `[row][head, head_stride]`.
+    pub q: wgpu::TextureView,
+    /// Attention's scores, f32 `[listed row, head][key]`.
+    pub scores: wgpu::TextureView,
+}
+
+impl Textures {
+    pub fn new(gpu: &Gpu, kernels: KernelClass, config: &Config, sizes: Sizes) -> Result<Self> {
+        let widest = config.hidden.max(config.q_dim()).max(config.intermediate);
+        let n_rows = sizes.n_rows;
+        let q_dim = config.n_heads * padded(config.head_dim);
+        Ok(Self {
+            packed: activations(
+                gpu,
+                kernels,
+                "packed",
+                padded(widest),
+                n_rows.next_multiple_of(PACKED_TILE),
+            )?,
+            q: activations(gpu, kernels, "queries", q_dim, n_rows)?,
+            scores: activations(
+                gpu,
+                kernels,
+                "scores",
+                sizes.n_ctx.next_multiple_of(OCTET),
+                n_rows * config.n_heads,
+            )?,
+        })
+    }
+}
+
+/// A texture of `height` rows of `width` f32.
+fn activations(
+    gpu: &Gpu,
+    kernels: KernelClass,
+    label: &'static str,
+    width: usize,
+    height: usize,
+) -> Result<wgpu::TextureView> {
+    let size = match kernels {
+        KernelClass::Texture => [width / 4, height],
+        KernelClass::Subgroup | KernelClass::Workgroup => [1, 1],
+    };
+    let limit = gpu.limits.max_texture_dimension_2d as usize;
+    if size.iter().any(|&n| n > limit) {
+        let n_bytes = 16 * size.iter().product::<usize>() as u64;
+        return Err(gpu.too_large(label, n_bytes, LESS_CONTEXT));
+    }
+    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
+    let format = wgpu::TextureFormat::Rgba32Float;
+    let texture = gpu.texture(label, size.map(|n| n as u32), format, usage);
+    Ok(texture.create_view(&wgpu::TextureViewDescriptor::default()))
+}
