@@ -94,8 +94,12 @@ fn embedding(
         let embedding = &matrix.values[(ids[row] - FIRST) as usize * width..][..width];
         let position = &positions[listing.positions[row] as usize * stride..];
         let value = |c: usize| {
-            let learned = if with_positions { position[c] } else { 0.0 };
-            f64::from(embedding[c]) + f64::from(learned)
+            let embedded = f64::from(embedding[c]);
+            // A sum with 0 would lose the sign of a zero.
+            match with_positions {
+                true => embedded + f64::from(position[c]),
+                false => embedded,
+            }
         };
         let mut values: Vec<f64> = (0..width).map(value).collect();
         values.resize(stride, 0.0);
