@@ -113,7 +113,7 @@ impl<'a> Forward<'a> {
     ) {
         let (w, b) = (&self.weights.layers[layer], self.buffers);
         let (norm, x) = self.norm_on_the_way(r, "attn_norm", &w.attn_norm, over);
-        let output = linear::Output::Qkv(linear::Qkv {
+        let to = linear::Qkv {
             angles: &b.rope_angles,
             q: match self.weights.kernels {
                 KernelClass::Texture => Resource::Texture(&b.textures.q),
@@ -121,35 +121,22 @@ impl<'a> Forward<'a> {
             },
             kv: b.kv[layer].write(),
             kv_type: b.sizes.kv_type,
-        });
+        };
         let first_output = match cycles.with_queries {
             true => 0,
             false => (self.config.n_heads * padded(self.config.head_dim)) as u32,
         };
         let params = self.qkv_params(layer, cycles);
+        let projection = Projection {
+            first_output,
+            ..Projection::new(role, &w.qkv, x, &b.qkv).normed(norm)
+        };
         let Some(qk_norm) = &w.qk_norm else {
-            let qkv = Projection::new(role, &w.qkv, x, &b.qkv).normed(norm);
-            let to = (params, output);
-            self.project(
-                r,
-                over,
-                Projection {
-                    first_output,
-                    to: Some(to),
-                    ..qkv
-                },
-            );
+            let to = Some((params, linear::Output::Qkv(to)));
+            self.project(r, over, Projection { to, ..projection });
             return;
         };
-        let qkv = Projection::new(role, &w.qkv, x, &b.qkv).normed(norm);
-        self.project(
-            r,
-            over,
-            Projection {
-                first_output,
-                ..qkv
-            },
-        );
+        self.project(r, over, projection);
         let n_out = w.qkv.n_out;
         let params = linear::Params {
             n_out: n_out - first_output,
@@ -160,10 +147,8 @@ impl<'a> Forward<'a> {
             y_stride: n_out,
             ..params
         };
-        if let linear::Output::Qkv(to) = output {
-            let call = qkv_store::call(params, &b.qkv, qk_norm, &b.nothing, &b.rows, to);
-            r.push("qkv_store", call, over);
-        }
+        let call = qkv_store::call(params, &b.qkv, qk_norm, &b.nothing, &b.rows, to);
+        r.push("qkv_store", call, over);
     }
 
     fn qkv_params(&self, layer: usize, cycles: Cycles) -> linear::Params {
