@@ -8,6 +8,8 @@ use wgpu::{AdapterInfo, Features, PipelineCache, PipelineCacheDescriptor};
 pub(super) struct DiskCache {
     pub(super) cache: PipelineCache,
     file: PathBuf,
+    /// What the file holds.
+    known: Option<Vec<u8>>,
 }
 
 impl DiskCache {
@@ -29,12 +31,18 @@ impl DiskCache {
                 fallback: true,
             })
         };
-        Some(Self { cache, file })
+        Some(Self {
+            cache,
+            file,
+            known: data,
+        })
     }
 
-    /// Keeps what was compiled. A cache that cannot be written is done without.
+    /// Keeps what was compiled beyond what is kept already. A cache that cannot be written is done
+    /// without.
     pub(super) fn save(&self) {
-        let Some(data) = self.cache.get_data() else {
+        let new = |data: &Vec<u8>| self.known.as_ref() != Some(data);
+        let Some(data) = self.cache.get_data().filter(new) else {
             return;
         };
         if let Err(e) = write(&self.file, &data) {
