@@ -15,6 +15,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("fixed_point"),
     shared!("history"),
     shared!("kv_cache"),
+    shared!("kv_copy"),
     shared!("kv_get_buffer"),
     shared!("kv_get_texture"),
     shared!("kv_put_buffer"),
