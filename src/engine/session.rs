@@ -33,7 +33,7 @@ pub struct Session {
 }
 
 /// Rows of a prompt that one submission computes.
-const PROMPT_ROWS: usize = 128;
+pub(super) const PROMPT_ROWS: usize = 128;
 
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
 const MAX_LOGITS_BYTES: usize = 64 << 20;

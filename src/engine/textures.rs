@@ -26,15 +26,15 @@ impl Textures {
             packed: activations(
                 gpu,
                 kernels,
-                "packed",
+                "the packed activations",
                 padded(widest),
                 n_rows.next_multiple_of(PACKED_TILE),
             )?,
-            q: activations(gpu, kernels, "queries", q_dim, n_rows)?,
+            q: activations(gpu, kernels, "the queries of a batch", q_dim, n_rows)?,
             scores: activations(
                 gpu,
                 kernels,
-                "scores",
+                "the scores of a layer's attention",
                 sizes.n_ctx.next_multiple_of(OCTET),
                 n_rows * config.n_heads,
             )?,
