@@ -1,4 +1,4 @@
-// Compiles every shader with Dawn: `npm run check FOLDER`.
+// Compiles every shader with Dawn: `node check.js FOLDER`.
 //
 // FOLDER is what `portability::write_shaders` of the test suite wrote. Dawn's compiler is no part
 // of wgpu and stricter in places: it refuses barriers and exchanges within subgroups that it
@@ -43,7 +43,7 @@ async function complaint(device, code, sets) {
 
 const folder = process.argv[2];
 if (!folder) {
-  console.error('usage: npm run check FOLDER');
+  console.error('usage: node check.js FOLDER');
   process.exit(2);
 }
 // An instance must outlive its devices.

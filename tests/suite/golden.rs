@@ -49,12 +49,21 @@ enum Feed {
     OneByOne,
 }
 
+/// On the reference, which needs no adapter.
+pub fn reference_trials() -> Vec<Trial> {
+    let of_case = |case: &&'static str| {
+        let case = *case;
+        trial(format!("golden::reference::{case}"), move || {
+            on_every_variant(case, None, Feed::OneByOne, EXACT)
+        })
+    };
+    CASES.iter().map(of_case).collect()
+}
+
+/// On an adapter.
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for case in CASES {
-        trials.push(trial(format!("golden::reference::{case}"), move || {
-            on_every_variant(case, None, Feed::OneByOne, EXACT)
-        }));
         for (name, feed) in [("prompt", Feed::Prompt), ("one_by_one", Feed::OneByOne)] {
             trials.extend(adapter::trials_by_class(
                 &format!("golden::{name}::{case}"),

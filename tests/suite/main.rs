@@ -43,9 +43,10 @@ fn main() {
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
     trials.extend(families::trials());
-    trials.extend(golden::trials());
+    trials.extend(golden::reference_trials());
+    trials.extend(adapter::on_each(golden::trials));
     trials.extend(hub::trials());
-    trials.extend(kernels::trials());
+    trials.extend(adapter::on_each(kernels::trials));
     trials.extend(measuring::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());
