@@ -80,6 +80,7 @@ fn main(
     let kv_head = group.x / tiles % params.n_kv_heads;
     let first_head = kv_head * group_size + group.x % tiles * params.heads_per_tile;
     let n_heads = min(params.heads_per_tile, (kv_head + 1u) * group_size - first_head);
+    let start = cache_start_of(listed(params.list, first_slot));
     // Keys that some row of the tile sees: from the block of the first one on.
     var n_keys = 0u;
     var begin = 0xffffffffu;
@@ -155,7 +156,7 @@ fn main(
         var scores: array<vec4<f32>, 8>;
         if key < n_keys {
             for (var o = 0u; o < HEAD_OCTETS; o++) {
-                let k = kv_get(params.cycle, KEY, kv_head, key, o);
+                let k = kv_get(params.cycle, KEY, kv_head, start + key, o);
                 for (var i = 0u; i < ITEMS; i++) {
                     let at = i * width + 2u * o;
                     scores[i] = fma(k.high, q_tile[at + 1u], fma(k.low, q_tile[at], scores[i]));
@@ -210,7 +211,7 @@ fn main(
             }
         }
         for (var k = 0u; k < block_keys; k++) {
-            let start = 8u * kv_index(params.cycle, VALUE, kv_head, first + k, 0u);
+            let start = 8u * kv_index(params.cycle, VALUE, kv_head, start + first + k, 0u);
             for (var d = lane; d < params.head_dim; d += LANES) {
                 let value = kv_element(start + d);
                 for (var i = 0u; i < ITEMS; i++) {

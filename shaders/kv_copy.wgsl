@@ -4,11 +4,11 @@
 
 @group(0) @binding(2) var<storage, read_write> kv: array<vec4<u32>>;
 
-fn copy_octet(part: u32, head: u32, position: u32, octet: u32) {
+fn copy_octet(part: u32, head: u32, place: u32, octet: u32) {
     let width = octet_width();
-    let source = width * kv_index(params.cycle, part, head, position, octet);
+    let source = width * kv_index(params.cycle, part, head, place, octet);
     for (var i = 1u; i <= params.n_copies; i++) {
-        let to = width * kv_index(params.cycle + i, part, head, position, octet);
+        let to = width * kv_index(params.cycle + i, part, head, place, octet);
         for (var j = 0u; j < width; j++) {
             kv[to + j] = kv[source + j];
         }

@@ -6,9 +6,9 @@
 @group(0) @binding(2) var kv_from: texture_2d_array<u32>;
 @group(0) @binding(3) var kv_to: texture_storage_2d_array<rgba32uint, write>;
 
-fn copy_octet(part: u32, head: u32, position: u32, octet: u32) {
+fn copy_octet(part: u32, head: u32, place: u32, octet: u32) {
     let width = octet_width();
-    let texel = kv_texel(head, position, octet);
+    let texel = kv_texel(head, place, octet);
     for (var j = 0u; j < width; j++) {
         let at = vec2<u32>(width * texel.x + j, texel.y);
         let value = textureLoad(kv_from, at, part, 0);

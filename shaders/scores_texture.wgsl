@@ -73,15 +73,17 @@ fn eight_keys(four: Quartet, key: u32, last: u32) {
     var s1: Sums;
     var s2: Sums;
     var s3: Sums;
+    let first = four.start + key;
+    let end = four.start + last;
     for (var o = 0u; o < params.head_octets; o++) {
-        let k0 = kv_get(params.cycle, KEY, four.kv_head, key, o);
-        let k1 = kv_get(params.cycle, KEY, four.kv_head, min(key + 1u, last), o);
-        let k2 = kv_get(params.cycle, KEY, four.kv_head, min(key + 2u, last), o);
-        let k3 = kv_get(params.cycle, KEY, four.kv_head, min(key + 3u, last), o);
-        let k4 = kv_get(params.cycle, KEY, four.kv_head, min(key + 4u, last), o);
-        let k5 = kv_get(params.cycle, KEY, four.kv_head, min(key + 5u, last), o);
-        let k6 = kv_get(params.cycle, KEY, four.kv_head, min(key + 6u, last), o);
-        let k7 = kv_get(params.cycle, KEY, four.kv_head, min(key + 7u, last), o);
+        let k0 = kv_get(params.cycle, KEY, four.kv_head, first, o);
+        let k1 = kv_get(params.cycle, KEY, four.kv_head, min(first + 1u, end), o);
+        let k2 = kv_get(params.cycle, KEY, four.kv_head, min(first + 2u, end), o);
+        let k3 = kv_get(params.cycle, KEY, four.kv_head, min(first + 3u, end), o);
+        let k4 = kv_get(params.cycle, KEY, four.kv_head, min(first + 4u, end), o);
+        let k5 = kv_get(params.cycle, KEY, four.kv_head, min(first + 5u, end), o);
+        let k6 = kv_get(params.cycle, KEY, four.kv_head, min(first + 6u, end), o);
+        let k7 = kv_get(params.cycle, KEY, four.kv_head, min(first + 7u, end), o);
         let x = 2u * (four.heads * params.head_octets + o);
         let a0 = textureLoad(q, vec2<u32>(x.x, four.rows.x), 0);
         let b0 = textureLoad(q, vec2<u32>(x.x + 1u, four.rows.x), 0);
@@ -107,7 +109,7 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first_slot = group.y * QUARTET_ROWS;
+    let first_slot = group.y * params.rows_per_tile;
     if first_slot >= n_listed(params.list) {
         return;
     }

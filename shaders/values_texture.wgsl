@@ -92,7 +92,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let octet = group.x / params.n_heads * 8u + lane;
-    let first_slot = group.y * QUARTET_ROWS;
+    let first_slot = group.y * params.rows_per_tile;
     if first_slot >= n_listed(params.list) || octet >= params.head_octets {
         return;
     }
@@ -106,12 +106,13 @@ fn main(
     var s3 = seeded(four.rows.w, four.heads.w, octet);
     let y = four.slots * params.n_heads + four.heads;
     let n_keys = last_key(four.positions);
-    let last = n_keys - 1u;
+    let end = four.start + n_keys - 1u;
     for (var key = begin_key(four.positions); key < n_keys; key += 4u) {
-        let a = kv_get(params.cycle, VALUE, four.kv_head, key, octet);
-        let b = kv_get(params.cycle, VALUE, four.kv_head, min(key + 1u, last), octet);
-        let c = kv_get(params.cycle, VALUE, four.kv_head, min(key + 2u, last), octet);
-        let d = kv_get(params.cycle, VALUE, four.kv_head, min(key + 3u, last), octet);
+        let place = four.start + key;
+        let a = kv_get(params.cycle, VALUE, four.kv_head, place, octet);
+        let b = kv_get(params.cycle, VALUE, four.kv_head, min(place + 1u, end), octet);
+        let c = kv_get(params.cycle, VALUE, four.kv_head, min(place + 2u, end), octet);
+        let d = kv_get(params.cycle, VALUE, four.kv_head, min(place + 3u, end), octet);
         let x = key / 4u;
         s0 = add(s0, textureLoad(scores, vec2<u32>(x, y.x), 0), a, b, c, d);
         s1 = add(s1, textureLoad(scores, vec2<u32>(x, y.y), 0), a, b, c, d);

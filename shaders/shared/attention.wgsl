@@ -1,16 +1,17 @@
 // What every kernel of attention is told, and which keys are its business.
 //
 // out[row][head] = softmax over the zero token and the cached keys, applied to their values.
-// The keys and values of positions 0 .. the row's own are in the cache.
-//
+// The keys and values of positions 0 .. the row's own are in the cache. Keys are counted from where
+// the row's sequence begins there; rows that share a tile or a quartet are of one sequence.
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,
     head_dim: u32,
     head_octets: u32,
-    kv_positions: u32,
-    // Tiles and splits of `attention`. In `scores_texture`, a split is a workgroup of those that
-    // share a quartet's keys; Direct3D does not tell it how many there are.
+    kv_places: u32,
+    // Tiles and splits of `attention`. With textures, the rows are those of a workgroup's quartets,
+    // and a split is a workgroup of those that share a quartet's keys in `scores_texture`; Direct3D
+    // does not tell it how many there are.
     heads_per_tile: u32,
     rows_per_tile: u32,
     n_splits: u32,

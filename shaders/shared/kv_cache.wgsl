@@ -1,10 +1,11 @@
 // The key-value cache of a parameter layer: octets of a head's values, in a buffer or a texture.
 //
-// `params` says `n_kv_heads`, `head_octets` and `kv_positions`. In a buffer the order is
-// [cycle][key, value][kv head][position][octet], with `kv_positions` positions. In a texture each
-// [cycle][key, value] is a layer; a row of texels holds a position's heads, and positions beyond
-// the height go on to the right. The height is 2 to the power of `kv_positions`: some drivers
-// divide slowly.
+// Each position of each sequence has a place; a sequence's places follow each other.
+// `params` says `n_kv_heads`, `head_octets` and `kv_places`. In a buffer the order is
+// [cycle][key, value][kv head][place][octet], with `kv_places` places. In a texture each
+// [cycle][key, value] is a layer; a row of texels holds a place's heads, and places beyond the
+// height go on to the right. The height is 2 to the power of `kv_places`: some drivers divide
+// slowly.
 
 override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
 
@@ -17,15 +18,15 @@ struct KvOctet {
 }
 
 // Where an octet lies in a buffer, counted in octets.
-fn kv_index(cycle: u32, part: u32, head: u32, position: u32, octet: u32) -> u32 {
+fn kv_index(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> u32 {
     let head_index = (cycle * 2u + part) * params.n_kv_heads + head;
-    return (head_index * params.kv_positions + position) * params.head_octets + octet;
+    return (head_index * params.kv_places + place) * params.head_octets + octet;
 }
 
 // Where it lies in its layer of a texture, counted in octets along a row.
-fn kv_texel(head: u32, position: u32, octet: u32) -> vec2<u32> {
-    let column = (position >> params.kv_positions) * params.n_kv_heads + head;
-    let row = position & ((1u << params.kv_positions) - 1u);
+fn kv_texel(head: u32, place: u32, octet: u32) -> vec2<u32> {
+    let column = (place >> params.kv_places) * params.n_kv_heads + head;
+    let row = place & ((1u << params.kv_places) - 1u);
     return vec2<u32>(column * params.head_octets + octet, row);
 }
 

@@ -3,7 +3,7 @@
 
 struct Params {
     n_kv_heads: u32,
-    kv_positions: u32,
+    kv_places: u32,
     head_octets: u32,
     list: u32,
     cycle: u32,
@@ -27,6 +27,7 @@ fn copy_listed(slot: u32, index: u32) {
     let head = index / params.head_octets % params.n_kv_heads;
     let part = index / params.head_octets / params.n_kv_heads;
     if slot < n_listed(params.list) && part <= VALUE {
-        copy_octet(part, head, position_of(listed(params.list, slot)), octet);
+        let row = listed(params.list, slot);
+        copy_octet(part, head, cache_start_of(row) + position_of(row), octet);
     }
 }

@@ -1,7 +1,7 @@
 // Reading a cache in a buffer, bound as array<vec4<u32>>.
 
-fn kv_get(cycle: u32, part: u32, head: u32, position: u32, octet: u32) -> KvOctet {
-    let at = kv_index(cycle, part, head, position, octet);
+fn kv_get(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> KvOctet {
+    let at = kv_index(cycle, part, head, place, octet);
     if KV_FORMAT == 1u {
         return kv_unpack_f16(kv[at]);
     }

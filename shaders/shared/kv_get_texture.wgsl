@@ -1,7 +1,7 @@
 // Reading a cache in a texture, bound as texture_2d_array<u32>.
 
-fn kv_get(cycle: u32, part: u32, head: u32, position: u32, octet: u32) -> KvOctet {
-    let at = kv_texel(head, position, octet);
+fn kv_get(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> KvOctet {
+    let at = kv_texel(head, place, octet);
     let layer = 2u * cycle + part;
     if KV_FORMAT == 1u {
         return kv_unpack_f16(textureLoad(kv, at, layer, 0));

@@ -7,12 +7,12 @@ fn kv_put(
     cycle: u32,
     part: u32,
     head: u32,
-    position: u32,
+    place: u32,
     octet: u32,
     low: vec4<f32>,
     high: vec4<f32>,
 ) {
-    let at = kv_index(cycle, part, head, position, octet);
+    let at = kv_index(cycle, part, head, place, octet);
     if KV_FORMAT == 1u {
         kv[at] = kv_pack_f16(low, high);
     } else {

@@ -27,7 +27,8 @@ fn store_octet(row: u32, output: u32, low: vec4<f32>, high: vec4<f32>) {
     }
     let part = (head - params.n_heads) / params.n_kv_heads;
     let kv_head = (head - params.n_heads) % params.n_kv_heads;
+    let place = cache_start_of(row) + position;
     for (var i = 0u; i < params.n_cycles; i++) {
-        kv_put(params.first_cycle + i, part, kv_head, position, octet, values.low, values.high);
+        kv_put(params.first_cycle + i, part, kv_head, place, octet, values.low, values.high);
     }
 }

@@ -1,8 +1,8 @@
 // Four query vectors that share a KV head, so that each key and value is read once for them.
 //
-// A workgroup of the second dimension stands for four listed rows: all query heads of a KV head
-// in these rows, row by row, make as many quartets as there are heads. Past the end of the list a
-// quartet repeats what came before, and nothing of that is kept.
+// A workgroup of the second dimension stands for `rows_per_tile` listed rows, at most four: all
+// query heads of a KV head in these rows, row by row, make at most as many quartets as there are
+// heads. Past the end of the list a quartet repeats what came before, and nothing of that is kept.
 
 struct Quartet {
     kv_head: u32,
@@ -10,17 +10,17 @@ struct Quartet {
     rows: vec4<u32>,
     heads: vec4<u32>,
     positions: vec4<u32>,
+    // Where their sequence begins in the cache.
+    start: u32,
     // How many of the four are wanted.
     n: u32,
 }
-
-const QUARTET_ROWS: u32 = 4u;
 
 // Quartets of a KV head are neighbours.
 fn quartet(index: u32, first_slot: u32) -> Quartet {
     let group = params.n_heads / params.n_kv_heads;
     let kv_head = index / group;
-    let end = group * min(QUARTET_ROWS, n_listed(params.list) - first_slot);
+    let end = group * min(params.rows_per_tile, n_listed(params.list) - first_slot);
     let first = 4u * (index % group);
     let items = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(end - 1u));
     let slots = first_slot + items / group;
@@ -31,7 +31,8 @@ fn quartet(index: u32, first_slot: u32) -> Quartet {
         positions[i] = position_of(rows[i]);
     }
     let n = min(4u, end - min(end, first));
-    return Quartet(kv_head, slots, rows, kv_head * group + items % group, positions, n);
+    let heads = kv_head * group + items % group;
+    return Quartet(kv_head, slots, rows, heads, positions, cache_start_of(rows.x), n);
 }
 
 // One past the last key that some of the four see, and the first one.

@@ -1,7 +1,8 @@
 // The rows of a batch, and lists of them.
 //
-// `rows` begins with each row's position in its text; then come lists, each a count followed by
-// row numbers in rising order. A list is named by the index of its count.
+// `rows` begins with two values for each row: its position in its sequence, and the place in the
+// cache where that sequence begins. Then come lists, each a count followed by row numbers in
+// rising order. A list is named by the index of its count.
 
 fn n_listed(list: u32) -> u32 {
     return rows[list];
@@ -12,5 +13,9 @@ fn listed(list: u32, i: u32) -> u32 {
 }
 
 fn position_of(row: u32) -> u32 {
-    return rows[row];
+    return rows[2u * row];
+}
+
+fn cache_start_of(row: u32) -> u32 {
+    return rows[2u * row + 1u];
 }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
-use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options};
+use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, Sequences};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::adapter::choose;
@@ -90,6 +90,14 @@ impl<'m> Placed<'m> {
         match &self.device {
             None => Engine::on_host(self.model, options),
             Some(device) => Engine::on_device(self.model, device, options),
+        }
+    }
+
+    /// Room for `n` sequences of `options.n_ctx` positions each.
+    pub fn sequences(&self, options: &Options, n: usize) -> crate::Result<Sequences<'m>> {
+        match &self.device {
+            None => Sequences::on_host(self.model, options, n),
+            Some(device) => Sequences::on_device(self.model, device, options, n),
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use wgpu::BufferUsages;
 
-use super::batch::{Request, Results, Submitted};
+use super::batch::{Place, Request, Results, Submitted};
 use super::device_sampling::DeviceSampler;
 use super::session::Session;
 use crate::error::Result;
@@ -69,7 +69,7 @@ impl Ahead {
             session.gpu().buffer("staging", n_bytes, usage)
         });
         let request = Request {
-            first_position: self.next_position,
+            places: Place::alone(self.next_position, 1),
             ids: None,
             with_logits: vec![0],
             draws: Some(&self.sampler),

@@ -4,11 +4,33 @@ use std::time::Instant;
 
 use super::device_sampling::DeviceSampler;
 use crate::kernels::Moved;
+use crate::kernels::linear::Batch;
 use crate::reference::Output;
+
+/// Where a row of a batch belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In its sequence.
+    pub position: usize,
+    /// Where the sequence begins in the cache.
+    pub cache_start: usize,
+}
+
+impl Place {
+    /// `n` rows from `first_position` on of a sequence that has the cache for itself.
+    pub fn alone(first_position: usize, n: usize) -> Vec<Place> {
+        let place = |position| Place {
+            position,
+            cache_start: 0,
+        };
+        (first_position..first_position + n).map(place).collect()
+    }
+}
 
 /// A batch to be computed.
 pub(super) struct Request<'a> {
-    pub first_position: usize,
+    /// Of each row.
+    pub places: Vec<Place>,
     /// `None`: the token that was drawn last, which is on the device already.
     pub ids: Option<&'a [u32]>,
     /// Rows that get logits.
@@ -18,8 +40,31 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub fn n_rows(&self) -> usize {
-        self.ids.map_or(1, <[u32]>::len)
+    pub fn rows(&self) -> BatchRows {
+        let start = self.places[0].cache_start;
+        match self.places.len() {
+            1 => BatchRows::One,
+            _ if self.places.iter().all(|p| p.cache_start == start) => BatchRows::OfOneSequence,
+            _ => BatchRows::OfSeveral,
+        }
+    }
+}
+
+/// The rows of a batch, as far as a pass depends on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchRows {
+    One,
+    OfOneSequence,
+    /// They share no keys.
+    OfSeveral,
+}
+
+impl BatchRows {
+    pub fn batch(self) -> Batch {
+        match self {
+            BatchRows::One => Batch::One,
+            BatchRows::OfOneSequence | BatchRows::OfSeveral => Batch::Many,
+        }
     }
 }
 
@@ -32,8 +77,8 @@ pub(super) struct Submitted {
     pub n_answer: usize,
     /// When it was submitted.
     pub at: Instant,
-    pub first_position: usize,
-    pub n_rows: usize,
+    pub rows: BatchRows,
+    pub places: Vec<Place>,
     pub with_logits: Vec<u32>,
     /// What drawing a token moves, where one is drawn.
     pub drawing: Option<Moved>,

@@ -2,6 +2,7 @@
 
 use wgpu::BufferUsages;
 
+use super::batch::Place;
 use super::kv_cache::Kv;
 use super::layout::{OCTET, padded};
 use super::textures::Textures;
@@ -20,13 +21,29 @@ pub(super) const LESS_CONTEXT: &str = " (a smaller `--ctx` needs less)";
 /// Sizes of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Positions in the cache.
+    /// Positions of a sequence.
     pub n_ctx: usize,
+    pub n_sequences: usize,
     /// Rows that one submission computes at most.
     pub n_rows: usize,
     /// Rows of those that get logits, at most.
     pub n_outputs: usize,
     pub kv_type: KvType,
+}
+
+/// Sequences begin where blocks of keys do, so that they are summed as they would be alone.
+const SEQUENCE_ALIGN: usize = 64;
+
+impl Sizes {
+    /// Where a sequence begins in the cache.
+    pub fn cache_start(&self, sequence: usize) -> usize {
+        sequence * self.n_ctx.next_multiple_of(SEQUENCE_ALIGN)
+    }
+
+    /// Positions of all sequences in the cache.
+    pub fn n_places(&self) -> usize {
+        self.cache_start(self.n_sequences - 1) + self.n_ctx
+    }
 }
 
 /// Where the lists lie in the `rows` buffer; see `shaders/shared/rows.wgsl`.
@@ -37,7 +54,7 @@ pub struct Lists {
 
 impl Lists {
     fn at(self, i: u32) -> u32 {
-        self.n_rows + i * (1 + self.n_rows)
+        2 * self.n_rows + i * (1 + self.n_rows)
     }
 
     /// Every row of the batch.
@@ -70,22 +87,21 @@ impl Lists {
         u64::from(self.at(3 + 2 * n_cycles as u32))
     }
 
-    /// The whole buffer with every row in every list, positions from `first_position` on; the
-    /// last row alone gets logits.
-    pub fn every_list(self, first_position: usize, n_rows: usize, n_cycles: usize) -> Vec<u32> {
-        let mut values = self.host_part(first_position, n_rows, &[n_rows as u32 - 1]);
+    /// The whole buffer with every row in every list; the last row alone gets logits.
+    pub fn every_list(self, places: &[Place], n_cycles: usize) -> Vec<u32> {
+        let mut values = self.host_part(places, &[places.len() as u32 - 1]);
         for _ in 0..2 * n_cycles {
-            values.push(n_rows as u32);
+            values.push(places.len() as u32);
             values.extend(0..self.n_rows);
         }
         values
     }
 
-    /// What the host writes for a batch: positions, and the first three lists.
-    pub fn host_part(self, first_position: usize, n_rows: usize, outputs: &[u32]) -> Vec<u32> {
+    /// What the host writes for a batch: places, and the first three lists.
+    pub fn host_part(self, places: &[Place], outputs: &[u32]) -> Vec<u32> {
         let mut values = vec![0; self.at(3) as usize];
-        for (row, position) in values[..n_rows].iter_mut().enumerate() {
-            *position = (first_position + row) as u32;
+        for (row, place) in values.chunks_exact_mut(2).zip(places) {
+            row.copy_from_slice(&[place.position as u32, place.cache_start as u32]);
         }
         let mut put = |list: u32, rows: &mut dyn Iterator<Item = u32>| {
             let at = list as usize;
@@ -95,7 +111,7 @@ impl Lists {
                 values[i] = row;
             }
         };
-        put(self.all(), &mut (0..n_rows as u32));
+        put(self.all(), &mut (0..places.len() as u32));
         put(self.outputs(), &mut outputs.iter().copied());
         put(self.dense(), &mut (0..outputs.len() as u32));
         values

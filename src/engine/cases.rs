@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::batch::{BatchRows, Place};
 use super::buffers::{Buffers, Sizes};
 use super::device_model::DeviceModel;
 use super::device_sampling::DeviceSampler;
@@ -15,7 +16,6 @@ use super::sampling::{Sampler, SamplingOptions};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
-use crate::kernels::linear::Batch;
 use crate::kernels::{Call, KvType, Moved, Resource};
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::schedule::Schedule;
@@ -68,6 +68,7 @@ pub fn visit_cases(
     let n_cycles = schedules[0].n_cycles();
     let sizes = Sizes {
         n_ctx: depth + n_rows,
+        n_sequences: 1,
         n_rows,
         n_outputs: 1,
         kv_type,
@@ -89,9 +90,9 @@ pub fn visit_cases(
         pool: model.pool.as_ref(),
         weights: &model.weights,
         buffers: &buffers,
-        batch: match n_rows {
-            1 => Batch::One,
-            _ => Batch::Many,
+        rows: match n_rows {
+            1 => BatchRows::One,
+            _ => BatchRows::OfOneSequence,
         },
     });
     let sampler = device_sampler(gpu, model, &buffers);
@@ -110,7 +111,9 @@ pub fn visit_cases(
             continue;
         }
         seen.push(key);
-        let rows = buffers.lists.every_list(depth, n_rows, n_cycles);
+        let rows = buffers
+            .lists
+            .every_list(&Place::alone(depth, n_rows), n_cycles);
         gpu.queue
             .write_buffer(&buffers.rows, 0, bytemuck::cast_slice(&rows));
         visit(case(gpu, call, note, n_rows, depth))?;

@@ -4,6 +4,7 @@
 //! lies in buffers, so that the list is built once for a session and encoded for every batch.
 //! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
 
+use super::batch::BatchRows;
 use super::buffers::{Buffers, attention_shape};
 use super::kv_cache::Kv;
 use super::layout::{OCTET, padded};
@@ -33,8 +34,7 @@ pub struct Forward<'a> {
     pub pool: Option<&'a Pool>,
     pub weights: &'a Weights,
     pub buffers: &'a Buffers,
-    /// Whether batches have one row or many.
-    pub batch: Batch,
+    pub rows: BatchRows,
 }
 
 impl<'a> Forward<'a> {
@@ -158,7 +158,7 @@ impl<'a> Forward<'a> {
             n_kv_heads: c.n_kv_heads as u32,
             head_octets: (padded(c.head_dim) / OCTET) as u32,
             has_rope: u32::from(c.position == PositionKind::Rope),
-            kv_positions: b.kv[layer].positions(b.sizes.n_ctx),
+            kv_places: b.kv[layer].places(&b.sizes),
             first_cycle: cycles.first as u32,
             n_cycles: cycles.n as u32,
             ..Default::default()
@@ -178,7 +178,7 @@ impl<'a> Forward<'a> {
                 let kv = &b.kv[step.layer];
                 let params = kv_copy::Params {
                     n_kv_heads: c.n_kv_heads as u32,
-                    kv_positions: kv.positions(b.sizes.n_ctx),
+                    kv_places: kv.places(&b.sizes),
                     head_octets: (padded(c.head_dim) / OCTET) as u32,
                     list: leaving.list,
                     cycle: cycle as u32,
@@ -256,7 +256,7 @@ impl<'a> Forward<'a> {
         norm: &'b NormBuffer,
         over: Over,
     ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
-        match self.batch {
+        match self.rows.batch() {
             Batch::One => (Some(norm), &self.buffers.x),
             Batch::Many => {
                 self.norm(r, role, norm, over, false);
@@ -311,7 +311,10 @@ impl<'a> Forward<'a> {
         let n_columns = matrix.n_out / per_column;
         // A single row of logits is row 0 of its input, as in decoding.
         let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
-        let batch = if is_one { Batch::One } else { self.batch };
+        let batch = match is_one {
+            true => Batch::One,
+            false => self.rows.batch(),
+        };
         if self.weights.kernels == KernelClass::Texture && batch == Batch::Many {
             let params = pack_rows::Params {
                 n_octets: matrix.n_octets,
@@ -398,9 +401,10 @@ impl<'a> Forward<'a> {
 
     fn tiling(&self) -> Tiling {
         let shape = attention_shape(self.config, self.buffers.sizes.n_ctx);
-        match self.batch {
-            Batch::One => Tiling::one_row(shape),
-            Batch::Many => Tiling::many_rows(shape),
+        match self.rows {
+            BatchRows::One => Tiling::one_row(shape),
+            BatchRows::OfOneSequence => Tiling::many_rows(shape),
+            BatchRows::OfSeveral => Tiling::apart(shape),
         }
     }
 
@@ -416,7 +420,7 @@ impl<'a> Forward<'a> {
             n_kv_heads: c.n_kv_heads as u32,
             head_dim: c.head_dim as u32,
             head_octets: (padded(c.head_dim) / OCTET) as u32,
-            kv_positions: b.kv[step.layer].positions(b.sizes.n_ctx),
+            kv_places: b.kv[step.layer].places(&b.sizes),
             cycle: step.cycle() as u32,
             list: over.list,
             out_stride: padded(c.q_dim()) as u32,
@@ -456,7 +460,8 @@ impl<'a> Forward<'a> {
                     out,
                     zeros,
                 };
-                attention::in_textures(kv_type, b.sizes.n_ctx as u32, params, textures)
+                let apart = self.rows == BatchRows::OfSeveral;
+                attention::in_textures(kv_type, b.sizes.n_ctx as u32, apart, params, textures)
             }
             _ => unreachable!("cache and pool are of one class"),
         };

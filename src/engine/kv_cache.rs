@@ -62,7 +62,7 @@ impl Kv {
     ) -> Result<Self> {
         match kernels {
             KernelClass::Subgroup | KernelClass::Workgroup => {
-                let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_ctx, sizes.kv_type);
+                let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_places(), sizes.kv_type);
                 gpu.check_binding(CACHE, n_bytes, LESS_CONTEXT)?;
                 Ok(Kv::Buffer(gpu.storage("kv", n_bytes)))
             }
@@ -91,23 +91,23 @@ impl Kv {
         }
     }
 
-    /// The `kv_positions` of the kernels' parameters.
-    pub fn positions(&self, n_ctx: usize) -> u32 {
+    /// The `kv_places` of the kernels' parameters.
+    pub fn places(&self, sizes: &Sizes) -> u32 {
         match self {
-            Kv::Buffer(_) => n_ctx as u32,
+            Kv::Buffer(_) => sizes.n_places() as u32,
             Kv::Texture(kv) => kv.texture.height().ilog2(),
         }
     }
 }
 
-/// A cache in a texture. Positions beyond the largest height go on to the right.
+/// A cache in a texture. Places beyond the largest height go on to the right.
 fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Result<Kv> {
     let octets = config.n_kv_heads * padded(config.head_dim) / OCTET;
     let texels = octets * sizes.kv_type.n_bytes() / 2;
     let limits = &gpu.limits;
     let limit = limits.max_texture_dimension_2d as usize;
     // The least height, and so the least waste, that is a power of two.
-    let width_of = |height: usize| texels * sizes.n_ctx.div_ceil(height);
+    let width_of = |height: usize| texels * sizes.n_places().div_ceil(height);
     let mut height = 64;
     while width_of(height) > limit && 2 * height <= limit {
         height *= 2;

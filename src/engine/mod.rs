@@ -14,6 +14,7 @@ mod layout;
 mod profile;
 mod recorder;
 pub mod sampling;
+mod sequences;
 mod session;
 mod textures;
 mod weights;
@@ -27,6 +28,8 @@ pub use device_model::DeviceModel;
 pub use kv_cache::kv_bytes;
 pub use profile::{Entry, Profile};
 pub use recorder::Phase;
+pub use sequences::{Next, Sequences};
+pub use session::MAX_BATCH;
 pub use work::Work;
 
 use crate::error::{Error, Result};

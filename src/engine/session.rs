@@ -1,9 +1,9 @@
-//! One sequence on the device: its caches, and the scheduler that feeds it batches.
+//! Sequences on the device: their caches, and the scheduler that feeds it batches.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::batch::{Request, Results, Submitted};
+use super::batch::{BatchRows, Place, Request, Results, Submitted};
 use super::buffers::{Buffers, Sizes};
 use super::device_model::DeviceModel;
 use super::device_sampling::DeviceSampler;
@@ -17,35 +17,37 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::gpu::timer::Timestamps;
 use crate::kernels::Moved;
-use crate::kernels::linear::Batch;
 use crate::reference::Output;
 use crate::schedule::Schedule;
 
-/// Keys and values of one sequence, and the passes that extend it.
+/// Keys and values of one sequence or several, and the passes that extend them.
 pub struct Session {
     model: Arc<DeviceModel>,
     schedule: Schedule,
     buffers: Buffers,
-    decode: Option<Pass>,
-    prefill: Option<Pass>,
+    /// Recorded when they are first needed.
+    passes: Vec<(BatchRows, Pass)>,
     pub work: Work,
     profiler: Option<Profiler>,
 }
 
-/// Rows of a prompt that one submission computes.
-pub(super) const PROMPT_ROWS: usize = 128;
+/// Rows that one submission computes at most.
+pub const MAX_BATCH: usize = 128;
 
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
 const MAX_LOGITS_BYTES: usize = 64 << 20;
 
 impl Session {
+    /// A session of one sequence.
+    ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when the caches do not fit the adapter.
     pub fn new(model: Arc<DeviceModel>, schedule: Schedule, options: &Options) -> Result<Self> {
         let most = (MAX_LOGITS_BYTES / 4 / model.config.vocab).max(1);
-        let n_rows = PROMPT_ROWS.min(options.n_ctx);
+        let n_rows = MAX_BATCH.min(options.n_ctx);
         let sizes = Sizes {
             n_ctx: options.n_ctx,
+            n_sequences: 1,
             n_rows,
             n_outputs: match options.logits {
                 Logits::All => n_rows.min(most),
@@ -53,6 +55,30 @@ impl Session {
             },
             kv_type: options.kv_type,
         };
+        Self::of_sizes(model, schedule, sizes)
+    }
+
+    /// A session of `n` sequences, each of which may get logits in a batch.
+    ///
+    /// # Errors
+    /// As of [`Session::new`].
+    pub fn of_several(
+        model: Arc<DeviceModel>,
+        schedule: Schedule,
+        options: &Options,
+        n: usize,
+    ) -> Result<Self> {
+        let sizes = Sizes {
+            n_ctx: options.n_ctx,
+            n_sequences: n,
+            n_rows: MAX_BATCH.min(n * options.n_ctx),
+            n_outputs: n,
+            kv_type: options.kv_type,
+        };
+        Self::of_sizes(model, schedule, sizes)
+    }
+
+    fn of_sizes(model: Arc<DeviceModel>, schedule: Schedule, sizes: Sizes) -> Result<Self> {
         let buffers = Buffers::new(
             &model.gpu,
             model.weights.kernels,
@@ -65,8 +91,7 @@ impl Session {
             model,
             schedule,
             buffers,
-            decode: None,
-            prefill: None,
+            passes: Vec::new(),
             work: Work::default(),
             profiler: None,
         })
@@ -86,7 +111,6 @@ impl Session {
             Logits::All => sizes.n_rows.min(sizes.n_outputs),
             Logits::Last => sizes.n_rows,
         };
-        let staging = self.buffers.staging.clone();
         let mut results = Results::default();
         for batch in ids.chunks(rows) {
             let n_done = results.outputs.len();
@@ -98,22 +122,53 @@ impl Session {
                 Logits::Last => Vec::new(),
             };
             let request = Request {
-                first_position: first_position + n_done,
+                places: Place::alone(first_position + n_done, batch.len()),
                 ids: Some(batch),
                 with_logits,
                 draws: draws.filter(|_| is_last),
             };
-            let submitted = self.submit(request, &staging)?;
-            let bytes = match submitted.n_bytes {
-                0 => Vec::new(),
-                n => self.model.gpu.read(&staging, n).await?,
-            };
-            self.profile_pass(&submitted).await?;
-            let Results { outputs, drawn } = self.take(&submitted, &bytes);
+            let Results { outputs, drawn } = self.run(request).await?;
             results.outputs.extend(outputs);
             results.drawn = drawn;
         }
         Ok(results)
+    }
+
+    /// Runs tokens of several sequences in one batch: `places` says which sequence and position
+    /// each belongs to; those `with_logits` get them.
+    pub async fn forward_places(
+        &mut self,
+        places: Vec<Place>,
+        ids: &[u32],
+        with_logits: Vec<u32>,
+    ) -> Result<Vec<Output>> {
+        let request = Request {
+            places,
+            ids: Some(ids),
+            with_logits,
+            draws: None,
+        };
+        Ok(self.run(request).await?.outputs)
+    }
+
+    /// Where position `position` of sequence `sequence` belongs.
+    pub fn place(&self, sequence: usize, position: usize) -> Place {
+        Place {
+            position,
+            cache_start: self.buffers.sizes.cache_start(sequence),
+        }
+    }
+
+    /// Runs a batch and waits for it.
+    async fn run(&mut self, request: Request<'_>) -> Result<Results> {
+        let staging = self.buffers.staging.clone();
+        let submitted = self.submit(request, &staging)?;
+        let bytes = match submitted.n_bytes {
+            0 => Vec::new(),
+            n => self.model.gpu.read(&staging, n).await?,
+        };
+        self.profile_pass(&submitted).await?;
+        Ok(self.take(&submitted, &bytes))
     }
 
     /// What draws tokens from this session's logits, from where `sampler` is.
@@ -149,21 +204,16 @@ impl Session {
     ) -> Result<Submitted> {
         let b = &self.buffers;
         let gpu = &self.model.gpu;
-        let (n_rows, with_logits) = (request.n_rows(), &request.with_logits);
+        let (n_rows, with_logits) = (request.places.len(), &request.with_logits);
         let n_progress = self.progress_words(n_rows);
-        let rows = b
-            .lists
-            .host_part(request.first_position, n_rows, with_logits);
+        let rows = b.lists.host_part(&request.places, with_logits);
         if let Some(ids) = request.ids {
             gpu.queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
         }
         gpu.queue
             .write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
-        let (batch, pass) = match n_rows {
-            1 => (Batch::One, &mut self.decode),
-            _ => (Batch::Many, &mut self.prefill),
-        };
-        let pass = pass.get_or_insert_with(|| {
+        let rows = request.rows();
+        if pass_of(&self.passes, rows).is_none() {
             let forward = Forward {
                 gpu,
                 config: &self.model.config,
@@ -171,10 +221,11 @@ impl Session {
                 pool: self.model.pool.as_ref(),
                 weights: &self.model.weights,
                 buffers: b,
-                batch,
+                rows,
             };
-            forward.record()
-        });
+            self.passes.push((rows, forward.record()));
+        }
+        let pass = pass_of(&self.passes, rows).expect("recorded above");
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let counts = [n_rows as u32, with_logits.len() as u32];
         let mut submitted = Instant::now();
@@ -200,8 +251,8 @@ impl Session {
             index: gpu.queue.submit([commands]),
             at: submitted,
             n_bytes,
-            first_position: request.first_position,
-            n_rows,
+            rows,
+            places: request.places,
             drawing: request.draws.map(|sampler| sampler.moved),
             with_logits: request.with_logits,
             n_answer,
@@ -221,19 +272,12 @@ impl Session {
         4 * (1 + self.progress_words(1)) as u64
     }
 
-    fn pass(&self, n_rows: usize) -> Option<&Pass> {
-        match n_rows {
-            1 => self.decode.as_ref(),
-            _ => self.prefill.as_ref(),
-        }
-    }
-
     /// Takes the times of a batch that has been read.
     async fn profile_pass(&mut self, submitted: &Submitted) -> Result<()> {
         let Some(mut profiler) = self.profiler.take() else {
             return Ok(());
         };
-        if let Some(pass) = self.pass(submitted.n_rows) {
+        if let Some(pass) = pass_of(&self.passes, submitted.rows) {
             let gpu = &self.model.gpu;
             profiler.collect(gpu, pass, submitted.at).await?;
         }
@@ -249,7 +293,7 @@ impl Session {
                 cycles: n_cycles,
                 ..Output::default()
             };
-            submitted.n_rows
+            submitted.places.len()
         ];
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
         let (answer, progress) = values.split_at(submitted.n_answer);
@@ -270,10 +314,10 @@ impl Session {
 
     /// Counts a batch in the session's work.
     fn count(&mut self, submitted: &Submitted, outputs: &[Output]) {
-        let (first, with_logits) = (submitted.first_position, &submitted.with_logits);
-        let pass = self.pass(submitted.n_rows);
+        let (places, with_logits) = (&submitted.places, &submitted.with_logits);
+        let pass = pass_of(&self.passes, submitted.rows);
         let mut moved = pass.map_or(Moved::default(), |pass| {
-            moved(pass, first, outputs, with_logits)
+            moved(pass, places, outputs, with_logits)
         });
         moved += submitted.drawing.unwrap_or_default();
         self.work.submissions += 1;
@@ -281,6 +325,11 @@ impl Session {
         self.work.read_backs += u64::from(submitted.n_bytes > 0);
         self.work.moved += moved;
     }
+}
+
+fn pass_of(passes: &[(BatchRows, Pass)], rows: BatchRows) -> Option<&Pass> {
+    let found = passes.iter().find(|(of, _)| *of == rows);
+    found.map(|(_, pass)| pass)
 }
 
 /// Copies the first words of buffers to `staging`, one after the other. Returns their bytes.

@@ -6,7 +6,7 @@ use super::layout::{
     OCTET, TEXEL_BYTES, TEXTURE_ROWS, buffer_row_bytes, in_buffer, in_texture, padded, row_bytes,
     texture_width,
 };
-use super::session::PROMPT_ROWS;
+use super::session::MAX_BATCH;
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::{Resource, UNIFORM_BYTES};
@@ -275,7 +275,7 @@ fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
     widths.into_iter().all(fits)
         && 4 * in_uniform as u64 <= UNIFORM_BYTES
         // Scores have a row of texels for each row and head.
-        && PROMPT_ROWS * c.n_heads <= limit
+        && MAX_BATCH * c.n_heads <= limit
 }
 
 impl Uploader<'_> {

@@ -1,5 +1,6 @@
 //! What was asked of the device.
 
+use super::batch::Place;
 use super::forward::BATCH_ROWS;
 use super::recorder::{Note, Pass, Phase, Size};
 use crate::kernels::Moved;
@@ -31,11 +32,11 @@ impl Work {
     }
 }
 
-/// What a batch from `first_position` on could not avoid moving, now that it is known who left
+/// What a batch could not avoid moving, now that it is known who left
 /// when.
 pub(super) fn moved(
     pass: &Pass,
-    first_position: usize,
+    places: &[Place],
     outputs: &[Output],
     with_logits: &[u32],
 ) -> Moved {
@@ -43,7 +44,7 @@ pub(super) fn moved(
     for note in &pass.notes {
         let positions = (0..outputs.len())
             .filter(|&row| takes_part(note, row, &outputs[row], with_logits))
-            .map(|row| first_position + row);
+            .map(|row| places[row].position);
         moved += note.cost.over(positions);
     }
     moved

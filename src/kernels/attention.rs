@@ -12,7 +12,7 @@ params! {
     n_kv_heads: u32,
     head_dim: u32,
     head_octets: u32,
-    kv_positions: u32,
+    kv_places: u32,
     heads_per_tile: u32,
     rows_per_tile: u32,
     n_splits: u32,
@@ -135,6 +135,11 @@ impl Tiling {
         }
     }
 
+    /// The tiling of rows of several sequences, which share no keys.
+    pub fn apart(shape: Shape) -> Self {
+        Self::of_heads(shape)
+    }
+
     /// The tiling of a decode step: one row, keys split.
     pub fn one_row(shape: Shape) -> Self {
         let split_keys = shape.n_ctx.div_ceil(MAX_SPLITS);
@@ -248,15 +253,19 @@ const QUARTET_ROWS: u32 = 4;
 /// Workgroups that share the keys of a quartet, at most.
 const MAX_KEY_GROUPS: u32 = 4;
 
-/// Attention in textures: scores, then values, each with its role. The cache has room for `n_ctx` positions.
+/// Attention in textures: scores, then values, each with its role. A sequence has room for `n_ctx`
+/// positions; rows `apart` are of several sequences.
 pub fn in_textures<'a>(
     kv_type: KvType,
     n_ctx: u32,
+    apart: bool,
     params: Params,
     t: Textures<'a>,
 ) -> Vec<(Call<'a>, &'static str)> {
     let key_groups = n_ctx.div_ceil(8 * TEXTURE_LANES).min(MAX_KEY_GROUPS);
+    let rows_per_tile = if apart { 1 } else { QUARTET_ROWS };
     let params = Params {
+        rows_per_tile,
         n_splits: key_groups,
         ..params
     };
@@ -279,7 +288,7 @@ pub fn in_textures<'a>(
             Resource::Texture(t.scores),
         ],
         x: params.n_heads * key_groups,
-        rows_per_group: QUARTET_ROWS,
+        rows_per_group: rows_per_tile,
         cost: Cost {
             read_per_row: whole.read_per_row,
             ..halved
@@ -300,7 +309,7 @@ pub fn in_textures<'a>(
             Resource::Buffer(t.zeros),
         ],
         x: params.n_heads * octet_groups,
-        rows_per_group: QUARTET_ROWS,
+        rows_per_group: rows_per_tile,
         cost: Cost {
             read: whole.read,
             written_per_row: whole.written_per_row,

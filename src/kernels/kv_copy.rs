@@ -9,7 +9,7 @@ use super::{
 
 params! {
     n_kv_heads: u32,
-    kv_positions: u32,
+    kv_places: u32,
     head_octets: u32,
     list: u32,
     cycle: u32,

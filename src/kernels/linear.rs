@@ -26,7 +26,7 @@ params! {
     n_kv_heads: u32,
     head_octets: u32,
     has_rope: u32,
-    kv_positions: u32,
+    kv_places: u32,
     first_cycle: u32,
     n_cycles: u32,
 }

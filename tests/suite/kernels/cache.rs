@@ -33,7 +33,7 @@ const SHAPES: &[(usize, usize, usize, usize)] = &[
     (3, 1, 5, 2),
 ];
 
-const N_CTX: usize = 130;
+const N_PLACES: usize = 130;
 const N_CYCLES: usize = 4;
 const N_IN: usize = 21;
 const EPS: f32 = 1e-5;
@@ -132,11 +132,15 @@ fn control(gpu: &Gpu, source: Source, in_texture: bool) -> Result<()> {
     Ok(())
 }
 
-/// Scattered positions, all different: the last of the cache among those listed.
+/// Scattered places, all different: the last of the cache among those listed. Rows are of several
+/// sequences.
 fn scattered(n_listed: usize) -> Listing {
     let mut listing = Listing::new(n_listed);
-    for (row, position) in listing.positions.iter_mut().enumerate() {
-        *position = ((row * 37 + 92) % N_CTX) as u32;
+    for row in 0..listing.n_rows() {
+        let place = ((row * 37 + 92) % N_PLACES) as u32;
+        let cache_start = place / (row as u32 % 3 + 1);
+        listing.positions[row] = place - cache_start;
+        listing.cache_starts[row] = cache_start;
     }
     listing
 }
@@ -145,7 +149,7 @@ fn layout(n_kv_heads: usize, head_dim: usize, kv_type: KvType) -> Layout {
     Layout {
         n_cycles: N_CYCLES,
         n_kv_heads,
-        n_ctx: N_CTX,
+        n_places: N_PLACES,
         stride: padded(head_dim),
         kv_type,
     }
@@ -228,7 +232,7 @@ impl Store {
             rows[value] = -1e6;
         }
         let n_pairs = stride / 2;
-        let angles: Vec<f32> = (0..N_CTX * n_pairs)
+        let angles: Vec<f32> = (0..N_PLACES * n_pairs)
             .flat_map(|_| {
                 let (sin, cos) = (std::f64::consts::TAU * random.unit()).sin_cos();
                 [cos as f32, sin as f32]
@@ -240,7 +244,7 @@ impl Store {
         let mut expected_q = Expected::new(&q);
         let mut expected_kv = Expected::new(&elements(kv_type, &kv));
         for &row in &listing.listed {
-            let position = listing.positions[row] as usize;
+            let (position, place) = (listing.positions[row] as usize, listing.place(row));
             let input = &rows[row * row_width..][..row_width];
             let head = |i: usize| {
                 let mut v = projected(source, input, &weights, &bias, i * stride, stride);
@@ -273,7 +277,7 @@ impl Store {
                                 .iter_mut()
                                 .for_each(|v| *v = v.clamp(-65504.0, 65504.0));
                         }
-                        expected_kv.put(layout.element([cycle, part, i, position]), values);
+                        expected_kv.put(layout.element([cycle, part, i, place]), values);
                     }
                 }
             }
@@ -296,7 +300,7 @@ impl Store {
             n_kv_heads: n_kv_heads as u32,
             head_octets: stride as u32 / 8,
             has_rope: rope.into(),
-            kv_positions: layout.kv_positions(in_texture),
+            kv_places: layout.kv_places(in_texture),
             first_cycle: first_cycle as u32,
             n_cycles: n_cycles as u32,
             ..Params::default()
@@ -482,22 +486,21 @@ fn copy(
     let mut expected = kv.clone();
     let word = |at: [usize; 4]| layout.element(at) / per_word;
     for &row in &listing.listed {
-        let position = listing.positions[row] as usize;
+        let place = listing.place(row);
         for part in 0..2 {
             for head in 0..n_kv_heads {
-                let from = word([cycle, part, head, position]);
+                let from = word([cycle, part, head, place]);
                 for i in 1..=n_copies {
-                    let to = word([cycle + i, part, head, position]);
+                    let to = word([cycle + i, part, head, place]);
                     expected.copy_within(from..from + layout.stride / per_word, to);
                 }
             }
         }
     }
-    let position = listing.positions[listing.listed[0]] as usize;
-    kv[word([cycle, 1, 0, position])] += planted;
+    kv[word([cycle, 1, 0, listing.place(listing.listed[0])])] += planted;
     let params = kv_copy::Params {
         n_kv_heads: n_kv_heads as u32,
-        kv_positions: layout.kv_positions(in_texture),
+        kv_places: layout.kv_places(in_texture),
         head_octets: layout.stride as u32 / 8,
         list: listing.list(),
         cycle: cycle as u32,

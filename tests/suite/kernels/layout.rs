@@ -6,33 +6,33 @@ use ztt_wgpu::kernels::KvType;
 
 use super::image::Image;
 
-/// A cache `[cycle][key, value][kv head][position][dimension]`: the order of a buffer.
+/// A cache `[cycle][key, value][kv head][place][dimension]`: the order of a buffer.
 #[derive(Clone, Copy)]
 pub struct Layout {
     pub n_cycles: usize,
     pub n_kv_heads: usize,
-    pub n_ctx: usize,
+    pub n_places: usize,
     /// Of a head, whole octets.
     pub stride: usize,
     pub kv_type: KvType,
 }
 
-/// Positions that lie below each other in a texture, 2 to this power.
+/// Places that lie below each other in a texture, 2 to this power.
 const HEIGHT_LOG2: u32 = 6;
 
 impl Layout {
-    /// The kernels' `kv_positions`.
-    pub fn kv_positions(&self, in_texture: bool) -> u32 {
+    /// The kernels' `kv_places`.
+    pub fn kv_places(&self, in_texture: bool) -> u32 {
         if in_texture {
             HEIGHT_LOG2
         } else {
-            self.n_ctx as u32
+            self.n_places as u32
         }
     }
 
     /// Index of the first element of a head's row.
-    pub fn element(&self, [cycle, part, head, position]: [usize; 4]) -> usize {
-        (((cycle * 2 + part) * self.n_kv_heads + head) * self.n_ctx + position) * self.stride
+    pub fn element(&self, [cycle, part, head, place]: [usize; 4]) -> usize {
+        (((cycle * 2 + part) * self.n_kv_heads + head) * self.n_places + place) * self.stride
     }
 
     /// Words of all elements.
@@ -47,7 +47,7 @@ impl Layout {
     /// Rows of texels, and the words of one.
     fn size(&self) -> [usize; 2] {
         let height = 1 << HEIGHT_LOG2;
-        let columns = self.n_ctx.div_ceil(height);
+        let columns = self.n_places.div_ceil(height);
         [height, columns * self.n_kv_heads * self.row_words()]
     }
 
@@ -57,8 +57,8 @@ impl Layout {
         let layout = *self;
         (0..self.n_cycles * 2).flat_map(move |layer| {
             (0..layout.n_kv_heads).flat_map(move |head| {
-                (0..layout.n_ctx).map(move |position| {
-                    let (column, y) = (position / height, position % height);
+                (0..layout.n_places).map(move |place| {
+                    let (column, y) = (place / height, place % height);
                     let x = (column * layout.n_kv_heads + head) * layout.row_words();
                     (layer * height + y) * width + x
                 })

@@ -65,10 +65,12 @@ fn values(random: &mut Random, n: usize) -> Vec<f32> {
     (0..n).map(|_| value(random)).collect()
 }
 
-/// A batch of rows, the listed ones among them, and the position of every row.
+/// A batch of rows, the listed ones among them, and where every row belongs.
 struct Listing {
     listed: Vec<usize>,
     positions: Vec<u32>,
+    /// Where the row's sequence begins in the cache.
+    cache_starts: Vec<u32>,
 }
 
 impl Listing {
@@ -76,8 +78,11 @@ impl Listing {
     fn new(n_listed: usize) -> Self {
         let listed: Vec<usize> = (0..n_listed).map(|i| 1 + i + i / 2).collect();
         let n_rows = listed.last().map_or(2, |row| row + 2);
-        let positions = (0..n_rows as u32).collect();
-        Self { listed, positions }
+        Self {
+            listed,
+            positions: (0..n_rows as u32).collect(),
+            cache_starts: vec![0; n_rows],
+        }
     }
 
     fn n_rows(&self) -> usize {
@@ -88,14 +93,20 @@ impl Listing {
         self.listed.len() as u32
     }
 
+    /// The place of a row in the cache.
+    fn place(&self, row: usize) -> usize {
+        (self.cache_starts[row] + self.positions[row]) as usize
+    }
+
     /// Where the list lies. Before it lies another one, of all rows.
     fn list(&self) -> u32 {
-        2 * self.n_rows() as u32 + 1
+        3 * self.n_rows() as u32 + 1
     }
 
     /// The `rows` buffer. Row 0, which is not listed, follows the list.
     fn values(&self) -> Vec<u32> {
-        let mut values = self.positions.clone();
+        let rows = self.positions.iter().zip(&self.cache_starts);
+        let mut values: Vec<u32> = rows.flat_map(|(&p, &start)| [p, start]).collect();
         values.push(self.n_rows() as u32);
         values.extend(0..self.n_rows() as u32);
         values.push(self.n_listed());

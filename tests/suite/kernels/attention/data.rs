@@ -3,9 +3,7 @@
 use anyhow::{Context, Result};
 use wgpu::{TextureFormat, TextureViewDimension};
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::kernels::attention::{
-    Buffers, Params, Shape, Textures, Tiling, in_buffers, in_textures,
-};
+use ztt_wgpu::kernels::attention::{self, Buffers, Params, Shape, Textures, Tiling};
 
 use super::super::image::Image;
 use super::super::layout::Layout;
@@ -35,7 +33,8 @@ const POOL_ROW: usize = 1;
 /// Buffers before the call, and what they must hold after it.
 pub struct Data {
     case: Case,
-    listing: Listing,
+    pub listing: Listing,
+    pub layout: Layout,
     pub params: Params,
     q: Vec<f32>,
     pub kv: Vec<u32>,
@@ -48,8 +47,12 @@ pub struct Data {
     pub expected_zeros: Expected,
 }
 
+/// Places of the cache before the first of two sequences.
+const FIRST_START: usize = 3;
+
 impl Data {
-    pub fn new(case: &Case) -> Self {
+    /// Rows are of the second sequence, or of both in turns.
+    pub fn new(case: &Case, of_both: bool) -> Self {
         let Case {
             n_heads,
             n_kv_heads,
@@ -65,6 +68,8 @@ impl Data {
         let mut listing = Listing::new(case.n_listed);
         for (i, &row) in listing.listed.iter().enumerate() {
             listing.positions[row] = (context - 1 - i * 29 % context) as u32;
+            let sequence = if of_both { i % 2 } else { 1 };
+            listing.cache_starts[row] = (FIRST_START + sequence * n_ctx) as u32;
         }
         let vectors = |n: usize, random: &mut Random| {
             let mut out = Vec::new();
@@ -80,18 +85,25 @@ impl Data {
             q[row * width..][..width].copy_from_slice(&vectors(n_heads, random));
         }
         // The cache holds something in one cycle only.
-        let cycle_values = 2 * n_kv_heads * n_ctx * stride;
-        let mut kv = vec![f32::NAN; N_CYCLES * cycle_values];
-        let cycle = &mut kv[CYCLE * cycle_values..][..cycle_values];
-        for head in cycle.chunks_mut(n_ctx * stride) {
-            head[..context * stride].copy_from_slice(&vectors(context, random));
+        let layout = Layout {
+            n_cycles: N_CYCLES,
+            n_kv_heads,
+            n_places: FIRST_START + 2 * n_ctx,
+            stride,
+            kv_type: case.kv_type,
+        };
+        let mut kv = vec![f32::NAN; layout.element([N_CYCLES, 0, 0, 0])];
+        for head in 0..2 * n_kv_heads {
+            for sequence in 0..2 {
+                let at = layout.element([CYCLE, 0, head, FIRST_START + sequence * n_ctx]);
+                kv[at..][..context * stride].copy_from_slice(&vectors(context, random));
+            }
         }
         let kv = cache_words(case.kv_type, &kv);
         let held: Vec<f32> = elements(case.kv_type, &kv)
             .into_iter()
             .map(f32::from_bits)
             .collect();
-        let held = &held[CYCLE * cycle_values..][..cycle_values];
         let (has_zero, has_value, pool) = match case.zero {
             Zero::None => (false, false, Pool::One),
             Zero::Key(pool) => (true, false, pool),
@@ -122,8 +134,10 @@ impl Data {
             let mut zero_weights = vec![0.0; n_heads];
             for head in 0..n_heads {
                 let kv_head = head / group;
+                let start = listing.cache_starts[row] as usize;
                 let vector = |part: usize, position: usize| {
-                    &held[((part * n_kv_heads + kv_head) * n_ctx + position) * stride..][..head_dim]
+                    let at = layout.element([CYCLE, part, kv_head, start + position]);
+                    &held[at..][..head_dim]
                 };
                 let zero = head * pool_heads / n_heads * stride;
                 let zero = (
@@ -168,6 +182,7 @@ impl Data {
         Self {
             case: *case,
             listing,
+            layout,
             params,
             q,
             kv,
@@ -182,16 +197,10 @@ impl Data {
 
     /// The outputs and the zero attention.
     pub fn run(&self, gpu: &Gpu, form: Form) -> Result<[Vec<u32>; 2]> {
-        let case = &self.case;
-        let layout = Layout {
-            n_cycles: N_CYCLES,
-            n_kv_heads: case.n_kv_heads,
-            n_ctx: case.n_ctx,
-            stride: padded(case.head_dim),
-            kv_type: case.kv_type,
-        };
+        let (case, layout) = (&self.case, &self.layout);
+        let in_textures = matches!(form, Form::Textures | Form::TexturesApart);
         let params = Params {
-            kv_positions: layout.kv_positions(form == Form::Textures),
+            kv_places: layout.kv_places(in_textures),
             ..self.params
         };
         let (out, zeros) = (buffer(gpu, &self.out), buffer(gpu, &self.zeros));
@@ -200,7 +209,7 @@ impl Data {
         let n_rows = self.listing.n_listed() + if case.zeros { 9 } else { 0 };
         let outputs = &[&out, &zeros];
         let left = match form {
-            Form::Textures => {
+            Form::Textures | Form::TexturesApart => {
                 let float = |words: &[u32], width: usize| {
                     let size = [width / 4, words.len() / width, 1];
                     let image = Image::new(gpu, TextureFormat::Rgba32Float, size);
@@ -220,7 +229,8 @@ impl Data {
                     out: &out,
                     zeros: &zeros,
                 };
-                let calls = in_textures(case.kv_type, case.n_ctx as u32, params, textures);
+                let (n_ctx, apart) = (case.n_ctx as u32, form == Form::TexturesApart);
+                let calls = attention::in_textures(case.kv_type, n_ctx, apart, params, textures);
                 let calls = calls.into_iter().map(|(call, _)| call).collect();
                 run_all(gpu, calls, n_rows, outputs)?
             }
@@ -233,10 +243,7 @@ impl Data {
                 };
                 let tiling = match form {
                     Form::Split => Tiling::one_row(shape),
-                    Form::RowByRow => Tiling {
-                        rows_per_tile: 1,
-                        ..Tiling::many_rows(shape)
-                    },
+                    Form::Apart => Tiling::apart(shape),
                     _ => Tiling::many_rows(shape),
                 };
                 let parts_bytes = tiling.parts_bytes(shape, self.listing.n_rows() as u64);
@@ -250,7 +257,7 @@ impl Data {
                     zeros: &zeros,
                     parts: &buffer(gpu, &parts),
                 };
-                let calls = in_buffers(case.kv_type, tiling, params, buffers);
+                let calls = attention::in_buffers(case.kv_type, tiling, params, buffers);
                 let calls = calls.into_iter().map(|(call, _)| call).collect();
                 run_all(gpu, calls, n_rows, outputs)?
             }

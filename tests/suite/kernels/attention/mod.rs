@@ -51,24 +51,33 @@ const ZEROS: [Zero; 6] = [
 enum Form {
     /// In buffers, rows in tiles: prefill.
     Tiled,
-    /// The same with every row in a tile of its own.
-    RowByRow,
+    /// The same with every row in a tile of its own, for rows of several sequences.
+    Apart,
     /// In buffers, keys split and merged: decoding.
     Split,
     Textures,
+    TexturesApart,
 }
 
-const FORMS: [(&str, Form); 3] = [
+impl Form {
+    fn takes_several_sequences(self) -> bool {
+        !matches!(self, Form::Tiled | Form::Textures)
+    }
+}
+
+const FORMS: [(&str, Form); 5] = [
     ("tiled", Form::Tiled),
+    ("apart", Form::Apart),
     ("split", Form::Split),
     ("textures", Form::Textures),
+    ("textures_apart", Form::TexturesApart),
 ];
 
 pub fn trials() -> Vec<Trial> {
     let every_case = |(name, form): (&str, Form)| {
         adapter::trial(format!("kernels::attention::{name}"), move |gpu| {
             for case in cases() {
-                Data::new(&case).check(&gpu, form)?;
+                Data::new(&case, form.takes_several_sequences()).check(&gpu, form)?;
             }
             Ok(())
         })
@@ -78,11 +87,8 @@ pub fn trials() -> Vec<Trial> {
         "kernels::attention::rows_of_a_tile_do_not_mix",
         |gpu| {
             for case in cases() {
-                let data = Data::new(&case);
-                let (tiled, alone) = (
-                    data.run(&gpu, Form::Tiled)?,
-                    data.run(&gpu, Form::RowByRow)?,
-                );
+                let data = Data::new(&case, false);
+                let (tiled, alone) = (data.run(&gpu, Form::Tiled)?, data.run(&gpu, Form::Apart)?);
                 same(&format!("{case:?}"), &tiled[0], &alone[0])?;
                 same(&format!("{case:?}, zero attention"), &tiled[1], &alone[1])?;
             }
@@ -115,7 +121,7 @@ struct Case {
     n_kv_heads: usize,
     head_dim: usize,
     context: usize,
-    /// Positions of the cache.
+    /// Positions that a sequence has room for.
     n_ctx: usize,
     n_listed: usize,
     kv_type: KvType,
@@ -173,15 +179,16 @@ fn control(gpu: &Gpu) -> Result<()> {
     };
     for (_, form) in FORMS {
         let fails = |plant: fn(&mut Data)| {
-            let mut data = Data::new(&case);
+            let mut data = Data::new(&case, form.takes_several_sequences());
             data.check(gpu, form)?;
             plant(&mut data);
             anyhow::Ok(data.check(gpu, form).is_err())
         };
         ensure!(
             fails(|data| {
-                // Position 1 of the first KV head's keys.
-                let at = CYCLE * 2 * 3 * 65 * 16 + 16;
+                // Position 1 of a sequence: the first KV head's key.
+                let start = data.listing.cache_starts[data.listing.listed[0]] as usize;
+                let at = data.layout.element([CYCLE, 0, 0, start + 1]);
                 data.kv[at] = (f32::from_bits(data.kv[at]) + 0.3).to_bits();
             })?,
             "a wrong key passes"

@@ -1,0 +1,163 @@
+//! Several sequences that one model extends together: what a server decodes by.
+
+use std::sync::Arc;
+
+use super::session::{MAX_BATCH, Session};
+use super::{DeviceModel, Options, Work, schedule};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::reference::{Output, Reference};
+
+/// A model ready to run, with the keys and values of a fixed number of sequences.
+pub struct Sequences<'m> {
+    backend: Backend<'m>,
+    n_ctx: usize,
+    n_vocab: usize,
+    /// Positions in the cache of each sequence.
+    lengths: Vec<usize>,
+}
+
+enum Backend<'m> {
+    Host(Vec<Reference<'m>>),
+    Device(Box<Session>),
+}
+
+/// The next token of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// Which sequence, from 0.
+    pub sequence: usize,
+    pub id: u32,
+    /// Whether the logits after this token are wanted.
+    pub logits: bool,
+}
+
+impl<'m> Sequences<'m> {
+    /// Runs `model` in plain Rust on the host, for `n` sequences of `options.n_ctx` positions
+    /// each. `options.logits` has no say here: every token asks for itself.
+    pub fn on_host(model: &'m Model, options: &Options, n: usize) -> Result<Self> {
+        let references = (0..n).map(|_| Reference::new(model, schedule(model, options)?));
+        let backend = Backend::Host(references.collect::<Result<_>>()?);
+        Ok(Self::new(model, options, n, backend))
+    }
+
+    /// Runs `model`, whose weights are in `device_model`, on that device; the rest as on the host.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when the caches do not fit, [`Error::Device`] when the device fails.
+    pub fn on_device(
+        model: &'m Model,
+        device_model: &Arc<DeviceModel>,
+        options: &Options,
+        n: usize,
+    ) -> Result<Self> {
+        let schedule = schedule(model, options)?;
+        let session = Session::of_several(Arc::clone(device_model), schedule, options, n)?;
+        Ok(Self::new(
+            model,
+            options,
+            n,
+            Backend::Device(Box::new(session)),
+        ))
+    }
+
+    fn new(model: &Model, options: &Options, n: usize, backend: Backend<'m>) -> Self {
+        Self {
+            backend,
+            n_ctx: options.n_ctx,
+            n_vocab: model.config.vocab,
+            lengths: vec![0; n],
+        }
+    }
+
+    /// What the device was asked to do so far; zeros on the host.
+    pub fn work(&self) -> Work {
+        match &self.backend {
+            Backend::Host(_) => Work::default(),
+            Backend::Device(session) => session.work,
+        }
+    }
+
+    /// Number of sequences.
+    pub fn n(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Positions that each sequence has room for.
+    pub fn n_ctx(&self) -> usize {
+        self.n_ctx
+    }
+
+    /// Positions in the cache of a sequence.
+    pub fn n_positions(&self, sequence: usize) -> usize {
+        self.lengths[sequence]
+    }
+
+    /// Forgets all positions of a sequence from `n` on.
+    pub fn truncate(&mut self, sequence: usize, n: usize) {
+        self.lengths[sequence] = self.lengths[sequence].min(n);
+        match &mut self.backend {
+            Backend::Host(references) => references[sequence].truncate(n),
+            // Rows of the cache past the newest position are never read.
+            Backend::Device(_) => {}
+        }
+    }
+
+    /// Runs the given tokens, at most [`MAX_BATCH`], in one pass; those of one sequence follow
+    /// each other, and one of them at most asks for logits. One output for each, in their order.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs;
+    /// [`Error::NotANumber`] when logits are not finite.
+    pub async fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>> {
+        self.check(batch)?;
+        let outputs: Vec<Output> = match &mut self.backend {
+            Backend::Host(references) => batch
+                .iter()
+                .map(|next| references[next.sequence].push(next.id, next.logits))
+                .collect(),
+            Backend::Device(session) => {
+                let mut lengths = self.lengths.clone();
+                let places = batch.iter().map(|next| {
+                    lengths[next.sequence] += 1;
+                    session.place(next.sequence, lengths[next.sequence] - 1)
+                });
+                let places = places.collect();
+                let ids: Vec<u32> = batch.iter().map(|next| next.id).collect();
+                let wanted = (0..).zip(batch).filter(|(_, next)| next.logits);
+                let with_logits = wanted.map(|(row, _)| row).collect();
+                session.forward_places(places, &ids, with_logits).await?
+            }
+        };
+        for (next, output) in batch.iter().zip(&outputs) {
+            let position = self.lengths[next.sequence];
+            if output.logits.iter().any(|v| !v.is_finite()) {
+                return Err(Error::NotANumber { position });
+            }
+            self.lengths[next.sequence] += 1;
+        }
+        Ok(outputs)
+    }
+
+    /// Whether a batch can be run next.
+    fn check(&self, batch: &[Next]) -> Result<()> {
+        assert!(batch.len() <= MAX_BATCH, "{} tokens", batch.len());
+        let mut lengths = self.lengths.clone();
+        for next in batch {
+            lengths[next.sequence] += 1;
+            if next.id as usize >= self.n_vocab {
+                return Err(Error::TokenOutside {
+                    id: i64::from(next.id),
+                    vocab: self.n_vocab,
+                });
+            }
+        }
+        match lengths.into_iter().find(|&n| n > self.n_ctx) {
+            None => Ok(()),
+            Some(found) => Err(Error::ContextFull {
+                limit: self.n_ctx,
+                found,
+            }),
+        }
+    }
+}
