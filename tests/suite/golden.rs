@@ -6,15 +6,17 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Engine, Logits, MAX_BATCH, Next, Options, Sequences};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::{ExitRule, KV_POLICIES, REDUCES};
 use ztt_wgpu::model::{Fetch, Model};
+use ztt_wgpu::reference::Output;
 
 use crate::adapter;
 use crate::compare::{all_close, rows_close, same};
 use crate::fixtures::{f32s, i32s, path, trial};
+use crate::random::Random;
 
 const CASES: &[&str] = &[
     "llama-key-only",
@@ -47,14 +49,23 @@ const HARDWARE: Tolerance = Tolerance {
 enum Feed {
     Prompt,
     OneByOne,
+    /// Some at a time, in batches with tokens of other sequences.
+    AmongOthers,
 }
+
+const FEEDS: [(&str, Feed); 3] = [
+    ("prompt", Feed::Prompt),
+    ("one_by_one", Feed::OneByOne),
+    ("among_others", Feed::AmongOthers),
+];
 
 /// On the reference, which needs no adapter.
 pub fn reference_trials() -> Vec<Trial> {
     let of_case = |case: &&'static str| {
         let case = *case;
         trial(format!("golden::reference::{case}"), move || {
-            on_every_variant(case, None, Feed::OneByOne, EXACT)
+            on_every_variant(case, None, Feed::OneByOne, EXACT)?;
+            on_every_variant(case, None, Feed::AmongOthers, EXACT)
         })
     };
     CASES.iter().map(of_case).collect()
@@ -64,7 +75,7 @@ pub fn reference_trials() -> Vec<Trial> {
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for case in CASES {
-        for (name, feed) in [("prompt", Feed::Prompt), ("one_by_one", Feed::OneByOne)] {
+        for (name, feed) in FEEDS {
             trials.extend(adapter::trials_by_class(
                 &format!("golden::{name}::{case}"),
                 move |gpu| {
@@ -105,24 +116,15 @@ fn on_every_variant(
     for (variant, settings) in variants {
         let settings: Value = serde_json::from_str(settings)?;
         let options = options(&settings, &model)?;
-        let mut engine = match &device_model {
-            Some(device_model) => Engine::on_device(&model, device_model, &options)?,
-            None => Engine::on_host(&model, &options)?,
-        };
-        let outputs = match feed {
-            Feed::Prompt => pollster::block_on(engine.forward(&ids, Logits::All))?,
-            Feed::OneByOne => {
-                let mut outputs = Vec::new();
-                for &id in &ids {
-                    outputs.extend(pollster::block_on(engine.forward(&[id], Logits::Last))?);
-                }
-                outputs
-            }
-        };
+        let outputs = outputs(&model, device_model.as_ref(), &options, feed, &ids)?;
         let logits: Vec<f32> = outputs.iter().flat_map(|o| o.logits.clone()).collect();
         let scores: Vec<f32> = outputs.iter().flat_map(|o| o.scores.clone()).collect();
         let cycles: Vec<i32> = outputs.iter().map(|o| o.cycles as i32).collect();
         let expected = f32s(&golden, &format!("{variant}.logits"))?;
+        let expected: Vec<f32> = (outputs.iter().zip(expected.chunks(model.config.vocab)))
+            .filter(|(output, _)| !output.logits.is_empty())
+            .flat_map(|(_, logits)| logits.to_vec())
+            .collect();
         let what = format!("{case} {variant}");
         same(
             &format!("{what} cycles"),
@@ -151,6 +153,75 @@ fn on_every_variant(
     }
     ensure!(n_variants > 0, "{case} has no variants");
     Ok(())
+}
+
+/// One output for each of `ids`.
+fn outputs(
+    model: &Model,
+    device_model: Option<&Arc<DeviceModel>>,
+    options: &Options,
+    feed: Feed,
+    ids: &[u32],
+) -> Result<Vec<Output>> {
+    if feed == Feed::AmongOthers {
+        let sequences = match device_model {
+            Some(device_model) => Sequences::on_device(model, device_model, options, 3)?,
+            None => Sequences::on_host(model, options, 3)?,
+        };
+        return among_others(sequences, ids);
+    }
+    let mut engine = match device_model {
+        Some(device_model) => Engine::on_device(model, device_model, options)?,
+        None => Engine::on_host(model, options)?,
+    };
+    if feed == Feed::Prompt {
+        return Ok(pollster::block_on(engine.forward(ids, Logits::All))?);
+    }
+    let mut outputs = Vec::new();
+    for &id in ids {
+        outputs.extend(pollster::block_on(engine.forward(&[id], Logits::Last))?);
+    }
+    Ok(outputs)
+}
+
+/// Feeds `ids` to the second of three sequences, whose cache held other tokens before. Logits are
+/// of the last token of each batch.
+fn among_others(mut sequences: Sequences, ids: &[u32]) -> Result<Vec<Output>> {
+    const CHECKED: usize = 1;
+    let reversed: Vec<u32> = ids.iter().rev().copied().collect();
+    let texts: [&[u32]; 3] = [&reversed, ids, &ids[..ids.len() / 2]];
+    let next = |sequence: usize, id: u32| Next {
+        sequence,
+        id,
+        logits: false,
+    };
+    let before: Vec<Next> = reversed.iter().map(|&id| next(CHECKED, id)).collect();
+    pollster::block_on(sequences.forward(&before[..before.len().min(MAX_BATCH)]))?;
+    sequences.truncate(CHECKED, 0);
+    let random = &mut Random::new(ids.len() as u64);
+    let mut outputs = Vec::new();
+    while outputs.len() < ids.len() {
+        let mut batch = Vec::new();
+        for (sequence, text) in texts.into_iter().enumerate() {
+            let first = sequences.n_positions(sequence);
+            // Now and then a sequence takes no part.
+            let n = random.below(5).min(text.len() - first);
+            let tokens = &text[first..first + n];
+            batch.extend(tokens.iter().map(|&id| next(sequence, id)));
+            if n > 0 {
+                let last = batch.len() - 1;
+                batch[last].logits = true;
+            }
+        }
+        if batch.is_empty() {
+            continue;
+        }
+        let of_batch = pollster::block_on(sequences.forward(&batch))?;
+        let pairs = batch.iter().zip(of_batch);
+        let checked = pairs.filter(|(next, _)| next.sequence == CHECKED);
+        outputs.extend(checked.map(|(_, output)| output));
+    }
+    Ok(outputs)
 }
 
 fn options(settings: &Value, model: &Model) -> Result<Options> {
