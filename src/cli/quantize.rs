@@ -91,7 +91,7 @@ fn write(model: &Model, quant: Quant, folder: &Path) -> Result<()> {
     let written = stored.map(|(name, view)| match quantized.remove(&name) {
         None => (name, Written::AsStored(view)),
         Some(tensor) => {
-            let shape = [tensor.n_rows(), quant.n_bytes(tensor.n_cols())];
+            let shape = [tensor.n_rows(), tensor.dtype.n_bytes(tensor.n_cols())];
             (name, Written::Quantised(tensor, shape))
         }
     });

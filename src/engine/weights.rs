@@ -13,6 +13,7 @@ use crate::kernels::{Resource, UNIFORM_BYTES};
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::family::PositionKind;
+use crate::model::quant::Quant;
 use crate::model::tensor::{Dtype, Tensor};
 use crate::model::weights::{Linear, Norm, Pool};
 
@@ -268,7 +269,11 @@ fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
     let limit = gpu.limits.max_texture_dimension_2d as usize;
     let fits = |n_in: usize| {
         let quant = model.quant.filter(|quant| quant.fits(n_in));
-        texture_width(quant.map_or(plain, Dtype::Quantized), n_in) <= limit
+        let formats = quant.map(|quant| [quant, Quant::OF_EMBEDDING].map(Dtype::Quantized));
+        let formats = formats.unwrap_or([plain; 2]);
+        formats
+            .into_iter()
+            .all(|dtype| texture_width(dtype, n_in) <= limit)
     };
     let [hidden, ..] = widths.map(padded);
     let in_uniform = widths.into_iter().map(padded).fold(2 * hidden, usize::max);

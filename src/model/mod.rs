@@ -19,7 +19,7 @@ pub mod tokenizer;
 pub mod weights;
 pub mod ztt;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chat_template::ChatTemplate;
@@ -59,7 +59,7 @@ pub struct Model {
     /// The format of matrices, of those that fit it.
     pub quant: Option<Quant>,
     /// The names of these matrices.
-    quantized: BTreeSet<String>,
+    quantized: BTreeMap<String, Quant>,
     /// What is odd about the files and does no harm, each in one line.
     pub warnings: Vec<String>,
     /// The texts of the model, beside the weights or embedded.

@@ -29,6 +29,10 @@ impl Quant {
         }
     }
 
+    /// The format of the embedding and the output projection, whatever that of the layers: four
+    /// bits are too few for them.
+    pub const OF_EMBEDDING: Quant = Quant::Q8_0;
+
     /// Bytes of a block, its scale included.
     pub fn block_bytes(self) -> usize {
         match self {

@@ -20,7 +20,7 @@ impl Model {
         for (name, info) in self.checkpoint.infos() {
             let n_bytes = info.data_offsets.1 - info.data_offsets.0;
             let n_elements = info.shape.iter().product::<usize>();
-            let quant = self.quant.filter(|_| self.quantized.contains(&name));
+            let quant = self.quantized.get(&name);
             let (dtype, bytes, elements) = match (quant, self.config.quant) {
                 (None, _) => (info.dtype.to_string(), n_bytes, n_elements),
                 (Some(quant), Some(_)) => {

@@ -87,7 +87,7 @@ const POOL_VALUE: &str = "zero_token_pool.value";
 pub struct Reader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub config: &'a Config,
-    /// The format of every matrix that fits it, be it stored so or quantised on the way.
+    /// The format of the layers' matrices that fit it, be they stored so or quantised on the way.
     quant: Option<Quant>,
     prefix: &'static str,
     /// Names, shapes and types alone are of interest: nothing is read, and the names asked for
@@ -99,15 +99,15 @@ pub struct Reader<'a> {
 #[derive(Default)]
 struct Asked {
     all: BTreeSet<String>,
-    quantized: BTreeSet<String>,
+    quantized: BTreeMap<String, Quant>,
 }
 
 /// What was found out about tensors without reading them.
 pub struct Checked {
     /// Those that no part of the model uses.
     pub unused: Vec<String>,
-    /// Those that are, or become, quantised.
-    pub quantized: BTreeSet<String>,
+    /// Those that are, or become, quantised, and how.
+    pub quantized: BTreeMap<String, Quant>,
 }
 
 impl<'a> Reader<'a> {
@@ -169,17 +169,19 @@ impl<'a> Reader<'a> {
         Ok(tensor)
     }
 
-    /// The matrix `name` `[n_out, n_in]` in the format it is to have. One that is not stored
+    /// The matrix `name` `[n_out, n_in]`, in the format `quant` if it fits. One that is not stored
     /// quantised may be stored `transposed`.
     fn matrix(
         &self,
         name: &str,
         [n_out, n_in]: [usize; 2],
         transposed: bool,
+        quant: Option<Quant>,
     ) -> Result<Tensor<'a>> {
-        let quant = self.quant.filter(|quant| quant.fits(n_in));
-        if let (Some(asked), Some(_)) = (&self.check, quant) {
-            asked.borrow_mut().quantized.insert(name.to_string());
+        let quant = quant.filter(|quant| quant.fits(n_in));
+        if let (Some(asked), Some(quant)) = (&self.check, quant) {
+            let quantized = &mut asked.borrow_mut().quantized;
+            quantized.insert(name.to_string(), quant);
         }
         if let (Some(quant), Some(_)) = (quant, self.config.quant) {
             return self.finite(self.checkpoint.quantized(name, [n_out, n_in], quant)?);
@@ -257,7 +259,7 @@ impl<'a> Reader<'a> {
             let name = self.name(template, layer);
             let weight = format!("{name}.weight");
             let transposed = self.config.family.transposed;
-            matrices.push(self.matrix(&weight, [n_out, n_in], transposed)?);
+            matrices.push(self.matrix(&weight, [n_out, n_in], transposed, self.quant)?);
             if let Some(bias) = &mut bias {
                 let name = format!("{name}.bias");
                 bias.extend(self.tensor(&name, &[n_out])?.to_f32());
@@ -297,7 +299,8 @@ impl<'a> Reader<'a> {
         let c = self.config;
         let names = &c.family.tensors;
         let name = |template: &str| self.name(template, 0) + ".weight";
-        let matrix = |template| self.matrix(&name(template), [c.vocab, c.hidden], false);
+        let quant = self.quant.map(|_| Quant::OF_EMBEDDING);
+        let matrix = |template| self.matrix(&name(template), [c.vocab, c.hidden], false, quant);
         Ok(Outer {
             embedding: matrix(names.embedding)?,
             positions: names
