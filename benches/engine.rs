@@ -131,7 +131,8 @@ fn bench(criterion: &mut Criterion) -> ztt_wgpu::Result<()> {
     let gpu = Arc::new(pollster::block_on(Gpu::open(&adapter))?);
     eprintln!("adapter: {}", gpu.description());
     for model in models()? {
-        let uploaded = DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| ())?;
+        let uploaded =
+            pollster::block_on(DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| ()))?;
         let device_model = Arc::new(uploaded);
         against_reference(&model, &device_model)?;
         let ids = token_ids(N_PROMPT, model.config.vocab);

@@ -111,6 +111,7 @@
 //!   *Block*: 32 quantised weights of a row that share a scale.
 
 pub mod chat;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod engine;
 pub mod error;
@@ -118,6 +119,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;
+#[cfg(feature = "cli")]
 pub mod measure;
 pub mod model;
 pub mod page;

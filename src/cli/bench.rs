@@ -185,7 +185,10 @@ pub fn main(args: Args) -> Result<()> {
         let place = match &gpu {
             None => Place::Host,
             Some(gpu) => {
-                let uploaded = DeviceModel::upload(Arc::clone(gpu), model, &mut |_| bar.tick())?;
+                let uploaded =
+                    pollster::block_on(DeviceModel::upload(Arc::clone(gpu), model, &mut |_| {
+                        bar.tick()
+                    }))?;
                 let device_model = Arc::new(uploaded);
                 check::against_reference(model, &device_model)?;
                 Place::Device(device_model)

@@ -58,24 +58,15 @@ pub struct GenerationArgs {
 }
 
 impl GenerationArgs {
-    /// Flags over `generation_config.json` over the defaults.
+    /// Flags over what the model asks for.
     pub fn sampling(&self, model: &Model) -> SamplingOptions {
-        let file = &model.generation;
-        let default = SamplingOptions::default();
-        let greedy = (file.sample == Some(false)).then_some(0.0);
+        let asked = SamplingOptions::of(model);
         SamplingOptions {
-            temperature: self
-                .temperature
-                .or(greedy)
-                .or(file.temperature)
-                .unwrap_or(default.temperature),
-            top_k: self.top_k.or(file.top_k).unwrap_or(default.top_k),
-            top_p: self.top_p.or(file.top_p).unwrap_or(default.top_p),
-            min_p: self.min_p.or(file.min_p).unwrap_or(default.min_p),
-            repeat_penalty: self
-                .repeat_penalty
-                .or(file.repeat_penalty)
-                .unwrap_or(default.repeat_penalty),
+            temperature: self.temperature.unwrap_or(asked.temperature),
+            top_k: self.top_k.unwrap_or(asked.top_k),
+            top_p: self.top_p.unwrap_or(asked.top_p),
+            min_p: self.min_p.unwrap_or(asked.min_p),
+            repeat_penalty: self.repeat_penalty.unwrap_or(asked.repeat_penalty),
             seed: self.seed.unwrap_or_else(rand::random),
             on_host: self.host_sampling,
         }

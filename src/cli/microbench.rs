@@ -126,7 +126,10 @@ pub fn main(args: Args) -> Result<()> {
         },
     };
     bar.set_message("the model against the reference");
-    let device_model = DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| bar.tick())?;
+    let device_model =
+        pollster::block_on(DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| {
+            bar.tick()
+        }))?;
     let device_model = Arc::new(device_model);
     check::against_reference(&model, &device_model)?;
     let shapes = Shapes {

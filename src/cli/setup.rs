@@ -143,7 +143,7 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> Result<Placed<'m>> {
     let gpu = pollster::block_on(Gpu::open(&adapter))?;
     let gpu = Arc::new(gpu.with_kernels(args.adapter.kernels)?);
     let mut bar = LoadBar::new(model);
-    let device_model = DeviceModel::upload(gpu, model, &mut |n| bar.show(n))?;
+    let device_model = pollster::block_on(DeviceModel::upload(gpu, model, &mut |n| bar.show(n)))?;
     bar.finish();
     placed.device = Some(Arc::new(device_model));
     Ok(placed)

@@ -49,10 +49,10 @@ impl Ahead {
     pub async fn next(&mut self, session: &mut Session) -> Result<Results> {
         let (submitted, mapping) = match self.in_flight.pop_front() {
             Some(pending) => pending,
-            None => self.submit(session)?,
+            None => self.submit(session).await?,
         };
         while self.in_flight.len() + 1 < DEPTH && self.next_position < self.end {
-            let pending = self.submit(session)?;
+            let pending = self.submit(session).await?;
             self.in_flight.push_back(pending);
         }
         let staging = mapping.buffer.clone();
@@ -62,7 +62,7 @@ impl Ahead {
         Ok(session.take(&submitted, &bytes))
     }
 
-    fn submit(&mut self, session: &mut Session) -> Result<Pending> {
+    async fn submit(&mut self, session: &mut Session) -> Result<Pending> {
         let staging = self.idle.pop().unwrap_or_else(|| {
             let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
             let n_bytes = session.step_bytes();
@@ -74,7 +74,7 @@ impl Ahead {
             with_logits: vec![0],
             draws: Some(&self.sampler),
         };
-        let submitted = session.submit(request, &staging)?;
+        let submitted = session.submit(request, &staging).await?;
         let mapping = session.gpu().map(&staging, submitted.n_bytes);
         self.next_position += 1;
         Ok((submitted, mapping))

@@ -1,6 +1,6 @@
 //! A batch on its way: what is asked, what is under way, what it came to.
 
-use std::time::Instant;
+use web_time::Instant;
 
 use super::device_sampling::DeviceSampler;
 use crate::kernels::Moved;

@@ -19,9 +19,13 @@ pub struct DeviceModel {
 
 impl DeviceModel {
     /// Uploads the weights of `model`. `progress` gets the bytes written so far.
-    pub fn upload(gpu: Arc<Gpu>, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
+    pub async fn upload(
+        gpu: Arc<Gpu>,
+        model: &Model,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
         Ok(Self {
-            weights: Weights::upload(&gpu, model, progress)?,
+            weights: Weights::upload(&gpu, model, progress).await?,
             config: model.config.clone(),
             pool: model.pool.clone(),
             gpu,

@@ -115,7 +115,7 @@ impl<'m> Engine<'m> {
             return Self::on_host(model, options);
         };
         let gpu = Arc::new(Gpu::open(&adapter).await?);
-        let device_model = DeviceModel::upload(gpu, model, &mut |_| {})?;
+        let device_model = DeviceModel::upload(gpu, model, &mut |_| {}).await?;
         Self::on_device(model, &Arc::new(device_model), options)
     }
 

@@ -1,6 +1,8 @@
 //! Where the time of passes goes, dispatch by dispatch.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use super::recorder::{Note, Pass, Phase};
 use crate::error::Result;
@@ -88,7 +90,7 @@ impl Profiler {
 
     /// Encodes the pass so that its dispatches can be timed; where the device has no timestamps,
     /// the dispatches run here and now. Returns how many there are.
-    pub fn encode(
+    pub async fn encode(
         &mut self,
         gpu: &Gpu,
         pass: &Pass,
@@ -96,7 +98,7 @@ impl Profiler {
         counts: &[u32],
     ) -> Result<usize> {
         if self.timestamps == Timestamps::None {
-            self.pending = pass.plan.run_one_by_one(gpu, counts)?;
+            self.pending = pass.plan.run_one_by_one(gpu, counts).await?;
             return Ok(self.pending.len());
         }
         // Plans differ in length: the timer is made for the longest one seen.

@@ -8,6 +8,7 @@ use super::draw_rule;
 use crate::kernels::draw;
 use crate::kernels::repeat_penalty::{self, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
+use crate::model::Model;
 
 /// How a token is drawn from the logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,21 @@ impl Default for SamplingOptions {
 }
 
 impl SamplingOptions {
+    /// As the model's `generation_config.json` asks for, else the defaults.
+    pub fn of(model: &Model) -> Self {
+        let file = &model.generation;
+        let default = Self::default();
+        let greedy = (file.sample == Some(false)).then_some(0.0);
+        Self {
+            temperature: greedy.or(file.temperature).unwrap_or(default.temperature),
+            top_k: file.top_k.unwrap_or(default.top_k),
+            top_p: file.top_p.unwrap_or(default.top_p),
+            min_p: file.min_p.unwrap_or(default.min_p),
+            repeat_penalty: file.repeat_penalty.unwrap_or(default.repeat_penalty),
+            ..default
+        }
+    }
+
     /// How many of the likeliest tokens are looked at, of a vocabulary of `n_vocab`.
     fn n_candidates(&self, n_vocab: usize) -> usize {
         match (self.temperature == 0.0, self.top_k) {

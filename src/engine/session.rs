@@ -1,7 +1,8 @@
 //! Sequences on the device: their caches, and the scheduler that feeds it batches.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use web_time::Instant;
 
 use super::batch::{BatchRows, Place, Request, Results, Submitted};
 use super::buffers::{Buffers, Sizes};
@@ -162,7 +163,7 @@ impl Session {
     /// Runs a batch and waits for it.
     async fn run(&mut self, request: Request<'_>) -> Result<Results> {
         let staging = self.buffers.staging.clone();
-        let submitted = self.submit(request, &staging)?;
+        let submitted = self.submit(request, &staging).await?;
         let bytes = match submitted.n_bytes {
             0 => Vec::new(),
             n => self.model.gpu.read(&staging, n).await?,
@@ -197,7 +198,7 @@ impl Session {
     }
 
     /// One batch, all cycles included, in one submission. What it comes to is copied to `staging`.
-    pub(super) fn submit(
+    pub(super) async fn submit(
         &mut self,
         request: Request<'_>,
         staging: &wgpu::Buffer,
@@ -230,7 +231,7 @@ impl Session {
         let counts = [n_rows as u32, with_logits.len() as u32];
         let mut submitted = Instant::now();
         let mut n_dispatches = match &mut self.profiler {
-            Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts)?,
+            Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts).await?,
             None => pass.plan.encode(&mut encoder, &counts),
         };
         let (answer, n_answer) = match request.draws {

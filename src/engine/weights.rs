@@ -147,7 +147,7 @@ struct Uploader<'a> {
 
 impl Weights {
     /// Uploads the weights of `model`. `progress` gets the bytes written so far.
-    pub fn upload(gpu: &Gpu, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
+    pub async fn upload(gpu: &Gpu, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
         let reader = model.weights();
         let c = &model.config;
         let kernels = match gpu.kernels {
@@ -166,11 +166,12 @@ impl Weights {
             matrices: vec![tensor],
             bias: None,
         };
-        let embedding = uploader.matrix(&alone(outer.embedding), Order::Stacked)?;
-        let lm_head = outer
-            .lm_head
-            .map(|tensor| uploader.matrix(&alone(tensor), Order::Stacked))
-            .transpose()?;
+        let embedding = alone(outer.embedding);
+        let embedding = uploader.matrix(&embedding, Order::Stacked).await?;
+        let lm_head = match outer.lm_head.map(alone) {
+            Some(matrix) => Some(uploader.matrix(&matrix, Order::Stacked).await?),
+            None => None,
+        };
         let heads = Order::Heads {
             head_dim: c.head_dim,
             n_turned: match c.position {
@@ -183,16 +184,16 @@ impl Weights {
             let layer = reader.layer(i)?;
             layers.push(LayerBuffers {
                 attn_norm: uploader.norm(&layer.attn_norm),
-                qkv: uploader.matrix(&layer.qkv, heads)?,
+                qkv: uploader.matrix(&layer.qkv, heads).await?,
                 qk_norm: layer.qk_norm.map(|[q, k]| {
                     let pair = |v: Vec<f32>| paired(&v, c.head_dim, true);
                     let weights = [pair(q.weight), pair(k.weight)].concat();
                     gpu.buffer_with("qk_norm", &weights, BufferUsages::STORAGE)
                 }),
-                o_proj: uploader.matrix(&layer.o_proj, Order::Stacked)?,
+                o_proj: uploader.matrix(&layer.o_proj, Order::Stacked).await?,
                 mlp_norm: uploader.norm(&layer.mlp_norm),
-                mlp_in: uploader.matrix(&layer.mlp_in, Order::Alternating)?,
-                mlp_out: uploader.matrix(&layer.mlp_out, Order::Stacked)?,
+                mlp_in: uploader.matrix(&layer.mlp_in, Order::Alternating).await?,
+                mlp_out: uploader.matrix(&layer.mlp_out, Order::Stacked).await?,
             });
         }
         let storage = BufferUsages::STORAGE;
@@ -219,7 +220,7 @@ impl Weights {
                 }
             },
         };
-        gpu.wait()?;
+        gpu.wait().await?;
         Ok(weights)
     }
 }
@@ -295,7 +296,7 @@ impl Uploader<'_> {
         NormBuffer(self.gpu.buffer_with("norm", &values, usage))
     }
 
-    fn matrix(&mut self, linear: &Linear, order: Order) -> Result<Matrix> {
+    async fn matrix(&mut self, linear: &Linear<'_>, order: Order) -> Result<Matrix> {
         let (n_out, n_in) = (order.n_out(linear.n_out()), linear.n_in());
         let dtype = linear.dtype();
         let row_bytes = buffer_row_bytes(dtype, n_in);
@@ -319,7 +320,8 @@ impl Uploader<'_> {
                     Store::Buffer(self.gpu.storage(name, part_bytes))
                 }
             };
-            self.rows(&store, first..first + n_rows, dtype, n_in, row_of)?;
+            self.rows(&store, first..first + n_rows, dtype, n_in, row_of)
+                .await?;
             parts.push(MatrixPart {
                 store,
                 first_row: first as u32,
@@ -415,7 +417,7 @@ impl Uploader<'_> {
     }
 
     /// Writes rows of `n_in` values into `store`, each padded with zeros.
-    fn rows<'t>(
+    async fn rows<'t>(
         &mut self,
         store: &Store,
         rows: std::ops::Range<usize>,
@@ -449,7 +451,7 @@ impl Uploader<'_> {
             (self.progress)(self.done);
             if self.staged >= STAGED_BYTES {
                 self.gpu.queue.submit([]);
-                self.gpu.wait()?;
+                self.gpu.wait().await?;
                 self.staged = 0;
             }
         }

@@ -35,7 +35,8 @@ pub fn type_name(kind: DeviceType) -> &'static str {
 /// out backends, `WGPU_POWER_PREF=low` puts integrated GPUs first.
 pub async fn list() -> Vec<wgpu::Adapter> {
     let mut description = InstanceDescriptor::new_without_display_handle();
-    description.backends = Backends::VULKAN | Backends::METAL | Backends::DX12;
+    let native = Backends::VULKAN | Backends::METAL | Backends::DX12;
+    description.backends = native | Backends::BROWSER_WEBGPU;
     if let Some(asked) = Backends::from_env() {
         description.backends &= asked;
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
+use futures_channel::oneshot;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use wgpu::{
     BufferUsages, ExperimentalFeatures, Features, MemoryHints, PollType, SubmissionIndex, Trace,
@@ -161,6 +162,11 @@ impl Gpu {
         }
     }
 
+    /// The error of a device that does not answer what it was asked.
+    pub(super) fn silence(&self) -> Error {
+        self.fault("the device stopped answering".to_string())
+    }
+
     pub(super) fn fault(&self, message: String) -> Error {
         Error::Device {
             adapter: self.info.name.clone(),
@@ -268,18 +274,24 @@ impl Gpu {
     }
 
     /// Waits until everything submitted so far is done.
-    pub fn wait(&self) -> Result<()> {
-        self.wait_for(None)
+    pub async fn wait(&self) -> Result<()> {
+        let (sender, done) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || {
+            let _ = sender.send(());
+        });
+        self.poll(None)?;
+        done.await.map_err(|_| self.silence())
     }
 
-    /// Waits until `submission` is done, or everything submitted so far.
-    pub(super) fn wait_for(&self, submission: Option<SubmissionIndex>) -> Result<()> {
-        let waited = self.device.poll(PollType::Wait {
+    /// Has wgpu answer what is asked about `submission`, or about everything submitted so far:
+    /// natively this blocks until that is done. Browsers answer by themselves, once they are let.
+    pub(super) fn poll(&self, submission: Option<SubmissionIndex>) -> Result<()> {
+        let polled = self.device.poll(PollType::Wait {
             submission_index: submission,
             timeout: None,
         });
         self.check()?;
-        waited.map(|_| ()).map_err(|e| self.fault(first_line(e)))
+        polled.map(|_| ()).map_err(|e| self.fault(first_line(e)))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A sequence of dispatches, recorded once and encoded as often as needed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use web_time::Instant;
 use wgpu::{BufferUsages, ComputePassDescriptor};
 
 use super::Gpu;
@@ -157,7 +157,7 @@ impl Plan {
 
     /// Runs each dispatch in a submission of its own, and returns their indices with the seconds
     /// by the host's clock.
-    pub fn run_one_by_one(&self, gpu: &Gpu, counts: &[u32]) -> Result<Vec<(usize, f64)>> {
+    pub async fn run_one_by_one(&self, gpu: &Gpu, counts: &[u32]) -> Result<Vec<(usize, f64)>> {
         let mut times = Vec::new();
         for i in self.active(counts) {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
@@ -166,7 +166,7 @@ impl Plan {
             drop(pass);
             let start = Instant::now();
             gpu.queue.submit([encoder.finish()]);
-            gpu.wait()?;
+            gpu.wait().await?;
             times.push((i, start.elapsed().as_secs_f64()));
         }
         Ok(times)

@@ -47,14 +47,13 @@ impl Gpu {
         mapping: Mapping,
         submission: Option<SubmissionIndex>,
     ) -> Result<Vec<u8>> {
-        #[cfg(not(target_arch = "wasm32"))]
-        self.wait_for(submission)?;
+        self.poll(submission)?;
         let mapped = mapping.mapped.await;
         self.check()?;
         match mapped {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(self.fault(first_line(e))),
-            Err(_) => return Err(self.fault("the device stopped answering".to_string())),
+            Err(_) => return Err(self.silence()),
         }
         let bytes = match mapping.buffer.slice(..mapping.n_bytes).get_mapped_range() {
             Ok(view) => view.to_vec(),

@@ -145,7 +145,7 @@ impl<'g> Stopwatch<'g> {
         let commands = encoder.finish();
         let start = Instant::now();
         gpu.queue.submit([commands]);
-        gpu.wait()?;
+        pollster::block_on(gpu.wait())?;
         let wall = start.elapsed().as_secs_f64();
         let device = match &self.timer {
             Some(timer) => pollster::block_on(timer.read(gpu, 2))?.last().copied(),

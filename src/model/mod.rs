@@ -7,6 +7,7 @@ pub mod convert;
 pub mod exit_block;
 pub mod family;
 pub mod generation;
+#[cfg(feature = "hub")]
 mod hub;
 mod json;
 pub mod quant;
@@ -91,10 +92,7 @@ impl Model {
             let checkpoint = Checkpoint::embedded(BUILTIN, BUILTIN_BYTES)?;
             return Self::from_checkpoint(name, checkpoint, None);
         }
-        let path = match !Path::new(name).exists() && hub::is_repository(name) {
-            true => hub::folder(name, fetch)?,
-            false => PathBuf::from(name),
-        };
+        let path = place(name, fetch)?;
         let path = path.as_path();
         let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
         let (file, folder) = match meta.is_dir() {
@@ -110,6 +108,11 @@ impl Model {
             false => Checkpoint::open(&file)?,
         };
         Self::from_checkpoint(name, checkpoint, Some(&folder))
+    }
+
+    /// Opens a single-file model in memory; `name` stands for it in errors.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::from_checkpoint(name, Checkpoint::in_memory(name, bytes)?, None)
     }
 
     fn from_checkpoint(name: &str, checkpoint: Checkpoint, folder: Option<&Path>) -> Result<Self> {
@@ -234,6 +237,21 @@ impl Model {
             None => Ok(()),
         }
     }
+}
+
+/// Where on this machine the model lies that is no part of the program.
+#[cfg(feature = "hub")]
+fn place(name: &str, fetch: Fetch) -> Result<PathBuf> {
+    match !Path::new(name).exists() && hub::is_repository(name) {
+        true => hub::folder(name, fetch),
+        false => Ok(PathBuf::from(name)),
+    }
+}
+
+/// The same without the hub: names are paths.
+#[cfg(not(feature = "hub"))]
+fn place(name: &str, _: Fetch) -> Result<PathBuf> {
+    Ok(PathBuf::from(name))
 }
 
 /// A text of a checkpoint; a file beside the weights wins over the text embedded in them.

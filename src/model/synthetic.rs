@@ -8,7 +8,6 @@ use safetensors::View;
 use safetensors::tensor::Dtype as StoredDtype;
 use serde_json::json;
 
-use super::checkpoint::Checkpoint;
 use super::family::Family;
 use super::{Model, tensor};
 use crate::error::{Error, Result, first_line};
@@ -113,7 +112,7 @@ impl Model {
         let metadata = HashMap::from([("config.json".to_string(), config)]);
         let bytes = safetensors::serialize(tensors(preset, cycled), Some(metadata))
             .map_err(|e| Error::file(&name, "weights that fit in memory", first_line(e)))?;
-        Self::from_checkpoint(&name, Checkpoint::in_memory(&name, bytes)?, None)
+        Self::from_bytes(&name, bytes)
     }
 }
 

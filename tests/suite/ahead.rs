@@ -67,7 +67,11 @@ impl Fixture {
     fn new(gpu: Arc<Gpu>) -> Result<Self> {
         let model = Model::open(BUILTIN, Fetch::Never)?;
         Ok(Self {
-            device_model: Arc::new(DeviceModel::upload(gpu, &model, &mut |_| {})?),
+            device_model: Arc::new(pollster::block_on(DeviceModel::upload(
+                gpu,
+                &model,
+                &mut |_| {},
+            ))?),
             prompt: model.tokenizer()?.encode(PROMPT)?,
             model,
         })
@@ -306,7 +310,11 @@ fn not_finite(gpu: Arc<Gpu>) -> Result<()> {
     // Finite weights whose products are not.
     let checkpoint = Checkpoint::copy_of("llama-plain")?.fill("model.norm.weight", 1e38)?;
     let model = Model::open(&checkpoint.name(), Fetch::Never)?;
-    let device_model = Arc::new(DeviceModel::upload(gpu, &model, &mut |_| {})?);
+    let device_model = Arc::new(pollster::block_on(DeviceModel::upload(
+        gpu,
+        &model,
+        &mut |_| {},
+    ))?);
     let options = Options {
         cap: None,
         exit: ExitRule::default(),

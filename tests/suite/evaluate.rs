@@ -109,7 +109,11 @@ fn score(
 /// The adapter finds the perplexity that the reference does.
 fn agree(gpu: Arc<Gpu>, settings: &[Setting]) -> Result<()> {
     let model = builtin()?;
-    let device = Arc::new(DeviceModel::upload(gpu, &model, &mut |_| ())?);
+    let device = Arc::new(pollster::block_on(DeviceModel::upload(
+        gpu,
+        &model,
+        &mut |_| (),
+    ))?);
     let n = match std::env::var(TOKENS_VARIABLE) {
         Ok(n) => n.parse().context(TOKENS_VARIABLE)?,
         Err(_) => N_TOKENS,

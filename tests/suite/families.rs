@@ -67,7 +67,7 @@ fn plain(case: &str, gpu: Option<Arc<Gpu>>) -> Result<()> {
     let options = options(&model, ExitRule::default());
     let mut engine = match gpu {
         Some(gpu) => {
-            let device_model = DeviceModel::upload(gpu, &model, &mut |_| {})?;
+            let device_model = pollster::block_on(DeviceModel::upload(gpu, &model, &mut |_| {}))?;
             Engine::on_device(&model, &Arc::new(device_model), &options)?
         }
         None => Engine::on_host(&model, &options)?,
@@ -139,7 +139,11 @@ pub fn adapter_equals_reference(
     let ids: Vec<u32> = (0..20)
         .map(|_| random.below(model.config.vocab) as u32)
         .collect();
-    let device_model = Arc::new(DeviceModel::upload(gpu, model, &mut |_| {})?);
+    let device_model = Arc::new(pollster::block_on(DeviceModel::upload(
+        gpu,
+        model,
+        &mut |_| {},
+    ))?);
     let run = |exit: &ExitRule| -> Result<[Vec<Output>; 2]> {
         let options = options(model, exit.clone());
         let mut host = Engine::on_host(model, &options)?;

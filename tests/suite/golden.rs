@@ -110,7 +110,8 @@ fn on_every_variant(
     let variants = header.metadata().as_ref().context("no variants")?;
     let ids: Vec<u32> = i32s(&golden, "ids")?.iter().map(|&id| id as u32).collect();
     let model = open(case)?;
-    let upload = |gpu| DeviceModel::upload(gpu, &model, &mut |_| {}).map(Arc::new);
+    let upload =
+        |gpu| pollster::block_on(DeviceModel::upload(gpu, &model, &mut |_| {})).map(Arc::new);
     let device_model = gpu.map(upload).transpose()?;
     let mut n_variants = 0;
     for (variant, settings) in variants {

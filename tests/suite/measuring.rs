@@ -457,7 +457,9 @@ fn wrong_model(gpu: Arc<Gpu>) -> Result<()> {
     let intact = Checkpoint::copy_of("llama-key-value")?;
     let intact_model = Model::open(&intact.name(), Fetch::Never)?;
     let spoilt_model = Model::open(&spoilt.name(), Fetch::Never)?;
-    let upload = |model| DeviceModel::upload(Arc::clone(&gpu), model, &mut |_| ()).map(Arc::new);
+    let upload = |model| {
+        pollster::block_on(DeviceModel::upload(Arc::clone(&gpu), model, &mut |_| ())).map(Arc::new)
+    };
     let on_device = upload(&intact_model)?;
     against_reference(&intact_model, &on_device)?;
     let Err(error) = against_reference(&spoilt_model, &on_device) else {
@@ -473,7 +475,8 @@ fn wrong_model(gpu: Arc<Gpu>) -> Result<()> {
 }
 
 fn engine<'m>(gpu: &Arc<Gpu>, model: &'m Model) -> Result<Engine<'m>> {
-    let device_model = DeviceModel::upload(Arc::clone(gpu), model, &mut |_| ())?;
+    let device_model =
+        pollster::block_on(DeviceModel::upload(Arc::clone(gpu), model, &mut |_| ()))?;
     let options = Options {
         cap: None,
         exit: model.config.exit(),

@@ -61,7 +61,11 @@ fn options(model: &Model, exit: ExitRule) -> Options {
 }
 
 fn upload(gpu: Arc<Gpu>, model: &Model) -> Result<Arc<DeviceModel>> {
-    Ok(Arc::new(DeviceModel::upload(gpu, model, &mut |_| {})?))
+    Ok(Arc::new(pollster::block_on(DeviceModel::upload(
+        gpu,
+        model,
+        &mut |_| {},
+    ))?))
 }
 
 fn prompt(engine: &mut Engine, ids: &[u32]) -> Result<Vec<Output>> {

@@ -104,7 +104,8 @@ fn logits(gpu: Arc<Gpu>, case: &str) -> Result<()> {
     for &(name, quant) in QUANTS {
         let what = format!("{case} {name}");
         let model = open(path("golden").join(case))?.with_quant(Some(quant))?;
-        let device = DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| {})?;
+        let device =
+            pollster::block_on(DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| {}))?;
         let mut engine = Engine::on_device(&model, &Arc::new(device), &options(&model, 32))?;
         let (out, expected) = (run(&mut engine, &ids)?, on_host(&model)?);
         rows_close(&what, &out, &expected, vocab, tolerance)?;
@@ -303,7 +304,8 @@ fn smollm2() -> Trial {
         let perplexity = |quant| -> Result<f64> {
             let model = open(folder.clone())?.with_quant(quant)?;
             let ids = model.tokenizer()?.encode(&text)?;
-            let device = DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| {})?;
+            let device =
+                pollster::block_on(DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| {}))?;
             let options = options(&model, 512);
             let mut engine = Engine::on_device(&model, &Arc::new(device), &options)?;
             let evaluation = block_on(evaluate(&mut engine, &ids[..512], &|_| ()))?;

@@ -100,7 +100,7 @@ fn requests(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> {
                 plan.encode(&mut encoder, &[]);
                 gpu.queue.submit([encoder.finish()]);
             }
-            gpu.wait()
+            pollster::block_on(gpu.wait())
         })?;
         rows.push(microseconds("submission", timing, 1.0));
     }
@@ -127,7 +127,7 @@ fn requests(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> {
                 plan.encode_in(&mut pass, &[]);
             }
             gpu.queue.submit([encoder.finish()]);
-            gpu.wait()
+            pollster::block_on(gpu.wait())
         })?;
         rows.push(microseconds("pass", timing, 1.0));
     }

@@ -97,7 +97,7 @@ fn run_once(gpu: &Gpu, plan: &Plan) -> Result<()> {
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     plan.encode(&mut encoder, &[]);
     gpu.queue.submit([encoder.finish()]);
-    gpu.wait()
+    pollster::block_on(gpu.wait())
 }
 
 /// Parameters with steps alone.

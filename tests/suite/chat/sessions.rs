@@ -61,7 +61,11 @@ fn engine<'m>(model: &'m Model, gpu: Option<Arc<Gpu>>) -> Result<Engine<'m>> {
     Ok(match gpu {
         None => Engine::on_host(model, &options)?,
         Some(gpu) => {
-            let device = Arc::new(DeviceModel::upload(gpu, model, &mut |_| {})?);
+            let device = Arc::new(pollster::block_on(DeviceModel::upload(
+                gpu,
+                model,
+                &mut |_| {},
+            ))?);
             Engine::on_device(model, &device, &options)?
         }
     })
