@@ -126,10 +126,15 @@ pub fn main(args: Args) -> Result<()> {
         &mut sampler,
         &rules,
         receive,
-    ))?;
+    ));
     if let Some(e) = failure {
         return Err(e);
     }
+    if summary.is_err() && !args.json && n_generated.load(Ordering::Relaxed) > 0 {
+        // What is said of the fault begins a line of its own.
+        output::text(&mut out, "\n")?;
+    }
+    let summary = summary?;
     match args.json {
         true => {
             output::json_line(&mut out, &summary::json(&summary, name, &adapter, seed))?;

@@ -1,15 +1,15 @@
 //! A device with its queue: buffers, waiting, faults.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
-use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use wgpu::{
     BufferUsages, ExperimentalFeatures, Features, MemoryHints, PollType, SubmissionIndex, Trace,
 };
 
 use super::cache::DiskCache;
 use super::class::KernelClass;
+use super::faults::{self, Faults, Planted};
 use super::pipelines::{Constants, Pipelines};
 use super::timer::Timestamps;
 use crate::error::{Error, Result, first_line};
@@ -36,19 +36,6 @@ pub struct Gpu {
     pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
-}
-
-/// The first fault the device reported, and what came after it in the log.
-#[derive(Default)]
-struct Faults {
-    first: OnceLock<String>,
-}
-
-impl Faults {
-    fn report(&self, message: String) {
-        tracing::error!("{message}");
-        let _ = self.first.set(first_line(message));
-    }
 }
 
 impl Gpu {
@@ -156,8 +143,8 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] with the first fault reported so far.
     pub fn check(&self) -> Result<()> {
-        match self.faults.first.get() {
-            Some(message) => Err(self.fault(message.clone())),
+        match self.faults.first() {
+            Some(message) => Err(self.fault(message.to_string())),
             None => Ok(()),
         }
     }
@@ -244,20 +231,18 @@ impl Gpu {
         })
     }
 
-    /// A buffer that holds `data`.
+    /// A buffer that holds `data`, which fills whole words.
     pub fn buffer_with<T: bytemuck::NoUninit>(
         &self,
         label: &str,
         data: &[T],
         usage: BufferUsages,
     ) -> wgpu::Buffer {
+        // Not mapped at creation: that panics where memory runs out or the device is lost.
         let bytes: &[u8] = bytemuck::cast_slice(data);
-        let padding = [0; 16];
-        self.device.create_buffer_init(&BufferInitDescriptor {
-            label: Some(label),
-            contents: if bytes.is_empty() { &padding } else { bytes },
-            usage,
-        })
+        let buffer = self.buffer(label, bytes.len() as u64, usage | BufferUsages::COPY_DST);
+        self.queue.write_buffer(&buffer, 0, bytes);
+        buffer
     }
 
     /// The pipeline of `kernel` with `constants`, made on first use.
@@ -286,6 +271,14 @@ impl Gpu {
     /// Has wgpu answer what is asked about `submission`, or about everything submitted so far:
     /// natively this blocks until that is done. Browsers answer by themselves, once they are let.
     pub(super) fn poll(&self, submission: Option<SubmissionIndex>) -> Result<()> {
+        match faults::due() {
+            Some(Planted::Lost) => {
+                self.device.destroy();
+                self.faults.report("device lost: destroyed".to_string());
+            }
+            Some(Planted::OutOfMemory) => self.faults.report("out of memory".to_string()),
+            None => {}
+        }
         let polled = self.device.poll(PollType::Wait {
             submission_index: submission,
             timeout: None,

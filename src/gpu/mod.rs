@@ -4,6 +4,7 @@ pub mod adapter;
 mod cache;
 mod class;
 mod device;
+mod faults;
 mod pipelines;
 pub mod plan;
 pub mod read_back;

@@ -25,6 +25,10 @@ use crate::error::{Error, Result, first_line};
 /// Which of several templates is meant for chats.
 const DEFAULT: &str = "default";
 
+/// Steps that a template may take: far more than any conversation needs, and a second or so of a
+/// template that would never end.
+const FUEL: u64 = 10_000_000;
+
 /// Tokens that templates know by these names, where `tokenizer_config.json` has them.
 const SPECIAL_TOKENS: [&str; 7] = [
     "bos_token",
@@ -142,6 +146,7 @@ impl ChatTemplate {
         if let Ok(syntax) = syntax.build() {
             environment.set_syntax(syntax);
         }
+        environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(unknown_method_callback);
         environment.add_filter("tojson", to_json);
         environment.add_function("raise_exception", |message: String| -> Result<Value, _> {

@@ -13,6 +13,7 @@ mod convert;
 mod errors;
 mod evaluate;
 mod families;
+mod faults;
 mod fixtures;
 mod golden;
 mod hub;
@@ -43,6 +44,7 @@ fn main() {
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
     trials.extend(families::trials());
+    trials.extend(faults::trials());
     trials.extend(golden::reference_trials());
     trials.extend(adapter::on_each(golden::trials));
     trials.extend(hub::trials());

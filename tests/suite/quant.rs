@@ -223,11 +223,7 @@ fn refused() -> Result<()> {
     )?;
     refused(
         &method(json!("q4_0"))?,
-        &[
-            "q_proj",
-            "expected shape [64, 36]",
-            "found shape [64, 68]",
-        ],
+        &["q_proj", "expected shape [64, 36]", "found shape [64, 68]"],
     )?;
     refused(
         &copy()?.set("", "quantization_config", Value::Null)?,

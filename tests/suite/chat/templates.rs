@@ -22,14 +22,26 @@ const TEMPLATES: [&str; 7] = [
 ];
 
 pub fn trials() -> Vec<Trial> {
-    TEMPLATES
-        .iter()
-        .map(|&name| {
-            trial(format!("chat::templates::{name}"), move || {
-                like_transformers(name)
-            })
+    let of_model = TEMPLATES.iter().map(|&name| {
+        trial(format!("chat::templates::{name}"), move || {
+            like_transformers(name)
         })
-        .collect()
+    });
+    let mut trials: Vec<Trial> = of_model.collect();
+    trials.push(trial("chat::templates::endless", endless));
+    trials
+}
+
+/// A template that would run for years is stopped.
+fn endless() -> Result<()> {
+    let loops = "{% for i in range(99999) %}".repeat(3);
+    let source = format!("{loops}{}", "{% endfor %}".repeat(3));
+    let template = ChatTemplate::parse("endless", source, BTreeMap::new())?;
+    let Err(e) = template.render(&[Value::Null], true) else {
+        bail!("it came to an end");
+    };
+    ensure!(e.to_string().contains("out of fuel"), "{e}");
+    Ok(())
 }
 
 fn like_transformers(name: &str) -> Result<()> {
