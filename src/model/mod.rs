@@ -7,6 +7,7 @@ pub mod convert;
 pub mod exit_block;
 pub mod family;
 pub mod generation;
+mod guard;
 #[cfg(feature = "hub")]
 mod hub;
 mod json;

@@ -2,6 +2,7 @@
 
 use tokenizers::Tokenizer as Inner;
 
+use super::guard::guarded;
 use crate::error::{Error, Result, first_line};
 
 /// A checkpoint's tokenizer.
@@ -13,40 +14,52 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads the text of a `tokenizer.json`; `file` names it in errors.
     pub fn parse(model: &str, file: &str, text: &str) -> Result<Self> {
-        let inner =
-            Inner::from_bytes(text).map_err(|e| Error::file(file, "a tokenizer", first_line(e)))?;
-        Ok(Self {
-            inner,
-            model: model.to_string(),
-        })
+        match unpanicking(|| Inner::from_bytes(text)) {
+            Ok(inner) => Ok(Self {
+                inner,
+                model: model.to_string(),
+            }),
+            Err(message) => Err(Error::file(file, "a tokenizer", message)),
+        }
     }
 
     /// Token ids of `text`, special tokens recognised and added as the tokenizer's own
     /// post-processor does: what `tokenizer(text)` gives in transformers.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode(text, true).map_err(|e| self.error(e))?;
-        Ok(encoding.get_ids().to_vec())
+        self.ids(text, true)
     }
 
     /// Token ids of a text that has its special tokens written out, such as a rendered chat
     /// template: they are recognised, none are added.
     pub fn encode_verbatim(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode(text, false).map_err(|e| self.error(e))?;
+        self.ids(text, false)
+    }
+
+    fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = unpanicking(|| self.inner.encode(text, add_special));
+        let encoding = encoding.map_err(|message| self.error(message))?;
         Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of `ids`. Bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(|e| self.error(e))
+        let text = unpanicking(|| self.inner.decode(ids, skip_special));
+        text.map_err(|message| self.error(message))
     }
 
-    fn error(&self, e: impl ToString) -> Error {
+    fn error(&self, message: String) -> Error {
         Error::Tokenizer {
             model: self.model.clone(),
-            message: first_line(e),
+            message,
         }
+    }
+}
+
+/// The library panics over some files that it should refuse.
+fn unpanicking<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match guarded(work) {
+        Ok(result) => result.map_err(first_line),
+        Err(message) => Err(first_line(message)),
     }
 }
 

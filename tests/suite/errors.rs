@@ -225,6 +225,16 @@ pub fn trials() -> Vec<Trial> {
         let arguments = ["trace", &spoilt.name(), "--ids", "1", "--ctx", "4294967295"];
         fails(&arguments, 1, &["does not fit", "at most"])
     });
+    // The library that reads tokenizers panics over this.
+    add("tokenizer_with_a_broken_decoder", || {
+        let spoilt = Checkpoint::copy_of("llama-plain")?;
+        std::fs::write(spoilt.file("tokenizer.json"), r#"{"decoder": {"type": x}}"#)?;
+        fails(
+            &["run", &spoilt.name(), "text"],
+            1,
+            &["tokenizer.json", "expected a tokenizer"],
+        )
+    });
     add("tokenizer_is_no_json", || {
         let spoilt = Checkpoint::copy_of("llama-plain")?;
         std::fs::write(spoilt.file("tokenizer.json"), "nonsense")?;
