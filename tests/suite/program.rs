@@ -17,9 +17,28 @@ pub struct Run {
     pub stderr: String,
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ztt-wgpu");
+
 /// The program with `arguments`, nothing on its standard input.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ztt-wgpu"));
+    prepared(Command::new(PROGRAM), arguments)
+}
+
+/// The same with at most `kb` KiB of addresses; where a shell cannot limit them, without a limit.
+pub fn limited(arguments: &[&str], kb: usize) -> Command {
+    if cfg!(not(target_os = "linux")) {
+        return command(arguments);
+    }
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        &format!("ulimit -v {kb}; exec \"$0\" \"$@\""),
+        PROGRAM,
+    ]);
+    prepared(shell, arguments)
+}
+
+fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .timeout(std::time::Duration::from_secs(120));
