@@ -1,0 +1,234 @@
+//! The forward pass as a list of kernels.
+//!
+//! Everything that changes from token to token (ids, positions, which rows are in the batch)
+//! lies in buffers, so that the list is built once for a session and encoded for every batch.
+//! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
+//! `attention` and `projection` hold what a layer is made of.
+
+mod attention;
+mod projection;
+
+use super::batch::BatchRows;
+use super::buffers::Buffers;
+use super::layout::{OCTET, padded};
+use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
+use super::weights::Weights;
+use crate::gpu::Gpu;
+use crate::kernels::linear::Epilogue;
+use crate::kernels::{embed, exit, kv_copy, layer_norm};
+use crate::model::config::{Config, KvPolicy};
+use crate::model::family::{Activation, NormKind};
+use crate::model::weights::Pool;
+use crate::schedule::{Schedule, Step};
+use attention::Cycles;
+use projection::Projection;
+
+/// Index of the batch's rows in the counts that [`Plan::encode`] gets.
+pub const BATCH_ROWS: usize = 0;
+/// Index of the rows that get logits.
+pub const OUTPUT_ROWS: usize = 1;
+
+/// What the pass is made from.
+pub struct Forward<'a> {
+    pub gpu: &'a Gpu,
+    pub config: &'a Config,
+    pub schedule: &'a Schedule,
+    pub pool: Option<&'a Pool>,
+    pub weights: &'a Weights,
+    pub buffers: &'a Buffers,
+    pub rows: BatchRows,
+}
+
+impl<'a> Forward<'a> {
+    /// Builds the pass.
+    pub fn record(&self) -> Pass {
+        let sizes = DispatchSizes::new(self.gpu, self.schedule.n_cycles());
+        let mut recorder = Recorder::new();
+        self.pass(&mut recorder, &sizes);
+        recorder.finish(self.gpu, &sizes)
+    }
+
+    /// Records the walk.
+    pub fn pass<'b>(&'b self, r: &mut Recorder<'b>, sizes: &'b DispatchSizes) {
+        let b = self.buffers;
+        let all = Over {
+            list: b.lists.all(),
+            size: Size::Counted(BATCH_ROWS),
+        };
+        self.embed(r, all);
+        for &step in &self.schedule.head {
+            self.layer(r, step, all);
+        }
+        let mut running = all;
+        for (cycle, steps) in self.schedule.cycles.iter().enumerate() {
+            r.enter(Phase::Cycle(cycle));
+            for &step in steps {
+                self.layer(r, step, running);
+            }
+            if !self.schedule.has_scores {
+                continue;
+            }
+            self.exit(r, cycle, running, sizes);
+            if self.schedule.may_exit_after(cycle) {
+                self.fill_skipped(r, cycle, steps);
+                running = Over {
+                    list: b.lists.staying(cycle),
+                    size: Size::Staying,
+                };
+            }
+        }
+        r.enter(Phase::Tail);
+        for &step in &self.schedule.tail {
+            self.layer(r, step, all);
+        }
+        r.enter(Phase::Logits);
+        self.logits(r);
+    }
+
+    /// One effective layer: attention, then MLP, each added to the residual stream.
+    fn layer<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: Over) {
+        let (w, b) = (&self.weights.layers[step.layer], self.buffers);
+        let activation = match self.config.activation {
+            Activation::SwiGlu => Epilogue::SwiGlu,
+            Activation::GeluTanh => Epilogue::Gelu,
+        };
+        self.qkv(r, "qkv_proj", step.layer, Cycles::one(step.cycle()), over);
+        self.attention(r, step, over);
+        let o_proj = Projection::new("o_proj", &w.o_proj, &b.heads, &b.x);
+        self.project(r, over, o_proj.accumulating());
+        let (mlp_norm, x) = self.norm_on_the_way(r, "mlp_norm", &w.mlp_norm, over);
+        let mlp_in = Projection::new("mlp_in", &w.mlp_in, x, &b.mlp);
+        self.project(r, over, mlp_in.normed(mlp_norm).activated(activation));
+        let mlp_out = Projection::new("mlp_out", &w.mlp_out, &b.mlp, &b.x);
+        self.project(r, over, mlp_out.accumulating());
+    }
+
+    /// Keys and values of the cycles after `cycle` for the rows that leave after it.
+    fn fill_skipped<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, steps: &[Step]) {
+        let (c, b) = (self.config, self.buffers);
+        let leaving = Over {
+            list: b.lists.leaving(cycle),
+            size: Size::Leaving,
+        };
+        let n_skipped = self.schedule.n_cycles() - cycle - 1;
+        for step in steps {
+            if self.schedule.exit.kv == KvPolicy::Share {
+                let kv = &b.kv[step.layer];
+                let params = kv_copy::Params {
+                    n_kv_heads: c.n_kv_heads as u32,
+                    kv_places: kv.places(&b.sizes),
+                    head_octets: (padded(c.head_dim) / OCTET) as u32,
+                    list: leaving.list,
+                    cycle: cycle as u32,
+                    n_copies: n_skipped as u32,
+                };
+                let call = kv_copy::call(b.sizes.kv_type, params, &b.rows, kv.copy(cycle));
+                r.push("kv_copy", call, leaving);
+                continue;
+            }
+            let cycles = Cycles {
+                first: cycle + 1,
+                n: n_skipped,
+                with_queries: false,
+            };
+            self.qkv(r, "fill_kv_proj", step.layer, cycles, leaving);
+        }
+    }
+
+    fn exit<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        cycle: usize,
+        over: Over,
+        sizes: &'b DispatchSizes,
+    ) {
+        let (c, b, rule) = (self.config, self.buffers, &self.schedule.exit);
+        let decides = self.schedule.may_exit_after(cycle);
+        let params = exit::Params {
+            n_layers: c.middle_layers() as u32,
+            n_heads: c.n_heads as u32,
+            reduce: exit::reduce_constant(rule.reduce),
+            cycle: cycle as u32,
+            n_cycles: self.schedule.n_cycles() as u32,
+            decides: u32::from(decides),
+            threshold: rule.threshold.unwrap_or(0.0) as f32,
+            list: over.list,
+            staying: b.lists.staying(cycle),
+            leaving: b.lists.leaving(cycle),
+            // The recorder knows what follows.
+            first_grid: 0,
+            n_grids: 0,
+        };
+        let (grids, dispatches) = (&sizes.grids, &sizes.dispatches);
+        let buffers = [&b.zeros, grids, &b.rows, &b.progress, dispatches];
+        r.push_exit(params, buffers, over);
+    }
+
+    fn embed<'b>(&'b self, r: &mut Recorder<'b>, over: Over) {
+        let (w, b) = (self.weights, self.buffers);
+        for part in &w.embedding.parts {
+            let params = embed::Params {
+                n_octets: w.embedding.n_octets,
+                first_token: part.first_row,
+                n_tokens: part.n_rows,
+                list: over.list,
+                has_positions: u32::from(w.positions.is_some()),
+            };
+            let positions = w.positions.as_ref().unwrap_or(&b.nothing);
+            let weights = part.store.resource();
+            let buffers = [&b.ids, positions, &b.rows, &b.x];
+            r.push(
+                "embed",
+                embed::call(w.embedding.dtype, params, weights, buffers),
+                over,
+            );
+        }
+    }
+
+    /// The kernels that this model's family has no use for and others have, on this model's
+    /// shapes: for measuring.
+    pub fn of_other_families<'b>(&'b self, r: &mut Recorder<'b>) {
+        let (c, b) = (self.config, self.buffers);
+        let over = Over {
+            list: b.lists.all(),
+            size: Size::Counted(BATCH_ROWS),
+        };
+        if c.norm == NormKind::Rms {
+            let params = layer_norm::Params {
+                n_cols: c.hidden as u32,
+                stride: padded(c.hidden) as u32,
+                list: over.list,
+                dense: 0,
+                eps: c.norm_eps as f32,
+            };
+            let norm = &self.weights.final_norm.0;
+            let buffers = [&b.x, norm, &b.rows, &b.normed];
+            r.push("layer_norm", layer_norm::call(params, buffers), over);
+        }
+    }
+
+    /// Final norm and output projection of the rows that get logits, packed densely.
+    fn logits<'b>(&'b self, r: &mut Recorder<'b>) {
+        let (w, b) = (self.weights, self.buffers);
+        let size = Size::Counted(OUTPUT_ROWS);
+        let outputs = Over {
+            list: b.lists.outputs(),
+            size,
+        };
+        let dense = Over {
+            list: b.lists.dense(),
+            size,
+        };
+        self.norm(r, "final_norm", &w.final_norm, outputs, true);
+        let head = w.lm_head.as_ref().unwrap_or(&w.embedding);
+        let logits = Projection::new("lm_head", head, &b.normed, &b.logits);
+        self.project(
+            r,
+            dense,
+            Projection {
+                unpadded: true,
+                ..logits
+            },
+        );
+    }
+}

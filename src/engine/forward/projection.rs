@@ -1,0 +1,198 @@
+//! Norms and linear maps of listed rows.
+
+use super::super::layout::padded;
+use super::super::recorder::{Over, Recorder, Size};
+use super::super::weights::{Matrix, NormBuffer};
+use super::{Forward, OUTPUT_ROWS};
+use crate::gpu::KernelClass;
+use crate::kernels::linear::{self, Batch, Epilogue, InputNorm};
+use crate::kernels::{layer_norm, pack_rows, rms_norm};
+use crate::model::family::NormKind;
+
+/// A linear map from one buffer to another.
+pub(super) struct Projection<'b> {
+    pub role: &'static str,
+    pub matrix: &'b Matrix,
+    pub x: &'b wgpu::Buffer,
+    pub y: &'b wgpu::Buffer,
+    /// The norm that a single row passes on its way in.
+    pub norm: Option<&'b NormBuffer>,
+    pub epilogue: Epilogue,
+    /// Add to `y` instead of replacing it.
+    pub accumulate: bool,
+    /// Leave out the outputs before this one.
+    pub first_output: u32,
+    /// Rows of `y` are not padded to octets.
+    pub unpadded: bool,
+    /// Where outputs go instead of `y`, with the parameters that say so.
+    pub to: Option<(linear::Params, linear::Output<'b>)>,
+}
+
+impl<'b> Projection<'b> {
+    pub fn new(
+        role: &'static str,
+        matrix: &'b Matrix,
+        x: &'b wgpu::Buffer,
+        y: &'b wgpu::Buffer,
+    ) -> Self {
+        Self {
+            role,
+            matrix,
+            x,
+            y,
+            norm: None,
+            epilogue: Epilogue::None,
+            accumulate: false,
+            first_output: 0,
+            unpadded: false,
+            to: None,
+        }
+    }
+
+    pub fn accumulating(self) -> Self {
+        Self {
+            accumulate: true,
+            ..self
+        }
+    }
+
+    pub fn normed(self, norm: Option<&'b NormBuffer>) -> Self {
+        Self { norm, ..self }
+    }
+
+    pub fn activated(self, epilogue: Epilogue) -> Self {
+        Self { epilogue, ..self }
+    }
+}
+
+impl Forward<'_> {
+    /// The norm of the residual stream: left to the map that reads a single row, or, of many
+    /// rows, done before it. Returns what is left to do, and what the map reads.
+    pub(super) fn norm_on_the_way<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        role: &'static str,
+        norm: &'b NormBuffer,
+        over: Over,
+    ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
+        match self.rows.batch() {
+            Batch::One => (Some(norm), &self.buffers.x),
+            Batch::Many => {
+                self.norm(r, role, norm, over, false);
+                (None, &self.buffers.normed)
+            }
+        }
+    }
+
+    /// The residual stream normed, row by row; `dense` puts the i-th listed row into row i.
+    pub(super) fn norm<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        role: &'static str,
+        norm: &'b NormBuffer,
+        over: Over,
+        dense: bool,
+    ) {
+        let (c, b) = (self.config, self.buffers);
+        let (n_cols, stride) = (c.hidden as u32, padded(c.hidden) as u32);
+        let (list, dense, eps) = (over.list, u32::from(dense), c.norm_eps as f32);
+        let buffers = [&b.x, &norm.0, &b.rows, &b.normed];
+        let call = match c.norm {
+            NormKind::Layer => layer_norm::call(
+                layer_norm::Params {
+                    n_cols,
+                    stride,
+                    list,
+                    dense,
+                    eps,
+                },
+                buffers,
+            ),
+            NormKind::Rms => rms_norm::call(
+                rms_norm::Params {
+                    n_cols,
+                    stride,
+                    list,
+                    dense,
+                    eps,
+                },
+                buffers,
+            ),
+        };
+        r.push(role, call, over);
+    }
+
+    /// A matrix times the listed rows, one dispatch for each part of the matrix.
+    pub(super) fn project<'b>(&'b self, r: &mut Recorder<'b>, over: Over, p: Projection<'b>) {
+        let matrix = p.matrix;
+        // Of a gate and its value one output is left.
+        let per_column = if p.epilogue == Epilogue::SwiGlu { 2 } else { 1 };
+        let n_columns = matrix.n_out / per_column;
+        // A single row of logits is row 0 of its input, as in decoding.
+        let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
+        let batch = match is_one {
+            true => Batch::One,
+            false => self.rows.batch(),
+        };
+        if self.weights.kernels == KernelClass::Texture && batch == Batch::Many {
+            let params = pack_rows::Params {
+                n_octets: matrix.n_octets,
+                list: over.list,
+            };
+            let (x, rows) = (p.x, &self.buffers.rows);
+            r.push(
+                "pack_rows",
+                pack_rows::call(params, x, rows, &self.buffers.textures.packed),
+                over,
+            );
+        }
+        let (params, output) = p.to.unwrap_or((
+            linear::Params::default(),
+            linear::Output::Rows {
+                y: p.y,
+                epilogue: p.epilogue,
+            },
+        ));
+        for part in &matrix.parts {
+            let end = part.first_row + part.n_rows;
+            let first = part.first_row.max(p.first_output);
+            if first >= end {
+                continue;
+            }
+            let params = linear::Params {
+                n_in_octets: matrix.n_octets,
+                n_out: end - first,
+                weight_row: first - part.first_row,
+                first_output: first,
+                list: over.list,
+                has_bias: u32::from(matrix.bias.is_some()),
+                n_cols: self.config.hidden as u32,
+                eps: self.config.norm_eps as f32,
+                y_stride: if p.unpadded {
+                    n_columns
+                } else {
+                    padded(n_columns as usize) as u32
+                },
+                accumulate: u32::from(p.accumulate),
+                ..params
+            };
+            let nothing = &self.buffers.nothing;
+            let operands = linear::Operands {
+                x: p.x,
+                packed: &self.buffers.textures.packed,
+                bias: matrix.bias.as_ref().unwrap_or(nothing),
+                rows: &self.buffers.rows,
+                norm: p.norm.map_or(nothing, |norm| &norm.0),
+                input_norm: match (p.norm, self.config.norm) {
+                    (None, _) => InputNorm::None,
+                    (Some(_), NormKind::Rms) => InputNorm::Rms,
+                    (Some(_), NormKind::Layer) => InputNorm::Layer,
+                },
+                subgroups: self.weights.kernels == KernelClass::Subgroup,
+            };
+            let weights = part.store.resource();
+            let call = linear::call(batch, matrix.dtype, params, weights, operands, output);
+            r.push(p.role, call, over);
+        }
+    }
+}
