@@ -1,5 +1,6 @@
 //! From prompt ids to a stream of tokens: sampling, stop rules, statistics.
 
+mod exits;
 mod text;
 
 use std::ops::ControlFlow;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use exits::Exits;
 pub use text::{Finish, GeneratedText, Token};
 use web_time::Instant;
 
@@ -18,6 +20,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::reference::Output;
 
 /// When generation ends, besides a full context.
+#[derive(Clone)]
 pub struct StopRules {
     pub max_tokens: usize,
     /// Token ids that end the text; they are not given out.
@@ -54,8 +57,8 @@ pub struct Summary {
     /// Passes after the prompt, and the time they took.
     pub n_passes: usize,
     pub pass_time: Duration,
-    /// Positions (prompt and generated) by the cycles they ran, from 1.
-    pub exits: Vec<usize>,
+    /// Of all positions, prompt and generated.
+    pub exits: Exits,
     /// What the device was asked to do in the passes after the prompt.
     pub work: Work,
     /// Of the prompt, where the engine's profile was started.
@@ -67,9 +70,7 @@ pub struct Summary {
 impl Summary {
     /// Mean cycles over all positions.
     pub fn mean_cycles(&self) -> f64 {
-        let positions: usize = self.exits.iter().sum();
-        let cycles: usize = (1..).zip(&self.exits).map(|(c, n)| c * n).sum();
-        cycles as f64 / positions.max(1) as f64
+        self.exits.mean_cycles()
     }
 
     /// A share of `n` for each pass after the prompt.
@@ -84,12 +85,7 @@ impl Summary {
     }
 
     fn count(&mut self, outputs: &[Output]) {
-        for output in outputs {
-            if self.exits.len() < output.cycles {
-                self.exits.resize(output.cycles, 0);
-            }
-            self.exits[output.cycles - 1] += 1;
-        }
+        outputs.iter().for_each(|o| self.exits.count(o.cycles));
     }
 }
 
@@ -111,7 +107,7 @@ pub async fn generate(
         prompt_time: Duration::ZERO,
         n_passes: 0,
         pass_time: Duration::ZERO,
-        exits: Vec::new(),
+        exits: Exits::default(),
         work: Work::default(),
         prompt_profile: None,
         profile: None,

@@ -163,12 +163,12 @@ mod tests {
         let mut generated = GeneratedText::new(Some(&tokenizer), &rules);
         let mut given_out = Vec::new();
         for id in tokenizer.encode(text).unwrap() {
-            generated.push(id, &Output::default(), false).unwrap();
-            let tokens = generated.release();
-            given_out.extend(tokens.into_iter().map(|token| token.text));
             if generated.finish().is_some() {
                 break;
             }
+            generated.push(id, &Output::default(), false).unwrap();
+            let tokens = generated.release();
+            given_out.extend(tokens.into_iter().map(|token| token.text));
         }
         (given_out, generated.finish())
     }
