@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use futures_util::future::select;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -139,6 +140,10 @@ async fn listen(
 ) -> io::Result<usize> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    // The small packets of a stream are not to wait for each other.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
     let (drain, drained) = oneshot::channel::<()>();
     let server = axum::serve(listener, http::router(Arc::clone(app)));
     let server = server.with_graceful_shutdown(async {

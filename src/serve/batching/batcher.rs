@@ -1,5 +1,6 @@
 //! The loop that owns the model.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::slot::{Active, Slot};
@@ -113,8 +114,10 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
     fn begin(&mut self, job: Job) {
         let free = self.slots.iter().enumerate();
         let free = free.filter(|(_, slot)| slot.active.is_none());
-        let best = free
-            .max_by_key(|(_, slot)| (slot.n_in_common(&job.prompt), std::cmp::Reverse(slot.began)));
+        let best = free.min_by_key(|(_, slot)| {
+            let n_in_common = slot.n_in_common(&job.prompt);
+            (Reverse(n_in_common), slot.began)
+        });
         let (Some((sequence, slot)), Some(backend)) = (best, &mut self.backend) else {
             return;
         };

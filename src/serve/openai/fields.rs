@@ -59,7 +59,7 @@ pub fn check_names(fields: &Map<String, Value>, read: &[&[&str]]) -> Result<()> 
             Err(object.error(name, &expected, found))
         };
         let Some((_, neutral)) = NEUTRAL.iter().find(|(known, _)| known == name) else {
-            return refuse("a field that is known".to_string(), "another");
+            return refuse("a field that this route has".to_string(), "another");
         };
         let asks_for_nothing = |text: &&str| {
             let neutral: Option<Value> = serde_json::from_str(text).ok();
@@ -89,8 +89,8 @@ mod tests {
                           "response_format": {"type": "text"}, "logit_bias": {}}"#;
         assert_eq!(check(neutral), Ok(()));
         for (body, words) in [
-            (r#"{"sed": 1}"#, ["`sed`", "a field that is known"]),
-            (r#"{"sed": null}"#, ["`sed`", "a field that is known"]),
+            (r#"{"sed": 1}"#, ["`sed`", "a field that this route has"]),
+            (r#"{"sed": null}"#, ["`sed`", "a field that this route has"]),
             (
                 r#"{"presence_penalty": 0.5}"#,
                 ["`presence_penalty`", "not implemented"],
