@@ -1,21 +1,26 @@
 //! From prompt ids to a stream of tokens: sampling, stop rules, statistics.
 
+mod exits;
+mod text;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+pub use exits::Exits;
+pub use text::{Finish, GeneratedText, Token};
 use web_time::Instant;
 
 use crate::engine::sampling::Sampler;
 use crate::engine::{Decoding, Engine, Logits, Profile, Work};
 use crate::error::Result;
 use crate::model::Model;
-use crate::model::tokenizer::{TextStream, Tokenizer};
+use crate::model::tokenizer::Tokenizer;
 use crate::reference::Output;
 
 /// When generation ends, besides a full context.
+#[derive(Clone)]
 pub struct StopRules {
     pub max_tokens: usize,
     /// Token ids that end the text; they are not given out.
@@ -41,36 +46,6 @@ impl StopRules {
 /// Positions of a prompt that are run between two looks at [`StopRules::interrupt`].
 const PROMPT_BATCH: usize = 128;
 
-/// One generated token.
-#[derive(Clone, Debug, Serialize)]
-pub struct Token {
-    /// Counted from 0 within the generated text.
-    pub index: usize,
-    pub id: u32,
-    /// The text that this token completed; empty inside a character.
-    pub text: String,
-    /// Cycles that the position ran from whose logits the token was drawn.
-    pub cycles: usize,
-    /// The score of each of those cycles; empty without a pool.
-    pub scores: Vec<f32>,
-}
-
-/// Why generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finish {
-    /// `max_tokens` were generated.
-    Length,
-    /// The model ended its text.
-    Eos,
-    /// A stop text came.
-    StopString,
-    /// The context is full.
-    Context,
-    /// The receiver wants no more, or somebody set [`StopRules::interrupt`].
-    Interrupted,
-}
-
 /// What a generation came to.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -82,8 +57,8 @@ pub struct Summary {
     /// Passes after the prompt, and the time they took.
     pub n_passes: usize,
     pub pass_time: Duration,
-    /// Positions (prompt and generated) by the cycles they ran, from 1.
-    pub exits: Vec<usize>,
+    /// Of all positions, prompt and generated.
+    pub exits: Exits,
     /// What the device was asked to do in the passes after the prompt.
     pub work: Work,
     /// Of the prompt, where the engine's profile was started.
@@ -95,9 +70,7 @@ pub struct Summary {
 impl Summary {
     /// Mean cycles over all positions.
     pub fn mean_cycles(&self) -> f64 {
-        let positions: usize = self.exits.iter().sum();
-        let cycles: usize = (1..).zip(&self.exits).map(|(c, n)| c * n).sum();
-        cycles as f64 / positions.max(1) as f64
+        self.exits.mean_cycles()
     }
 
     /// A share of `n` for each pass after the prompt.
@@ -112,12 +85,7 @@ impl Summary {
     }
 
     fn count(&mut self, outputs: &[Output]) {
-        for output in outputs {
-            if self.exits.len() < output.cycles {
-                self.exits.resize(output.cycles, 0);
-            }
-            self.exits[output.cycles - 1] += 1;
-        }
+        outputs.iter().for_each(|o| self.exits.count(o.cycles));
     }
 }
 
@@ -139,7 +107,7 @@ pub async fn generate(
         prompt_time: Duration::ZERO,
         n_passes: 0,
         pass_time: Duration::ZERO,
-        exits: Vec::new(),
+        exits: Exits::default(),
         work: Work::default(),
         prompt_profile: None,
         profile: None,
@@ -168,48 +136,19 @@ pub async fn generate(
     let mut last = outputs.into_iter().next_back().unwrap_or_default();
     summary.prompt_profile = decoding.engine.take_profile();
     let work_before = decoding.engine.work();
-    let mut stream = tokenizer.map(TextStream::new);
-    let mut held = HeldTokens::new(&rules.strings);
+    let mut text = GeneratedText::new(tokenizer, rules);
     let start = Instant::now();
-    while summary.n_generated < rules.max_tokens {
+    while text.finish().is_none() {
         if interrupted() {
-            summary.finish = Finish::Interrupted;
-            break;
-        }
-        let id = decoding.id();
-        if rules.eos.contains(&id) {
-            summary.finish = Finish::Eos;
+            text.interrupt();
             break;
         }
         let is_full = decoding.engine.n_positions() == decoding.engine.n_ctx();
-        let is_last = summary.n_generated + 1 == rules.max_tokens || is_full;
-        let text = match &mut stream {
-            Some(stream) if is_last => stream.push(id)? + &stream.finish()?,
-            Some(stream) => stream.push(id)?,
-            None => String::new(),
-        };
-        let scores = last.scores.iter().take(last.cycles).copied().collect();
-        let stopped = held.push(Token {
-            index: summary.n_generated,
-            id,
-            text,
-            cycles: last.cycles,
-            scores,
-        });
-        summary.n_generated += 1;
-        if held.release(stopped, &mut receive).is_break() {
-            summary.finish = Finish::Interrupted;
-            return Ok(summary);
+        text.push(decoding.id(), &last, is_full)?;
+        if text.release().iter().try_for_each(&mut receive).is_break() {
+            text.interrupt();
         }
-        if stopped {
-            summary.finish = Finish::StopString;
-            break;
-        }
-        if summary.n_generated == rules.max_tokens {
-            break;
-        }
-        if is_full {
-            summary.finish = Finish::Context;
+        if text.finish().is_some() {
             break;
         }
         last = decoding.step().await?;
@@ -218,108 +157,12 @@ pub async fn generate(
         summary.work = decoding.engine.work().since(&work_before);
         summary.count(std::slice::from_ref(&last));
     }
+    // What was held back when an interrupt came.
+    if text.release().iter().try_for_each(&mut receive).is_break() {
+        text.interrupt();
+    }
+    summary.n_generated = text.n_tokens();
+    summary.finish = text.finish().unwrap_or(Finish::Length);
     summary.profile = decoding.engine.take_profile();
-    if held.release(true, &mut receive).is_break() {
-        summary.finish = Finish::Interrupted;
-    }
     Ok(summary)
-}
-
-/// Tokens whose text may yet turn out to be the beginning of a stop text.
-struct HeldTokens<'a> {
-    stops: &'a [String],
-    tokens: Vec<Token>,
-}
-
-impl<'a> HeldTokens<'a> {
-    fn new(stops: &'a [String]) -> Self {
-        Self {
-            stops,
-            tokens: Vec::new(),
-        }
-    }
-
-    /// Adds a token; true when a stop text is complete. Its text is cut off then.
-    fn push(&mut self, token: Token) -> bool {
-        self.tokens.push(token);
-        let text: String = self.tokens.iter().map(|t| t.text.as_str()).collect();
-        let found = self
-            .stops
-            .iter()
-            .filter_map(|s| text.find(s.as_str()))
-            .min();
-        let Some(mut keep) = found else { return false };
-        for token in &mut self.tokens {
-            let n = keep.min(token.text.len());
-            token.text.truncate(n);
-            keep -= n;
-        }
-        true
-    }
-
-    /// Gives out the tokens, unless their text ends in the beginning of a stop text.
-    fn release(
-        &mut self,
-        all: bool,
-        receive: &mut impl FnMut(&Token) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        if !all {
-            let text: String = self.tokens.iter().map(|t| t.text.as_str()).collect();
-            let may_stop = |stop: &String| {
-                let starts = text.char_indices().map(|(i, _)| &text[i..]);
-                starts.into_iter().any(|tail| stop.starts_with(tail))
-            };
-            if self.stops.iter().any(may_stop) {
-                return ControlFlow::Continue(());
-            }
-        }
-        self.tokens.drain(..).try_for_each(|token| receive(&token))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(stops: &[&str], pieces: &[&str]) -> (String, bool) {
-        let stops: Vec<String> = stops.iter().map(|s| s.to_string()).collect();
-        let mut held = HeldTokens::new(&stops);
-        let mut out = String::new();
-        for (index, piece) in pieces.iter().enumerate() {
-            let stopped = held.push(Token {
-                index,
-                id: 0,
-                text: piece.to_string(),
-                cycles: 1,
-                scores: Vec::new(),
-            });
-            let mut receive = |t: &Token| {
-                out.push_str(&t.text);
-                ControlFlow::Continue(())
-            };
-            let _ = held.release(stopped, &mut receive);
-            if stopped {
-                return (out, true);
-            }
-        }
-        (out, false)
-    }
-
-    #[test]
-    fn a_stop_text_across_tokens_is_cut_off() {
-        let (out, stopped) = run(&["\n\n"], &["one\n", "two\n", "\nthree"]);
-        assert_eq!((out.as_str(), stopped), ("one\ntwo", true));
-    }
-
-    #[test]
-    fn the_earliest_stop_text_counts() {
-        let (out, stopped) = run(&["later", "so"], &["so much later"]);
-        assert_eq!((out.as_str(), stopped), ("", true));
-    }
-
-    #[test]
-    fn text_that_only_begins_like_a_stop_is_released() {
-        let (out, stopped) = run(&["END"], &["a", "E", "N", "x", "é"]);
-        assert_eq!((out.as_str(), stopped), ("aENxé", false));
-    }
 }

@@ -30,6 +30,7 @@
 //! | [`engine`] | model and device together: weights, caches, the pass, sampling |
 //! | [`generate`](mod@generate) | prompt to a stream of tokens, stop rules, statistics |
 //! | [`chat`] | conversations by turns, over a cache that keeps what they have in common |
+//! | [`serve`] | a server of OpenAI's format, texts extended together |
 //! | [`page`] | pages of HTML: the look they share, filling a template |
 //! | [`evaluate`] | how well a text is predicted: windows, perplexity, sweeps, calibration |
 //! | [`measure`] | figures: probes of the adapter, kernels, models; reports of them |
@@ -126,5 +127,6 @@ pub mod page;
 pub mod reference;
 pub mod rope;
 pub mod schedule;
+pub mod serve;
 
 pub use error::{Error, Result};

@@ -1,4 +1,4 @@
-//! What `run` and `chat` share: how tokens are drawn, and when a text ends.
+//! What `run`, `chat` and `serve` share: how tokens are drawn, and when a text ends.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,6 +22,21 @@ pub struct GenerationArgs {
     #[arg(long, help_heading = "Text")]
     ignore_eos: bool,
 
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    /// The same seed gives the same text [default: random, printed]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    seed: Option<u64>,
+
+    /// Draw tokens on the host even where the device can
+    #[arg(long, help_heading = "Sampling")]
+    host_sampling: bool,
+}
+
+/// How a token is drawn, but for the random numbers.
+#[derive(clap::Args)]
+pub struct SamplingArgs {
     /// 0 is greedy [default: the model's, else 0.8]
     #[arg(long, value_name = "T", value_parser = not_negative, allow_negative_numbers = true,
            help_heading = "Sampling")]
@@ -47,19 +62,11 @@ pub struct GenerationArgs {
     #[arg(long, value_name = "X", value_parser = repeat_penalty, allow_negative_numbers = true,
            help_heading = "Sampling")]
     repeat_penalty: Option<f64>,
-
-    /// The same seed gives the same text [default: random, printed]
-    #[arg(long, value_name = "N", help_heading = "Sampling")]
-    seed: Option<u64>,
-
-    /// Draw tokens on the host even where the device can
-    #[arg(long, help_heading = "Sampling")]
-    host_sampling: bool,
 }
 
-impl GenerationArgs {
+impl SamplingArgs {
     /// Flags over what the model asks for.
-    pub fn sampling(&self, model: &Model) -> SamplingOptions {
+    pub fn over(&self, model: &Model) -> SamplingOptions {
         let asked = SamplingOptions::of(model);
         SamplingOptions {
             temperature: self.temperature.unwrap_or(asked.temperature),
@@ -67,19 +74,33 @@ impl GenerationArgs {
             top_p: self.top_p.unwrap_or(asked.top_p),
             min_p: self.min_p.unwrap_or(asked.min_p),
             repeat_penalty: self.repeat_penalty.unwrap_or(asked.repeat_penalty),
+            ..asked
+        }
+    }
+}
+
+/// Tokens of a text at most, where it is not said: as the flag has it, else the model's own.
+pub fn max_tokens(flag: Option<usize>, model: &Model) -> usize {
+    flag.or(model.generation.max_tokens).unwrap_or(256)
+}
+
+impl GenerationArgs {
+    /// Flags over what the model asks for.
+    pub fn sampling(&self, model: &Model) -> SamplingOptions {
+        SamplingOptions {
             seed: self.seed.unwrap_or_else(rand::random),
             on_host: self.host_sampling,
+            ..self.sampling.over(model)
         }
     }
 
     /// When a text ends; `interrupt` ends it from outside.
     pub fn stop_rules(&self, model: &Model, interrupt: Arc<AtomicBool>) -> StopRules {
-        let max_tokens = self.max_tokens.or(model.generation.max_tokens);
         let strings = self.stop.iter().filter(|s| !s.is_empty());
         let mut rules = StopRules {
             strings: strings.cloned().collect(),
             interrupt,
-            ..StopRules::of(model, max_tokens.unwrap_or(256))
+            ..StopRules::of(model, max_tokens(self.max_tokens, model))
         };
         if self.ignore_eos {
             rules.eos.clear();

@@ -25,6 +25,7 @@ mod profile;
 mod prompt;
 mod quantize;
 mod run;
+mod serve;
 mod setup;
 mod summary;
 mod text;
@@ -46,8 +47,8 @@ Examples:
   ztt-wgpu trace builtin \"Call me Ishmael.\"
   ztt-wgpu bench ./model
 
-`ztt-wgpu help COMMAND` says more. ZTT_MODEL, ZTT_CTX, ZTT_ADAPTER, ZTT_BACKEND, ZTT_KERNELS and
-ZTT_KV_TYPE stand for arguments that are not given; NO_COLOR turns colours off.";
+`ztt-wgpu help COMMAND` says more. ZTT_MODEL, ZTT_CTX, ZTT_ADAPTER, ZTT_BACKEND, ZTT_KERNELS,
+ZTT_KV_TYPE and ZTT_API_KEY stand for arguments that are not given; NO_COLOR turns colours off.";
 
 /// Runs Zero Token Transformers on any GPU.
 #[derive(Parser)]
@@ -68,6 +69,8 @@ enum Command {
     Run(run::Args),
     /// Hold a conversation, as the model's chat template has it
     Chat(chat::Args),
+    /// Answer requests of OpenAI's format over HTTP, many texts at a time
+    Serve(serve::Args),
     /// Show what every position of a text did: cycles, scores, top tokens
     Trace(trace::Args),
     /// Show what a checkpoint holds, and the memory it needs
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::main(args),
         Command::Chat(args) => chat::main(args),
+        Command::Serve(args) => serve::main(args),
         Command::Trace(args) => trace::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Pack(args) => pack::main(args),
@@ -124,6 +128,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) if e.is::<clap::Error>() => e.downcast().map_or(ExitCode::FAILURE, usage),
         Err(e) if e.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
         Err(e) => {
             complain(&e);

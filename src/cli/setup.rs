@@ -57,15 +57,20 @@ pub fn n_ctx(asked: Option<usize>, model: &Model) -> Result<usize> {
     }
 }
 
-/// An engine for `model` as the flags ask for it.
-pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result<Ready<'m>> {
-    let options = Options {
+/// How the flags ask for `model` to be run.
+pub fn options(args: &EngineArgs, model: &Model, logits: Logits) -> Result<Options> {
+    Ok(Options {
         cap: args.cycles,
         exit: args.exit_rule(model.config.exit()),
         n_ctx: n_ctx(args.ctx, model)?,
         kv_type: args.device.kv_type,
         logits,
-    };
+    })
+}
+
+/// An engine for `model` as the flags ask for it.
+pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result<Ready<'m>> {
+    let options = options(args, model, logits)?;
     let placed = place(&args.device, model)?;
     Ok(Ready {
         engine: placed.engine(&options)?,
@@ -127,7 +132,7 @@ pub fn describe(gpu: Option<&Gpu>) -> String {
 }
 
 /// Puts `model` where the flags ask for it.
-pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> Result<Placed<'m>> {
+pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> crate::Result<Placed<'m>> {
     let mut placed = Placed {
         model,
         device: None,

@@ -78,9 +78,10 @@ pub fn work(s: &Summary) -> String {
 
 /// Tokens, how fast they were, and the cycles of their positions.
 pub fn text(s: &Summary) -> String {
-    let total: usize = s.exits.iter().sum();
+    let exits = s.exits.by_cycles();
+    let total: usize = exits.iter().sum();
     let shares: Vec<_> = (1..)
-        .zip(&s.exits)
+        .zip(exits)
         .map(|(c, n)| {
             format!(
                 "{c}: {n} ({:.0} %)",

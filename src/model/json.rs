@@ -30,6 +30,24 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// An object inside another; `path` is how errors name it.
+    pub fn nested(file: &'a str, path: &'a str, fields: &'a Map<String, Value>) -> Self {
+        Self { file, path, fields }
+    }
+
+    /// Refuses a field that is none of `known`.
+    pub fn check_names(&self, known: &[&str]) -> Result<()> {
+        let unknown = self.fields.keys().find(|k| !known.contains(&k.as_str()));
+        match unknown {
+            None => Ok(()),
+            Some(name) => {
+                let names: Vec<_> = known.iter().map(|n| format!("`{n}`")).collect();
+                let found = "a field that is not known";
+                Err(self.error(name, &format!("only {} here", names.join(", ")), found))
+            }
+        }
+    }
+
     /// The field's value, where JSON's `null` counts as absent.
     pub fn get(&self, field: &str) -> Option<&'a Value> {
         self.fields.get(field).filter(|v| !v.is_null())
@@ -44,11 +62,7 @@ impl<'a> Object<'a> {
     pub fn object(&self, field: &str, path: &'a str) -> Result<Option<Object<'a>>> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::Object(fields)) => Ok(Some(Object {
-                file: self.file,
-                path,
-                fields,
-            })),
+            Some(Value::Object(fields)) => Ok(Some(Self::nested(self.file, path, fields))),
             Some(other) => Err(self.error(field, "an object", &kind(other))),
         }
     }
@@ -149,7 +163,7 @@ impl<'a> Object<'a> {
 }
 
 /// How an error shows a value: itself where it is short, else its type.
-fn kind(value: &Value) -> String {
+pub fn kind(value: &Value) -> String {
     match value {
         Value::Array(_) => "an array".to_string(),
         Value::Object(_) => "an object".to_string(),

@@ -10,7 +10,7 @@ pub mod generation;
 mod guard;
 #[cfg(feature = "hub")]
 mod hub;
-mod json;
+pub(crate) mod json;
 pub mod quant;
 pub mod rope_config;
 pub mod save;
@@ -229,14 +229,18 @@ impl Model {
 
     /// Refuses ids that have no embedding.
     pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
-        let vocab = self.config.vocab;
-        match ids.iter().find(|&&id| id as usize >= vocab) {
-            Some(&id) => Err(Error::TokenOutside {
-                id: i64::from(id),
-                vocab,
-            }),
-            None => Ok(()),
-        }
+        check_ids(ids, self.config.vocab)
+    }
+}
+
+/// Refuses ids outside a vocabulary of `vocab` tokens.
+pub fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
+    match ids.iter().find(|&&id| id as usize >= vocab) {
+        Some(&id) => Err(Error::TokenOutside {
+            id: i64::from(id),
+            vocab,
+        }),
+        None => Ok(()),
     }
 }
 

@@ -206,7 +206,7 @@ fn same_tokens(gpu: Arc<Gpu>) -> Result<()> {
                 ..fixture.case()
             };
             let generated = fixture.check(&format!("{kv:?}"), &case)?;
-            let exits = &generated.summary.exits;
+            let exits = generated.summary.exits.by_cycles();
             ensure!(exits.len() == 3 && exits[1] > 0, "no exits: {exits:?}");
             let ids: Vec<u32> = generated.tokens.iter().map(|t| t.id).collect();
             ensure!(ids.len() == 80, "{} tokens", ids.len());

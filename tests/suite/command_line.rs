@@ -26,12 +26,13 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn help() -> Result<()> {
-    let groups: [(&str, &[&str]); 12] = [
+    let groups: [(&str, &[&str]); 13] = [
         (
             "run",
             &["Text", "Output", "Sampling", "Early exit", "Device"],
         ),
         ("chat", &["Text", "Sampling", "Early exit", "Device"]),
+        ("serve", &["Server", "Sampling", "Early exit", "Device"]),
         ("trace", &["Text", "Output", "Early exit", "Device"]),
         ("inspect", &["Cache", "Output"]),
         ("pack", &["Model"]),

@@ -24,8 +24,10 @@ mod mutations;
 mod portability;
 mod program;
 mod property;
+mod python;
 mod quant;
 mod random;
+mod serve;
 mod shaders;
 mod trace;
 mod training;
@@ -55,6 +57,7 @@ fn main() {
     trials.extend(portability::trials());
     trials.extend(property::trials());
     trials.extend(quant::trials());
+    trials.extend(serve::trials());
     trials.extend(shaders::trials());
     trials.extend(trace::trials());
     trials.extend(training::trials());

@@ -56,7 +56,9 @@ pub fn environment(mut set: impl FnMut(&str, Option<PathBuf>)) {
     for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
         set(variable, None);
     }
-    for variable in ["MODEL", "CTX", "ADAPTER", "BACKEND", "KERNELS", "KV_TYPE"] {
+    for variable in [
+        "MODEL", "CTX", "ADAPTER", "BACKEND", "KERNELS", "KV_TYPE", "API_KEY",
+    ] {
         set(&format!("ZTT_{variable}"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Chats: templates against transformers, and sessions on the real binary.
 
 mod lines;
-mod model;
+pub mod model;
 mod sessions;
 mod smollm2;
 mod templates;

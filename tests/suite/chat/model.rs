@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
 use tempfile::TempDir;
+use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 
 /// Speaks as the model's plays do: a name, a colon, lines.
 pub const TEMPLATE: &str = "\
@@ -39,6 +41,15 @@ impl ChatModel {
         );
         std::fs::copy(source, folder.path().join("model.safetensors"))?;
         Ok(Self { folder })
+    }
+
+    /// One whose positions do not end while a test lasts.
+    pub fn endless() -> Result<Self> {
+        let model = Model::open(BUILTIN, Fetch::Never)?;
+        let config = model.texts.iter().find(|t| t.name == "config.json");
+        let mut config: Value = serde_json::from_str(&config.context("config")?.text)?;
+        config["max_position_embeddings"] = 1_000_000.into();
+        Self::new()?.with("config.json", &config.to_string())
     }
 
     /// Puts a file beside the weights.

@@ -8,7 +8,6 @@ use libtest_mimic::Trial;
 use rexpect::process::WaitStatus;
 use rexpect::session::{Options, PtySession, spawn_with_options};
 use serde_json::Value;
-use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 
 use super::model::ChatModel;
 use crate::fixtures::trial;
@@ -30,15 +29,6 @@ pub fn trials() -> Vec<Trial> {
         trial("run::ctrl_c_ends_it_with_statistics", run_ctrl_c),
         busy(),
     ]
-}
-
-/// A model whose positions do not end while a test lasts.
-fn endless() -> Result<ChatModel> {
-    let model = Model::open(BUILTIN, Fetch::Never)?;
-    let config = model.texts.iter().find(|t| t.name == "config.json");
-    let mut config: Value = serde_json::from_str(&config.context("config")?.text)?;
-    config["max_position_embeddings"] = 1_000_000.into();
-    ChatModel::new()?.with("config.json", &config.to_string())
 }
 
 fn program(arguments: &[&str]) -> Command {
@@ -105,7 +95,7 @@ fn editing() -> Result<()> {
 }
 
 fn ctrl_c() -> Result<()> {
-    let model = endless()?;
+    let model = ChatModel::endless()?;
     let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];
     let mut session = chat(&model, &flags)?;
     session.send_line("Who is it?")?;
@@ -183,7 +173,7 @@ fn script_ctrl_c() -> Result<()> {
 }
 
 fn run_ctrl_c() -> Result<()> {
-    let model = endless()?;
+    let model = ChatModel::endless()?;
     let name = model.name();
     let mut child = running(&[
         "run",

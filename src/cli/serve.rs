@@ -1,0 +1,168 @@
+//! `serve`: requests of OpenAI's format over HTTP.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+
+use super::args::{EngineArgs, ModelArgs, at_least_one};
+use super::generation::{SamplingArgs, max_tokens};
+use super::setup;
+use crate::engine::{Logits, MAX_BATCH};
+use crate::serve::{Server, Settings, Signals, Statistics, runtime};
+
+const EXAMPLES: &str = "\
+Examples:
+  ztt-wgpu serve
+  ztt-wgpu serve ./model --port 8000 --parallel 8 --ctx 2048
+  ztt-wgpu serve ./model --host 0.0.0.0 --api-key SECRET
+
+The routes are /v1/chat/completions, /v1/completions, /v1/models, /health and /metrics.";
+
+/// How long requests under way have to end once the server is told to stop.
+const GRACE: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// What requests call the model [default: MODEL]
+    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    alias: Option<String>,
+
+    /// Address to listen on; one that others can reach needs --api-key
+    #[arg(long, value_name = "ADDRESS", value_parser = host, default_value = "127.0.0.1",
+          help_heading = "Server")]
+    host: IpAddr,
+
+    /// Port to listen on; 0 takes one that is free
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 8080,
+        help_heading = "Server"
+    )]
+    port: u16,
+
+    /// Answer only requests with `Authorization: Bearer KEY`, but for /health
+    #[arg(long, value_name = "KEY", env = "ZTT_API_KEY", hide_env_values = true,
+          value_parser = NonEmptyStringValueParser::new(), help_heading = "Server")]
+    api_key: Option<String>,
+
+    /// Texts that are generated at a time, each with a cache of --ctx positions
+    #[arg(long, value_name = "N", value_parser = parallel, default_value = "4",
+          help_heading = "Server")]
+    parallel: usize,
+
+    /// Texts that may wait besides; more are refused with status 429
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Server")]
+    queue: usize,
+
+    /// Seconds that a request may take
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..),
+          default_value_t = 600, help_heading = "Server")]
+    timeout: u64,
+
+    /// Bytes that the body of a request may have
+    #[arg(long, value_name = "N", value_parser = at_least_one, default_value = "4194304",
+          help_heading = "Server")]
+    max_body: usize,
+
+    /// Tokens of a text whose request does not say how many [default: the model's, else 256]
+    #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one,
+          help_heading = "Sampling")]
+    max_tokens: Option<usize>,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    /// Seed of requests that have none [default: random, another each time]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    seed: Option<u64>,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub fn main(args: Args) -> Result<()> {
+    if !args.host.is_loopback() && args.api_key.is_none() {
+        let message = format!(
+            "--host: `{}` can be reached from outside: expected --api-key as well, found none",
+            args.host
+        );
+        return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message).into());
+    }
+    let device = &args.engine.device;
+    let model = args.model.open()?.with_quant(device.quant)?;
+    let options = setup::options(&args.engine, &model, Logits::Last)?;
+    // Before the weights are loaded.
+    model.tokenizer()?;
+    let address = (args.host, args.port);
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;
+    let placed = setup::place(device, &model)?;
+    let sequences = placed.sequences(&options, args.parallel)?;
+    let (adapter, warnings) = (placed.adapter(), placed.warnings.clone());
+    // A device that has failed is to be gone before it is opened again.
+    drop(placed);
+    let open = || setup::place(device, &model)?.sequences(&options, args.parallel);
+    let server = Server::new(settings(&args, &model), &model, sequences, open)?;
+    setup::warn(&warnings);
+    eprintln!("model    {}\nadapter  {adapter}", args.model.name());
+    let runtime = runtime()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::watch().context("cannot watch for signals")?
+    };
+    eprintln!("listening on http://{}", listener.local_addr()?);
+    let served = server.run(runtime, listener, async || signals.next().await)?;
+    eprintln!("{}", last_line(&served));
+    Ok(())
+}
+
+fn settings(args: &Args, model: &crate::model::Model) -> Settings {
+    let name = args.alias.as_deref().unwrap_or(args.model.name());
+    Settings {
+        name: name.to_string(),
+        sampling: args.sampling.over(model),
+        seed: args.seed,
+        max_tokens: max_tokens(args.max_tokens, model).max(1),
+        n_waiting: args.queue,
+        max_body: args.max_body,
+        timeout: Duration::from_secs(args.timeout),
+        grace: GRACE,
+        api_key: args.api_key.clone(),
+    }
+}
+
+fn last_line(served: &Statistics) -> String {
+    let cut = match served.n_cut {
+        0 => String::new(),
+        n => format!(", {n} texts cut off"),
+    };
+    format!(
+        "served   {} tokens of prompts, {} generated{cut}",
+        served.n_prompt, served.n_generated
+    )
+}
+
+/// An address, or the name that every machine has for itself.
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text
+            .parse()
+            .map_err(|_| "expected an IP address or `localhost`".to_string()),
+    }
+}
+
+fn parallel(text: &str) -> Result<usize, String> {
+    match at_least_one(text) {
+        Ok(n) if n <= MAX_BATCH => Ok(n),
+        _ => Err(format!("expected a whole number from 1 to {MAX_BATCH}")),
+    }
+}

@@ -1,0 +1,207 @@
+//! A text that grows token by token until a stop rule ends it.
+
+use serde::Serialize;
+
+use super::StopRules;
+use crate::error::Result;
+use crate::model::tokenizer::{TextStream, Tokenizer};
+use crate::reference::Output;
+
+/// One generated token.
+#[derive(Clone, Debug, Serialize)]
+pub struct Token {
+    /// Counted from 0 within the generated text.
+    pub index: usize,
+    pub id: u32,
+    /// The text that this token completed; empty inside a character.
+    pub text: String,
+    /// Cycles that the position ran from whose logits the token was drawn.
+    pub cycles: usize,
+    /// The score of each of those cycles; empty without a pool.
+    pub scores: Vec<f32>,
+}
+
+/// Why generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// `max_tokens` were generated.
+    Length,
+    /// The model ended its text.
+    Eos,
+    /// A stop text came.
+    StopString,
+    /// The context is full.
+    Context,
+    /// The receiver wants no more, or somebody set [`StopRules::interrupt`].
+    Interrupted,
+}
+
+/// What was generated so far, and whether it has ended. Tokens are held back while their text may
+/// yet turn out to be the beginning of a stop text.
+pub struct GeneratedText<'t> {
+    /// `None` where nobody reads the text.
+    stream: Option<TextStream<'t>>,
+    max_tokens: usize,
+    eos: Vec<u32>,
+    stops: Vec<String>,
+    n_tokens: usize,
+    held: Vec<Token>,
+    finish: Option<Finish>,
+}
+
+impl<'t> GeneratedText<'t> {
+    /// An empty text that ends by `rules`, but for [`StopRules::interrupt`].
+    pub fn new(tokenizer: Option<&'t Tokenizer>, rules: &StopRules) -> Self {
+        Self {
+            stream: tokenizer.map(TextStream::new),
+            max_tokens: rules.max_tokens,
+            eos: rules.eos.clone(),
+            stops: rules.strings.clone(),
+            n_tokens: 0,
+            held: Vec::new(),
+            finish: (rules.max_tokens == 0).then_some(Finish::Length),
+        }
+    }
+
+    /// Tokens so far, those held back included.
+    pub fn n_tokens(&self) -> usize {
+        self.n_tokens
+    }
+
+    /// Why the text has ended, if it has.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    /// Adds the token drawn from the logits of `position`. With `is_full` the context has no room
+    /// to run it.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer).
+    pub fn push(&mut self, id: u32, position: &Output, is_full: bool) -> Result<()> {
+        if self.eos.contains(&id) {
+            self.finish = Some(Finish::Eos);
+            return Ok(());
+        }
+        let is_last = self.n_tokens + 1 == self.max_tokens || is_full;
+        let text = match &mut self.stream {
+            Some(stream) if is_last => stream.push(id)? + &stream.finish()?,
+            Some(stream) => stream.push(id)?,
+            None => String::new(),
+        };
+        let scores = position.scores.iter().take(position.cycles);
+        self.held.push(Token {
+            index: self.n_tokens,
+            id,
+            text,
+            cycles: position.cycles,
+            scores: scores.copied().collect(),
+        });
+        self.n_tokens += 1;
+        self.finish = match self.cut() {
+            true => Some(Finish::StopString),
+            false if self.n_tokens == self.max_tokens => Some(Finish::Length),
+            false => is_full.then_some(Finish::Context),
+        };
+        Ok(())
+    }
+
+    /// Ends the text from outside.
+    pub fn interrupt(&mut self) {
+        self.finish = Some(Finish::Interrupted);
+    }
+
+    /// The tokens whose text is certain to be part of the output and was not given out yet.
+    pub fn release(&mut self) -> Vec<Token> {
+        match self.finish.is_none() && self.may_stop() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.held),
+        }
+    }
+
+    /// Cuts off a stop text and what follows it; true where there was one.
+    fn cut(&mut self) -> bool {
+        let text = self.held_text();
+        let found = self.stops.iter().filter_map(|s| text.find(s.as_str()));
+        let Some(mut keep) = found.min() else {
+            return false;
+        };
+        for token in &mut self.held {
+            let n = keep.min(token.text.len());
+            token.text.truncate(n);
+            keep -= n;
+        }
+        true
+    }
+
+    /// Whether the text ends in the beginning of a stop text.
+    fn may_stop(&self) -> bool {
+        let text = self.held_text();
+        let mut tails = text.char_indices().map(|(i, _)| &text[i..]);
+        tails.any(|tail| self.stops.iter().any(|stop| stop.starts_with(tail)))
+    }
+
+    fn held_text(&self) -> String {
+        self.held.iter().map(|t| t.text.as_str()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BUILTIN, Fetch, Model};
+
+    /// What comes of `text`, token by token, and why it ends.
+    fn run(stops: &[&str], text: &str, max_tokens: usize) -> (Vec<String>, Option<Finish>) {
+        let model = Model::open(BUILTIN, Fetch::Never).unwrap();
+        let tokenizer = model.tokenizer().unwrap();
+        let rules = StopRules {
+            strings: stops.iter().map(|s| s.to_string()).collect(),
+            ..StopRules::of(&model, max_tokens)
+        };
+        let mut generated = GeneratedText::new(Some(&tokenizer), &rules);
+        let mut given_out = Vec::new();
+        for id in tokenizer.encode(text).unwrap() {
+            if generated.finish().is_some() {
+                break;
+            }
+            generated.push(id, &Output::default(), false).unwrap();
+            let tokens = generated.release();
+            given_out.extend(tokens.into_iter().map(|token| token.text));
+        }
+        (given_out, generated.finish())
+    }
+
+    #[test]
+    fn a_stop_text_across_tokens_is_cut_off() {
+        let (out, finish) = run(&["\n\n"], "one\ntwo\n\nthree", 99);
+        assert_eq!(
+            (out.concat().as_str(), finish),
+            ("one\ntwo", Some(Finish::StopString))
+        );
+    }
+
+    #[test]
+    fn the_earliest_stop_text_counts() {
+        let (out, finish) = run(&["later", "so"], "so much later", 99);
+        assert_eq!(
+            (out.concat().as_str(), finish),
+            ("", Some(Finish::StopString))
+        );
+    }
+
+    #[test]
+    fn text_that_only_begins_like_a_stop_is_released() {
+        let (out, finish) = run(&["END"], "a EN xé.", 99);
+        assert_eq!((out.concat().as_str(), finish), ("a EN xé.", None));
+    }
+
+    #[test]
+    fn the_last_token_gives_out_what_is_held() {
+        let (whole, _) = run(&[], "one two", 99);
+        let (out, finish) = run(&["two three"], "one two", whole.len());
+        assert_eq!((out, finish), (whole, Some(Finish::Length)));
+        assert_eq!(run(&[], "one two", 0).1, Some(Finish::Length));
+    }
+}

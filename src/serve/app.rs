@@ -1,0 +1,80 @@
+//! What the routes of a server share.
+
+use std::time::Duration;
+
+use super::batching::Queue;
+use super::health::Health;
+use super::metrics::Metrics;
+use super::openai::unix_time;
+use crate::engine::sampling::SamplingOptions;
+use crate::error::Result;
+use crate::model::Model;
+use crate::model::chat_template::ChatTemplate;
+use crate::model::tokenizer::Tokenizer;
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What requests call the model.
+    pub name: String,
+    /// For what a request does not say; the seed is not looked at.
+    pub sampling: SamplingOptions,
+    /// Of requests that have none; `None` draws one for each.
+    pub seed: Option<u64>,
+    /// Of requests that have none; the context is a bound in any case.
+    pub max_tokens: usize,
+    /// Texts that may wait for a sequence.
+    pub n_waiting: usize,
+    /// Bytes of a request's body.
+    pub max_body: usize,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// How long requests under way have to end once the server is told to stop.
+    pub grace: Duration,
+    /// What requests must bring along, but for /health.
+    pub api_key: Option<String>,
+}
+
+/// A server's model, as far as it is not the batcher's, and its state.
+pub struct App {
+    pub settings: Settings,
+    pub tokenizer: Tokenizer,
+    /// Or why there is none.
+    pub template: Result<ChatTemplate>,
+    pub n_vocab: usize,
+    pub n_ctx: usize,
+    pub bos: Option<u32>,
+    pub eos: Vec<u32>,
+    /// When the server started, in seconds since 1970.
+    pub created: u64,
+    pub queue: Queue,
+    pub health: Health,
+    pub metrics: Metrics,
+}
+
+impl App {
+    /// Of a server with `n_sequences` sequences of `n_ctx` positions each.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer) and those of reading the tokenizer.
+    pub fn new(
+        settings: Settings,
+        model: &Model,
+        n_sequences: usize,
+        n_ctx: usize,
+    ) -> Result<Self> {
+        Ok(Self {
+            tokenizer: model.tokenizer()?,
+            template: model.chat_template(),
+            n_vocab: model.config.vocab,
+            n_ctx,
+            bos: model.bos(),
+            eos: model.eos().to_vec(),
+            created: unix_time(),
+            queue: Queue::new(settings.n_waiting, n_sequences),
+            health: Health::default(),
+            metrics: Metrics::new(model.config.cycles(), n_sequences),
+            settings,
+        })
+    }
+}

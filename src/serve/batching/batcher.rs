@@ -1,0 +1,224 @@
+//! The loop that owns the model.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::slot::{Active, Slot};
+use super::{Backend, Event, Job, Queue};
+use crate::engine::{MAX_BATCH, Next};
+use crate::error::{Error, Result};
+use crate::model::tokenizer::Tokenizer;
+use crate::reference::Output;
+use crate::serve::health::Health;
+use crate::serve::metrics::Metrics;
+
+/// Tokens of prompts that a step takes at most while texts are being generated: each of these
+/// waits for the step to end. A longer prompt is spread over several steps.
+const PROMPT_TOKENS: usize = 64;
+
+/// How long a model that could not be opened again is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Extends all texts together. In each step every text gets its next token, and new prompts get
+/// what room is left.
+pub struct Batcher<'t, B, F> {
+    /// `None` after a fault, until `open` gives another.
+    backend: Option<B>,
+    open: F,
+    slots: Vec<Slot<'t>>,
+    /// Texts that have begun.
+    n_begun: u64,
+    tokenizer: &'t Tokenizer,
+    queue: &'t Queue,
+    health: &'t Health,
+    metrics: &'t Metrics,
+}
+
+impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
+    /// `open` makes a backend of the same size where `backend` has failed.
+    pub fn new(
+        backend: B,
+        open: F,
+        tokenizer: &'t Tokenizer,
+        queue: &'t Queue,
+        health: &'t Health,
+        metrics: &'t Metrics,
+    ) -> Self {
+        Self {
+            slots: (0..backend.n()).map(|_| Slot::default()).collect(),
+            backend: Some(backend),
+            open,
+            n_begun: 0,
+            tokenizer,
+            queue,
+            health,
+            metrics,
+        }
+    }
+
+    /// Works until the queue is closed.
+    pub fn run(mut self) {
+        while !self.queue.is_closed() {
+            if self.backend.is_none() && !self.reopen() {
+                self.queue.wait(Some(RETRY));
+                continue;
+            }
+            self.step();
+            let is_idle = self.slots.iter().all(|slot| slot.active.is_none());
+            if is_idle && self.backend.is_some() {
+                self.queue.wait(None);
+            }
+        }
+        self.fail("the server ends");
+    }
+
+    /// One pass over the model, if there is anything to run.
+    pub fn step(&mut self) {
+        self.drop_abandoned();
+        self.admit();
+        let batch = self.plan();
+        let Some(backend) = self.backend.as_mut().filter(|_| !batch.is_empty()) else {
+            return;
+        };
+        match backend.forward(&batch) {
+            Ok(outputs) => {
+                let n_ctx = backend.n_ctx();
+                for (next, output) in batch.iter().zip(&outputs) {
+                    self.advance(next, output, n_ctx);
+                }
+            }
+            Err(e) => self.lose(&e),
+        }
+    }
+
+    /// Frees the sequences whose texts nobody waits for.
+    fn drop_abandoned(&mut self) {
+        for slot in &mut self.slots {
+            let is_abandoned = |active: &mut Active| active.job.is_abandoned();
+            if slot.active.take_if(is_abandoned).is_some() {
+                self.queue.done();
+            }
+        }
+    }
+
+    /// Gives free sequences to the jobs that wait.
+    fn admit(&mut self) {
+        let n_free = self.slots.iter().filter(|s| s.active.is_none()).count();
+        for job in self.queue.take(n_free) {
+            self.begin(job);
+        }
+    }
+
+    /// Gives a job the free sequence that has most of its beginning cached; among equals, the one
+    /// that was left alone longest.
+    fn begin(&mut self, job: Job) {
+        let free = self.slots.iter().enumerate();
+        let free = free.filter(|(_, slot)| slot.active.is_none());
+        let best = free.min_by_key(|(_, slot)| {
+            let n_in_common = slot.n_in_common(&job.prompt);
+            (Reverse(n_in_common), slot.began)
+        });
+        let (Some((sequence, slot)), Some(backend)) = (best, &mut self.backend) else {
+            return;
+        };
+        let n_cached = slot.n_in_common(&job.prompt);
+        backend.truncate(sequence, n_cached);
+        self.metrics.begin(job.prompt.len(), n_cached);
+        job.tell(Event::Started);
+        self.n_begun += 1;
+        self.slots[sequence].begin(job, self.tokenizer, n_cached, self.n_begun);
+    }
+
+    /// What the next pass runs: the next token of every text, then prompts, oldest first.
+    fn plan(&self) -> Vec<Next> {
+        let pending = self.slots.iter().enumerate();
+        let mut pending: Vec<_> = pending.map(|(i, slot)| (i, slot, slot.pending())).collect();
+        pending.retain(|(_, _, ids)| !ids.is_empty());
+        pending.sort_by_key(|(_, slot, ids)| (ids.len() > 1, slot.began));
+        let n_texts = pending.iter().filter(|(.., ids)| ids.len() == 1).count();
+        let mut room = match n_texts {
+            0 => MAX_BATCH,
+            n => PROMPT_TOKENS.min(MAX_BATCH - n),
+        };
+        let mut batch = Vec::new();
+        for (sequence, _, ids) in pending {
+            let is_prompt = ids.len() > 1;
+            let n = match is_prompt {
+                true => ids.len().min(room),
+                false => 1,
+            };
+            room -= if is_prompt { n } else { 0 };
+            batch.extend(ids[..n].iter().enumerate().map(|(i, &id)| Next {
+                sequence,
+                id,
+                logits: i + 1 == ids.len(),
+            }));
+        }
+        batch
+    }
+
+    /// Takes in what a position came to.
+    fn advance(&mut self, next: &Next, output: &Output, n_ctx: usize) {
+        let slot = &mut self.slots[next.sequence];
+        slot.cached.push(next.id);
+        self.metrics.position(output.cycles);
+        let is_full = slot.cached.len() == n_ctx;
+        let Some(active) = &mut slot.active else {
+            return;
+        };
+        active.count(output);
+        if !next.logits {
+            return;
+        }
+        let n_before = active.n_tokens();
+        let has_ended = active.draw(output, is_full).unwrap_or_else(|e| {
+            active.job.tell(Event::Failed(e.to_string()));
+            true
+        });
+        if n_before == 0 {
+            self.metrics.first_token(active.job.since);
+        }
+        self.metrics.generated(active.n_tokens() - n_before);
+        if has_ended {
+            slot.active = None;
+            self.queue.done();
+        }
+    }
+
+    /// Gives the backend up after a fault, with all texts at hand.
+    fn lose(&mut self, e: &Error) {
+        tracing::error!("{e}");
+        self.health.set_fault(Some(e.to_string()));
+        self.backend = None;
+        self.fail(&e.to_string());
+        self.slots.iter_mut().for_each(|slot| slot.cached.clear());
+    }
+
+    /// True when there is a backend again; else the jobs that wait are told why not.
+    fn reopen(&mut self) -> bool {
+        match (self.open)() {
+            Ok(backend) => {
+                self.backend = Some(backend);
+                self.health.set_fault(None);
+                true
+            }
+            Err(e) => {
+                tracing::error!("{e}");
+                self.health.set_fault(Some(e.to_string()));
+                for job in self.queue.take(usize::MAX) {
+                    job.tell(Event::Failed(e.to_string()));
+                    self.queue.done();
+                }
+                false
+            }
+        }
+    }
+
+    /// Ends all texts for this reason.
+    fn fail(&mut self, reason: &str) {
+        for active in self.slots.iter_mut().filter_map(|slot| slot.active.take()) {
+            active.job.tell(Event::Failed(reason.to_string()));
+            self.queue.done();
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A sequence of the model, and the text that is being generated in it.
+
+use std::collections::VecDeque;
+
+use super::{Event, Job, Outcome, Piece, TokenLogprobs};
+use crate::engine::sampling::Sampler;
+use crate::error::Result;
+use crate::generate::{Exits, GeneratedText};
+use crate::model::tokenizer::Tokenizer;
+use crate::reference::Output;
+
+/// One sequence. It keeps what it has cached when its text ends: the next text may begin alike.
+#[derive(Default)]
+pub struct Slot<'t> {
+    /// The ids whose keys and values are there.
+    pub cached: Vec<u32>,
+    /// When a text began here last, counted in texts.
+    pub began: u64,
+    pub active: Option<Active<'t>>,
+}
+
+impl<'t> Slot<'t> {
+    /// Tokens at the beginning of `ids` that need not be run. The last one is run in any case:
+    /// its logits begin the text.
+    pub fn n_in_common(&self, ids: &[u32]) -> usize {
+        let in_common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b);
+        in_common.count().min(ids.len().saturating_sub(1))
+    }
+
+    /// The tokens to be run next: what is left of the prompt, or the token drawn last.
+    pub fn pending(&self) -> &[u32] {
+        match &self.active {
+            Some(active) => &active.ids[self.cached.len()..],
+            None => &[],
+        }
+    }
+
+    /// Begins a text, with its first `n_cached` tokens cached.
+    pub fn begin(&mut self, job: Job, tokenizer: &'t Tokenizer, n_cached: usize, began: u64) {
+        self.cached.truncate(n_cached);
+        self.began = began;
+        self.active = Some(Active::new(job, tokenizer, n_cached));
+    }
+}
+
+/// A text on its way.
+pub struct Active<'t> {
+    pub job: Job,
+    /// The prompt and what was drawn.
+    ids: Vec<u32>,
+    sampler: Sampler,
+    text: GeneratedText<'t>,
+    /// Of tokens that are held back, in their order.
+    logprobs: VecDeque<TokenLogprobs>,
+    n_cached: usize,
+    exits: Exits,
+}
+
+impl<'t> Active<'t> {
+    fn new(mut job: Job, tokenizer: &'t Tokenizer, n_cached: usize) -> Self {
+        let ids = std::mem::take(&mut job.prompt);
+        Self {
+            sampler: Sampler::new(job.sampling.clone(), &ids),
+            text: GeneratedText::new(Some(tokenizer), &job.rules),
+            ids,
+            job,
+            logprobs: VecDeque::new(),
+            n_cached,
+            exits: Exits::default(),
+        }
+    }
+
+    /// Tokens of the text so far.
+    pub fn n_tokens(&self) -> usize {
+        self.text.n_tokens()
+    }
+
+    /// Notes a position that was run.
+    pub fn count(&mut self, output: &Output) {
+        self.exits.count(output.cycles);
+    }
+
+    /// Draws the next token from the logits of `output` and gives out what is certain of the
+    /// text. With `is_full` the context has no room to run it. True when the text has ended.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn draw(&mut self, output: &Output, is_full: bool) -> Result<bool> {
+        let id = self.sampler.sample(&output.logits);
+        let n_before = self.text.n_tokens();
+        self.text.push(id, output, is_full)?;
+        self.ids.push(id);
+        if let Some(n_top) = self.job.n_top.filter(|_| self.text.n_tokens() > n_before) {
+            let logprobs = TokenLogprobs::new(&output.logits, id, n_top);
+            self.logprobs.push_back(logprobs);
+        }
+        let released = self.text.release().into_iter();
+        let pieces: Vec<Piece> = released
+            .map(|token| Piece {
+                id: token.id,
+                text: token.text,
+                logprobs: self.logprobs.pop_front(),
+            })
+            .collect();
+        if !pieces.is_empty() {
+            self.job.tell(Event::Pieces(pieces));
+        }
+        let Some(finish) = self.text.finish() else {
+            return Ok(false);
+        };
+        self.job.tell(Event::Ended(Outcome {
+            finish,
+            n_cached: self.n_cached,
+            n_generated: self.text.n_tokens(),
+            exits: self.exits.clone(),
+        }));
+        Ok(true)
+    }
+}

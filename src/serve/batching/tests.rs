@@ -1,0 +1,340 @@
+//! The batcher over a backend that only counts.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::engine::sampling::SamplingOptions;
+use crate::engine::{MAX_BATCH, Next};
+use crate::error::{Error, Result};
+use crate::generate::{Finish, StopRules};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{BUILTIN, Fetch, Model};
+use crate::reference::Output;
+use crate::serve::health::Health;
+use crate::serve::metrics::Metrics;
+
+const N_VOCAB: usize = 300;
+const N_CTX: usize = 400;
+
+/// The token after a sequence is made of the sum of its ids: it tells sequences apart, and one
+/// that was not truncated or ran a token twice.
+struct Fake {
+    sequences: Vec<Vec<u32>>,
+    batches: Arc<Mutex<Vec<Vec<Next>>>>,
+    /// Passes before one fails.
+    n_good: usize,
+}
+
+impl Fake {
+    fn new(n: usize) -> Self {
+        Self {
+            sequences: vec![Vec::new(); n],
+            batches: Arc::default(),
+            n_good: usize::MAX,
+        }
+    }
+}
+
+fn next_id(ids: &[u32]) -> u32 {
+    ids.iter()
+        .fold(7, |sum, id| (31 * sum + id) % N_VOCAB as u32)
+}
+
+impl Backend for Fake {
+    fn n(&self) -> usize {
+        self.sequences.len()
+    }
+
+    fn n_ctx(&self) -> usize {
+        N_CTX
+    }
+
+    fn truncate(&mut self, sequence: usize, n: usize) {
+        self.sequences[sequence].truncate(n);
+    }
+
+    fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>> {
+        assert!(batch.len() <= MAX_BATCH);
+        if self.n_good == 0 {
+            return Err(Error::NotANumber { position: 5 });
+        }
+        self.n_good -= 1;
+        self.batches.lock().unwrap().push(batch.to_vec());
+        let outputs = batch.iter().map(|next| {
+            let ids = &mut self.sequences[next.sequence];
+            ids.push(next.id);
+            let mut logits = vec![0.0; if next.logits { N_VOCAB } else { 0 }];
+            if next.logits {
+                logits[next_id(ids) as usize] = 1.0;
+            }
+            Output {
+                logits,
+                cycles: 2,
+                scores: Vec::new(),
+            }
+        });
+        Ok(outputs.collect())
+    }
+}
+
+/// What is shared with a batcher, and the backend's batches.
+struct Fixture {
+    tokenizer: Tokenizer,
+    queue: Queue,
+    health: Health,
+    metrics: Metrics,
+    batches: Arc<Mutex<Vec<Vec<Next>>>>,
+}
+
+type Events = UnboundedReceiver<(usize, Event)>;
+
+impl Fixture {
+    fn new(n_waiting: usize, n_sequences: usize) -> Self {
+        let model = Model::open(BUILTIN, Fetch::Never).unwrap();
+        Self {
+            tokenizer: model.tokenizer().unwrap(),
+            queue: Queue::new(n_waiting, n_sequences),
+            health: Health::default(),
+            metrics: Metrics::new(3, n_sequences),
+            batches: Arc::default(),
+        }
+    }
+
+    fn batcher<F: FnMut() -> Result<Fake>>(&self, fake: Fake, open: F) -> Batcher<'_, Fake, F> {
+        let fake = Fake {
+            batches: Arc::clone(&self.batches),
+            ..fake
+        };
+        let (queue, health) = (&self.queue, &self.health);
+        Batcher::new(fake, open, &self.tokenizer, queue, health, &self.metrics)
+    }
+
+    fn push(&self, prompt: &[u32], max_tokens: usize) -> Events {
+        let (job, events) = job(prompt, max_tokens);
+        self.queue.push(vec![job]).unwrap();
+        events
+    }
+
+    /// Tokens of each sequence in the last pass.
+    fn last_batch(&self, n_sequences: usize) -> Vec<usize> {
+        let batches = self.batches.lock().unwrap();
+        let mut counts = vec![0; n_sequences];
+        let last = batches.last().unwrap();
+        last.iter().for_each(|next| counts[next.sequence] += 1);
+        counts
+    }
+}
+
+fn no_other() -> Result<Fake> {
+    panic!("another backend is asked for")
+}
+
+fn job(prompt: &[u32], max_tokens: usize) -> (Job, Events) {
+    let (events, received) = unbounded_channel();
+    let job = Job {
+        prompt: prompt.to_vec(),
+        sampling: SamplingOptions {
+            temperature: 0.0,
+            ..SamplingOptions::default()
+        },
+        rules: StopRules {
+            max_tokens,
+            eos: Vec::new(),
+            strings: Vec::new(),
+            interrupt: Arc::default(),
+        },
+        n_top: None,
+        choice: 0,
+        events,
+        since: Instant::now(),
+    };
+    (job, received)
+}
+
+/// What has come so far: the tokens, and how it ended.
+fn received(events: &mut Events) -> (Vec<u32>, Option<Outcome>, Option<String>) {
+    let (mut ids, mut outcome, mut failure) = (Vec::new(), None, None);
+    while let Ok((_, event)) = events.try_recv() {
+        match event {
+            Event::Started => {}
+            Event::Pieces(pieces) => ids.extend(pieces.iter().map(|piece| piece.id)),
+            Event::Ended(end) => outcome = Some(end),
+            Event::Failed(message) => failure = Some(message),
+        }
+    }
+    (ids, outcome, failure)
+}
+
+/// The text that follows a prompt.
+fn expected(prompt: &[u32], n: usize) -> Vec<u32> {
+    let mut ids = prompt.to_vec();
+    (0..n).for_each(|_| ids.push(next_id(&ids)));
+    ids.split_off(prompt.len())
+}
+
+#[test]
+fn texts_are_extended_together_and_not_mixed() {
+    let fixture = Fixture::new(8, 2);
+    let mut batcher = fixture.batcher(Fake::new(2), no_other);
+    let prompts: Vec<Vec<u32>> = (1..6).map(|i| (i..2 * i + 2).collect()).collect();
+    let mut texts: Vec<Events> = prompts.iter().map(|p| fixture.push(p, 6)).collect();
+    batcher.step();
+    assert_eq!(fixture.last_batch(2), [3, 4]);
+    batcher.step();
+    assert_eq!(fixture.last_batch(2), [1, 1]);
+    (0..30).for_each(|_| batcher.step());
+    for (prompt, events) in prompts.iter().zip(&mut texts) {
+        let (ids, outcome, _) = received(events);
+        assert_eq!(ids, expected(prompt, 6));
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.finish, outcome.n_generated), (Finish::Length, 6));
+        // The last token is given out without a pass of its own.
+        assert_eq!(outcome.exits.by_cycles(), [0, prompt.len() + 5]);
+    }
+    assert_eq!(fixture.queue.lengths(), (0, 0));
+}
+
+#[test]
+fn a_long_prompt_does_not_stop_the_others() {
+    let fixture = Fixture::new(8, 2);
+    let mut batcher = fixture.batcher(Fake::new(2), no_other);
+    let long: Vec<u32> = (0..300).collect();
+    let mut first = fixture.push(&[1, 2], 9);
+    batcher.step();
+    let mut second = fixture.push(&long, 2);
+    for rest in [64, 64, 64, 64, 44] {
+        batcher.step();
+        assert_eq!(fixture.last_batch(2), [1, rest]);
+    }
+    (0..5).for_each(|_| batcher.step());
+    assert_eq!(received(&mut first).0, expected(&[1, 2], 9));
+    assert_eq!(received(&mut second).0, expected(&long, 2));
+    // Alone it has the whole pass.
+    let mut third = fixture.push(&[&[9], &long[..]].concat(), 1);
+    batcher.step();
+    assert_eq!(fixture.last_batch(2).iter().sum::<usize>(), MAX_BATCH);
+    (0..2).for_each(|_| batcher.step());
+    assert!(received(&mut third).1.is_some());
+}
+
+#[test]
+fn a_full_context_ends_a_text() {
+    let fixture = Fixture::new(1, 1);
+    let mut batcher = fixture.batcher(Fake::new(1), no_other);
+    let prompt = vec![3; N_CTX - 2];
+    let mut text = fixture.push(&prompt, 50);
+    (0..10).for_each(|_| batcher.step());
+    let (ids, outcome, _) = received(&mut text);
+    assert_eq!(ids, expected(&prompt, 3));
+    assert_eq!(outcome.unwrap().finish, Finish::Context);
+}
+
+#[test]
+fn a_text_takes_the_sequence_that_begins_alike() {
+    let fixture = Fixture::new(8, 3);
+    let mut batcher = fixture.batcher(Fake::new(3), no_other);
+    let prompts: [&[u32]; 3] = [&[1, 2, 3, 4], &[1, 2, 5, 6], &[8, 9]];
+    let mut texts = prompts.map(|prompt| fixture.push(prompt, 2));
+    (0..3).for_each(|_| batcher.step());
+    texts
+        .iter_mut()
+        .for_each(|text| assert!(received(text).1.is_some()));
+    let mut run = |prompt: &[u32]| {
+        let mut text = fixture.push(prompt, 2);
+        batcher.step();
+        let sequence = fixture.batches.lock().unwrap().last().unwrap()[0].sequence;
+        batcher.step();
+        let (ids, outcome, _) = received(&mut text);
+        assert_eq!(ids, expected(prompt, 2));
+        (sequence, outcome.unwrap().n_cached)
+    };
+    assert_eq!(run(&[1, 2, 5, 7]), (1, 3));
+    // The last token is run again.
+    assert_eq!(run(&[8, 9]), (2, 1));
+    // Nothing in common: the sequence that was left alone longest.
+    assert_eq!(run(&[20, 21]), (0, 0));
+}
+
+#[test]
+fn who_goes_away_frees_a_sequence_within_a_step() {
+    let fixture = Fixture::new(2, 1);
+    let mut batcher = fixture.batcher(Fake::new(1), no_other);
+    let first = fixture.push(&[1, 2], 50);
+    let waiting = fixture.push(&[3, 4], 50);
+    let mut last = fixture.push(&[5, 6], 2);
+    let (job, _events) = job(&[7], 1);
+    assert_eq!(fixture.queue.push(vec![job]), Err(Refused::Full));
+    batcher.step();
+    drop(first);
+    drop(waiting);
+    batcher.step();
+    batcher.step();
+    assert_eq!(received(&mut last).0, expected(&[5, 6], 2));
+    assert_eq!(fixture.queue.lengths(), (0, 0));
+}
+
+#[test]
+fn jobs_are_taken_all_or_none() {
+    let fixture = Fixture::new(2, 1);
+    let jobs = |n| (0..n).map(|_| job(&[1], 1)).unzip::<_, _, Vec<_>, Vec<_>>();
+    let (four, _kept) = jobs(4);
+    assert_eq!(fixture.queue.push(four), Err(Refused::Full));
+    assert_eq!(fixture.queue.lengths(), (0, 0));
+    let (three, _kept) = jobs(3);
+    assert_eq!(fixture.queue.push(three), Ok(()));
+    // One may have a sequence now, which makes no more room.
+    assert_eq!(fixture.queue.take(1).len(), 1);
+    let (one, _kept_too) = jobs(1);
+    assert_eq!(fixture.queue.push(one), Err(Refused::Full));
+    fixture.queue.close();
+    let (one, _kept_too) = jobs(1);
+    assert_eq!(fixture.queue.push(one), Err(Refused::Closed));
+}
+
+#[test]
+fn after_a_fault_another_backend_serves() {
+    let fixture = Fixture::new(8, 2);
+    let mut failing = Fake::new(2);
+    failing.n_good = 2;
+    let mut n_opened = 0;
+    let open = || {
+        n_opened += 1;
+        match n_opened {
+            1 => Err(Error::Device {
+                adapter: "fake".to_string(),
+                message: "is gone".to_string(),
+            }),
+            _ => Ok(Fake::new(2)),
+        }
+    };
+    let mut first = [fixture.push(&[1, 2], 9), fixture.push(&[3, 4], 9)];
+    let batcher = fixture.batcher(failing, open);
+    thread::scope(|scope| {
+        scope.spawn(|| batcher.run());
+        let ends = |events: &mut Events| loop {
+            match events.blocking_recv() {
+                Some((_, Event::Failed(message))) => return Err(message),
+                Some((_, Event::Ended(outcome))) => return Ok(outcome),
+                Some(_) => {}
+                None => return Err("dropped".to_string()),
+            }
+        };
+        for events in &mut first {
+            let message = ends(events).unwrap_err();
+            assert!(message.contains("position 5"), "{message}");
+        }
+        // What waits while there is no backend is told so; the next one is served.
+        let mut results = Vec::new();
+        while !results.last().is_some_and(Result::is_ok) {
+            results.push(ends(&mut fixture.push(&[1, 2, 3], 4)));
+        }
+        assert_eq!(fixture.health.fault(), None);
+        assert!(results.len() <= 2, "{results:?}");
+        fixture.queue.close();
+    });
+    assert_eq!(n_opened, 2);
+}

@@ -1,0 +1,113 @@
+//! What each route does.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, body::Bytes};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::error::ApiError;
+use super::prepare::{self, Prepared};
+use super::reply::deadline;
+use super::track::Tally;
+use super::{body, generate};
+use crate::serve::app::App;
+
+/// The media type of OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// POST /v1/chat/completions
+pub async fn chat(
+    state: State<Arc<App>>,
+    tally: Extension<Arc<Tally>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    texts(state, tally, request, prepare::chat).await
+}
+
+/// POST /v1/completions
+pub async fn completion(
+    state: State<Arc<App>>,
+    tally: Extension<Arc<Tally>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    texts(state, tally, request, prepare::completion).await
+}
+
+async fn texts(
+    State(app): State<Arc<App>>,
+    Extension(tally): Extension<Arc<Tally>>,
+    request: Request,
+    prepare: fn(&App, &[u8], Instant) -> Result<Prepared, ApiError>,
+) -> Result<Response, ApiError> {
+    let since = Instant::now();
+    let deadline = deadline(app.settings.timeout);
+    let body: Bytes = body::read(request, deadline).await?;
+    let with = Arc::clone(&app);
+    // A long text takes its time to become tokens; streams should not wait for it.
+    let prepared = spawn_blocking(move || prepare(&with, &body, since)).await;
+    let prepared = prepared.map_err(|_| {
+        let message = "the request could not be read";
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    })??;
+    generate::respond(app, prepared, deadline, tally).await
+}
+
+/// GET /v1/models
+pub async fn models(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({"object": "list", "data": [describe(&app)]}))
+}
+
+/// GET /v1/models/NAME
+pub async fn model(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    match name == app.settings.name {
+        true => Ok(Json(describe(&app))),
+        false => Err(prepare::no_model(&name, &app.settings.name)),
+    }
+}
+
+fn describe(app: &App) -> Value {
+    json!({
+        "id": app.settings.name,
+        "object": "model",
+        "created": app.created,
+        "owned_by": "ztt-wgpu",
+        "ztt": {"context": app.n_ctx},
+    })
+}
+
+/// GET /health
+pub async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+    if app.queue.is_closed() {
+        return Err(ApiError::unavailable("the server ends"));
+    }
+    match app.health.fault() {
+        None => Ok(Json(json!({"status": "ok"}))),
+        Some(fault) => Err(ApiError::unavailable(fault)),
+    }
+}
+
+/// GET /metrics
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.render(&app.queue);
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+/// Any other path.
+pub async fn not_found(method: Method, uri: Uri) -> ApiError {
+    let message = format!("unknown route: {method} {}", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, message)
+}
+
+/// A known path with another method.
+pub async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not know {method}", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}

@@ -1,0 +1,104 @@
+//! Each request in the metrics and in the log.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::serve::app::App;
+
+/// Stands for the status where the client is gone before there is one, as nginx has it.
+const CLIENT_GONE: u16 = 499;
+
+/// Tokens of a request, noted while it runs.
+#[derive(Debug, Default)]
+pub struct Tally {
+    n_prompt: AtomicUsize,
+    n_generated: AtomicUsize,
+}
+
+impl Tally {
+    pub fn set_prompt(&self, n: usize) {
+        self.n_prompt.store(n, Ordering::Relaxed);
+    }
+
+    pub fn add_generated(&self, n: usize) {
+        self.n_generated.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// Notes a request once its response has ended, or its client is gone.
+pub async fn track(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("other", |path| path.as_str()).to_string();
+    let tally = Arc::new(Tally::default());
+    request.extensions_mut().insert(Arc::clone(&tally));
+    let mut record = Record {
+        app,
+        route,
+        status: CLIENT_GONE,
+        since: Instant::now(),
+        tally,
+    };
+    let response = next.run(request).await;
+    record.status = response.status().as_u16();
+    response.map(|body| Body::new(Tracked { body, record }))
+}
+
+/// A request; it is noted when this is dropped.
+struct Record {
+    app: Arc<App>,
+    route: String,
+    status: u16,
+    since: Instant,
+    tally: Arc<Tally>,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let metrics = &self.app.metrics;
+        metrics.request(&self.route, self.status, self.since);
+        tracing::info!(
+            route = self.route,
+            status = self.status,
+            prompt_tokens = self.tally.n_prompt.load(Ordering::Relaxed),
+            generated_tokens = self.tally.n_generated.load(Ordering::Relaxed),
+            seconds = self.since.elapsed().as_secs_f64(),
+            "request"
+        );
+    }
+}
+
+/// A body that holds on to the record until it has been sent.
+struct Tracked {
+    body: Body,
+    #[expect(dead_code, reason = "dropping it is what it is for")]
+    record: Record,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,164 @@
+//! A server of OpenAI's format over one model, whose sequences are extended together.
+//!
+//! ```text
+//!  request ──> http::body ──> http::prepare ──> batching::Queue ──> batching::Batcher
+//!              one thread     openai: fields,   waiting jobs        a thread of its own,
+//!              for all        tokenizer                             owns the model
+//!                                                                        │
+//!  response <── http::generate or http::stream <── http::reply <── events ┘
+//!               openai: format
+//! ```
+//!
+//! A request gives its jobs up by dropping its end of the events: the batcher looks at each step
+//! whether somebody still listens. So clients that go away and requests that take too long need
+//! nothing else.
+
+mod app;
+pub mod batching;
+mod health;
+mod http;
+mod metrics;
+pub mod openai;
+mod signals;
+
+use std::io;
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use futures_util::future::select;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use app::App;
+pub use app::Settings;
+use batching::{Backend, Batcher, Queue};
+pub use signals::Signals;
+
+use crate::error::Result;
+use crate::model::Model;
+
+/// How long responses may take to say that the server ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A server that is ready to run.
+pub struct Server<B, F> {
+    app: App,
+    backend: B,
+    open: F,
+}
+
+/// What a server has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    pub n_prompt: u64,
+    pub n_generated: u64,
+    /// Texts that were cut off by the end.
+    pub n_cut: usize,
+}
+
+impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
+    /// Serves `model`, which `backend` runs; after a fault `open` makes another of the same size.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer) and those of reading the tokenizer.
+    pub fn new(settings: Settings, model: &Model, backend: B, open: F) -> Result<Self> {
+        let app = App::new(settings, model, backend.n(), backend.n_ctx())?;
+        Ok(Self { app, backend, open })
+    }
+
+    /// Serves until `stop` is ready for the first time; then requests under way may end, until it
+    /// is ready for the second time or the grace is over.
+    ///
+    /// # Errors
+    /// Where `listener` cannot be used.
+    pub fn run(
+        self,
+        runtime: Runtime,
+        listener: TcpListener,
+        stop: impl AsyncFnMut(),
+    ) -> io::Result<Statistics> {
+        let app = Arc::new(self.app);
+        let (backend, open) = (self.backend, self.open);
+        let served = thread::scope(|scope| {
+            let shared = Arc::clone(&app);
+            scope.spawn(move || {
+                let closing = Closing(&shared.queue);
+                let App {
+                    tokenizer,
+                    queue,
+                    health,
+                    metrics,
+                    ..
+                } = &*shared;
+                Batcher::new(backend, open, tokenizer, queue, health, metrics).run();
+                drop(closing);
+            });
+            let closing = Closing(&app.queue);
+            let served = runtime.block_on(listen(&app, listener, stop));
+            drop(closing);
+            served
+        });
+        // A request that is still being read is not waited for.
+        runtime.shutdown_background();
+        let n_cut = served?;
+        let (n_prompt, n_generated) = app.metrics.tokens();
+        Ok(Statistics {
+            n_prompt,
+            n_generated,
+            n_cut,
+        })
+    }
+}
+
+/// What [`Server::run`] needs: one thread for all requests.
+///
+/// # Errors
+/// Where the operating system gives none.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Closes the queue when it is dropped, be it by a panic: nobody waits for a thread that is gone.
+struct Closing<'a>(&'a Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Answers requests until it is told to stop. The number of texts that were cut off by that.
+async fn listen(
+    app: &Arc<App>,
+    listener: TcpListener,
+    mut stop: impl AsyncFnMut(),
+) -> io::Result<usize> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    // The small packets of a stream are not to wait for each other.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
+    let (drain, drained) = oneshot::channel::<()>();
+    let server = axum::serve(listener, http::router(Arc::clone(app)));
+    let server = server.with_graceful_shutdown(async {
+        let _ = drained.await;
+    });
+    let mut server = tokio::spawn(server.into_future());
+    stop().await;
+    let _ = drain.send(());
+    let again = pin!(stop());
+    let _ = timeout(app.settings.grace, select(&mut server, again)).await;
+    if server.is_finished() {
+        return Ok(0);
+    }
+    let (n_waiting, n_active) = app.queue.lengths();
+    app.queue.close();
+    let _ = timeout(LAST_WORDS, &mut server).await;
+    Ok(n_waiting + n_active)
+}

@@ -1,0 +1,137 @@
+//! The body of a request to /v1/completions.
+
+use serde_json::Value;
+
+use super::Generation;
+use super::fields::{BODY, check_names, parse};
+use crate::error::Result;
+use crate::model::json::{Object, kind};
+
+/// The most `logprobs`, as OpenAI has it.
+const MAX_TOP: usize = 5;
+
+/// The fields that are read here.
+const FIELDS: [&str; 2] = ["logprobs", "prompt"];
+
+/// Texts to be continued.
+pub struct CompletionRequest {
+    pub prompts: Vec<Prompt>,
+    pub generation: Generation,
+    /// See [`Job::n_top`](crate::serve::batching::Job::n_top).
+    pub n_top: Option<usize>,
+}
+
+/// What a text begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+impl CompletionRequest {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// Those of [`ChatRequest::parse`](super::ChatRequest::parse).
+    pub fn parse(body: &[u8]) -> Result<Self> {
+        let fields = parse(body)?;
+        check_names(&fields, &[&FIELDS, &Generation::FIELDS])?;
+        let body = Object::new(BODY, &fields);
+        let n_top = body.whole("logprobs")?;
+        if let Some(n) = n_top.filter(|&n| n > MAX_TOP) {
+            let expected = format!("at most {MAX_TOP}");
+            return Err(body.error("logprobs", &expected, &n.to_string()));
+        }
+        Ok(Self {
+            prompts: prompts(&body)?,
+            generation: Generation::read(&body)?,
+            n_top,
+        })
+    }
+}
+
+/// A prompt or a list of them.
+fn prompts(body: &Object) -> Result<Vec<Prompt>> {
+    let refuse = |found: &str| {
+        let expected = "a string, token ids, or a list of either";
+        Err(body.error("prompt", expected, found))
+    };
+    let Some(value) = body.get("prompt") else {
+        return refuse("nothing");
+    };
+    if let Some(prompt) = prompt(value) {
+        return Ok(vec![prompt]);
+    }
+    match value {
+        Value::Array(list) if list.is_empty() => refuse("an empty list"),
+        Value::Array(list) => match list.iter().map(prompt).collect() {
+            Some(prompts) => Ok(prompts),
+            None => refuse("something else in the list"),
+        },
+        other => refuse(&kind(other)),
+    }
+}
+
+/// A string or a list of at least one token id.
+fn prompt(value: &Value) -> Option<Prompt> {
+    let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Value::String(text) => Some(Prompt::Text(text.clone())),
+        Value::Array(ids) if !ids.is_empty() => {
+            let ids: Option<Vec<u32>> = ids.iter().map(id).collect();
+            ids.map(Prompt::Ids)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(prompt: &str) -> Result<Vec<Prompt>, String> {
+        let body = format!(r#"{{"prompt": {prompt}}}"#);
+        let request = CompletionRequest::parse(body.as_bytes());
+        request.map(|r| r.prompts).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn prompts_are_texts_or_ids() {
+        let text = |text: &str| Prompt::Text(text.to_string());
+        assert_eq!(parse(r#""a""#).unwrap(), [text("a")]);
+        assert_eq!(parse(r#"["a", "b"]"#).unwrap(), [text("a"), text("b")]);
+        assert_eq!(parse("[1, 2]").unwrap(), [Prompt::Ids(vec![1, 2])]);
+        let two = [Prompt::Ids(vec![1]), Prompt::Ids(vec![2, 3])];
+        assert_eq!(parse("[[1], [2, 3]]").unwrap(), two);
+        for bad in [
+            "null",
+            "1",
+            "[]",
+            "[[]]",
+            "[-1]",
+            "[1.5]",
+            "[1, \"a\"]",
+            "{}",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(
+                error.contains("`prompt`: expected a string, token ids"),
+                "{bad}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn probabilities_are_a_number() {
+        let parse = |fields: &str| {
+            let body = format!(r#"{{"prompt": "a", {fields}}}"#);
+            let request = CompletionRequest::parse(body.as_bytes());
+            request.map(|r| r.n_top).map_err(|e| e.to_string())
+        };
+        assert_eq!(parse(r#""logprobs": 0"#), Ok(Some(0)));
+        assert_eq!(parse(r#""logprobs": null"#), Ok(None));
+        for bad in [r#""logprobs": 6"#, r#""logprobs": true"#] {
+            assert!(parse(bad).unwrap_err().contains("`logprobs`"), "{bad}");
+        }
+    }
+}

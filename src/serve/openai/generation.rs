@@ -1,0 +1,146 @@
+//! The fields that chats and completions have in common.
+
+use serde_json::Value;
+
+use crate::engine::sampling::SamplingOptions;
+use crate::error::Result;
+use crate::model::generation::REPEAT_PENALTIES;
+use crate::model::json::Object;
+
+/// Stop texts that a request may have.
+const MAX_STOPS: usize = 4;
+
+/// Texts of one prompt that a request may ask for.
+const MAX_TEXTS: usize = 128;
+
+/// How texts are generated, as far as the request says.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    pub model: Option<String>,
+    temperature: Option<f64>,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+    min_p: Option<f64>,
+    repeat_penalty: Option<f64>,
+    pub seed: Option<u64>,
+    /// Texts of each prompt.
+    pub n: usize,
+    pub max_tokens: Option<usize>,
+    /// Not empty, each.
+    pub stop: Vec<String>,
+    pub stream: bool,
+    /// Whether a stream ends with the usage.
+    pub include_usage: bool,
+}
+
+impl Generation {
+    /// The fields that are read here.
+    pub const FIELDS: [&str; 13] = [
+        "max_tokens",
+        "min_p",
+        "model",
+        "n",
+        "repeat_penalty",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_k",
+        "top_p",
+        // Changes nothing, by OpenAI's own definition.
+        "user",
+    ];
+
+    /// Reads the fields of a body.
+    ///
+    /// # Errors
+    /// [`Error::Field`](crate::Error::Field) where one has an impossible value.
+    pub fn read(body: &Object) -> Result<Self> {
+        let fraction = |field| {
+            let is_fraction = |x: f64| (0.0..=1.0).contains(&x);
+            body.number_that(field, "a number from 0 to 1", is_fraction)
+        };
+        body.text("user")?;
+        let stream = body.flag("stream", false)?;
+        let n = body.whole_from("n", 1, Some(1))?;
+        if n > MAX_TEXTS {
+            let expected = format!("at most {MAX_TEXTS}");
+            return Err(body.error("n", &expected, &n.to_string()));
+        }
+        Ok(Self {
+            model: body.text("model")?.map(str::to_string),
+            temperature: body.number_that("temperature", "a number of at least 0", |x| x >= 0.0)?,
+            top_k: body.whole("top_k")?,
+            top_p: fraction("top_p")?,
+            min_p: fraction("min_p")?,
+            repeat_penalty: body.number_that(
+                "repeat_penalty",
+                "a number from 0.001 to 1000",
+                |x| REPEAT_PENALTIES.contains(&x),
+            )?,
+            seed: seed(body)?,
+            n,
+            max_tokens: body.whole("max_tokens")?,
+            stop: stop(body)?,
+            stream,
+            include_usage: include_usage(body, stream)?,
+        })
+    }
+
+    /// The options of the `i`-th text of a prompt, where `defaults` says what the request does
+    /// not and `seed` is that of the first.
+    pub fn sampling(&self, defaults: &SamplingOptions, seed: u64, i: usize) -> SamplingOptions {
+        SamplingOptions {
+            temperature: self.temperature.unwrap_or(defaults.temperature),
+            top_k: self.top_k.unwrap_or(defaults.top_k),
+            top_p: self.top_p.unwrap_or(defaults.top_p),
+            min_p: self.min_p.unwrap_or(defaults.min_p),
+            repeat_penalty: self.repeat_penalty.unwrap_or(defaults.repeat_penalty),
+            seed: seed.wrapping_add(i as u64),
+            on_host: defaults.on_host,
+        }
+    }
+}
+
+/// A whole number of 64 bits, with a sign or without.
+fn seed(body: &Object) -> Result<Option<u64>> {
+    let Some(value) = body.get("seed") else {
+        return Ok(None);
+    };
+    match value.as_u64().or(value.as_i64().map(i64::cast_unsigned)) {
+        Some(seed) => Ok(Some(seed)),
+        None => Err(body.error("seed", "a whole number of 64 bits", &value.to_string())),
+    }
+}
+
+/// One string or a few. Empty ones stop nothing.
+fn stop(body: &Object) -> Result<Vec<String>> {
+    let expected = format!("a string or at most {MAX_STOPS} of them");
+    let stops = match body.get("stop") {
+        None => Vec::new(),
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(list)) => {
+            let texts = list.iter().map(|v| v.as_str().map(str::to_string));
+            let texts: Option<Vec<String>> = texts.collect();
+            texts.ok_or_else(|| body.error("stop", &expected, "something else in the list"))?
+        }
+        Some(_) => return Err(body.error("stop", &expected, "neither")),
+    };
+    if stops.len() > MAX_STOPS {
+        return Err(body.error("stop", &expected, &stops.len().to_string()));
+    }
+    Ok(stops.into_iter().filter(|s| !s.is_empty()).collect())
+}
+
+fn include_usage(body: &Object, stream: bool) -> Result<bool> {
+    let Some(options) = body.object("stream_options", "stream_options")? else {
+        return Ok(false);
+    };
+    if !stream {
+        let expected = "none without `stream`";
+        return Err(body.error("stream_options", expected, "one"));
+    }
+    options.check_names(&["include_usage"])?;
+    options.flag("include_usage", false)
+}

@@ -1,0 +1,166 @@
+//! A device that fails, and a model whose logits are no numbers.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use ztt_wgpu::engine::sampling::SamplingOptions;
+use ztt_wgpu::engine::{Next, Options, Sequences};
+use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+use ztt_wgpu::reference::Output;
+use ztt_wgpu::serve::batching::Backend;
+use ztt_wgpu::serve::{Server as Library, Settings, runtime};
+
+use super::server::{COMPLETIONS, Server, get, parts, post, wait};
+use crate::fixtures::trial;
+use crate::program::Checkpoint;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("serve::faults::a_lost_device_is_opened_again", lost),
+        trial("serve::faults::what_is_no_number_is_said", not_a_number),
+    ]
+}
+
+/// The reference, which fails when it is told to.
+struct Failing<'m> {
+    sequences: Sequences<'m>,
+    fail: Arc<AtomicBool>,
+}
+
+fn gone() -> ztt_wgpu::Error {
+    ztt_wgpu::Error::Device {
+        adapter: "test".to_string(),
+        message: "the device is lost".to_string(),
+    }
+}
+
+impl Backend for Failing<'_> {
+    fn n(&self) -> usize {
+        self.sequences.n()
+    }
+
+    fn n_ctx(&self) -> usize {
+        self.sequences.n_ctx()
+    }
+
+    fn truncate(&mut self, sequence: usize, n: usize) {
+        self.sequences.truncate(sequence, n);
+    }
+
+    fn forward(&mut self, batch: &[Next]) -> ztt_wgpu::Result<Vec<Output>> {
+        match self.fail.swap(false, Ordering::Relaxed) {
+            true => Err(gone()),
+            false => Backend::forward(&mut self.sequences, batch),
+        }
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        name: BUILTIN.to_string(),
+        sampling: SamplingOptions {
+            temperature: 0.0,
+            ..SamplingOptions::default()
+        },
+        seed: None,
+        max_tokens: 8,
+        n_waiting: 8,
+        max_body: 10_000,
+        timeout: Duration::from_secs(60),
+        grace: Duration::from_secs(10),
+        api_key: None,
+    }
+}
+
+/// The server in this process, over a device that fails once and cannot be opened at first.
+fn lost() -> Result<()> {
+    let model = Model::open(BUILTIN, Fetch::Never)?;
+    let options = Options::of(&model);
+    let fail = Arc::new(AtomicBool::new(false));
+    let n_broken = Arc::new(AtomicUsize::new(2));
+    let sequences = || {
+        Ok(Failing {
+            sequences: Sequences::on_host(&model, &options, 2)?,
+            fail: Arc::clone(&fail),
+        })
+    };
+    let open = || {
+        let left =
+            n_broken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        match left {
+            Ok(_) => Err(gone()),
+            Err(_) => sequences(),
+        }
+    };
+    let server = Library::new(settings(), &model, sequences()?, open)?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let (stop, mut stopped) = tokio::sync::mpsc::unbounded_channel::<()>();
+    thread::scope(|scope| -> Result<()> {
+        let running = scope.spawn(move || {
+            let stop = async || assert_eq!(stopped.recv().await, None);
+            server.run(runtime()?, listener, stop)
+        });
+        let checked = after_a_fault(&url, &fail);
+        drop(stop);
+        let served = running.join().expect("a thread")?;
+        checked?;
+        ensure!(served.n_cut == 0, "{served:?}");
+        Ok(())
+    })
+}
+
+fn after_a_fault(url: &str, fail: &AtomicBool) -> Result<()> {
+    let short = json!({"prompt": "ROMEO:"});
+    let ask = || parts(post(url, COMPLETIONS, None, &short)?);
+    let (status, before) = ask()?;
+    ensure!(status == 200, "{before}");
+    fail.store(true, Ordering::Relaxed);
+    let (status, error) = ask()?;
+    ensure!(status == 503, "{status}: {error}");
+    let message = error["error"]["message"].as_str().context("message")?;
+    ensure!(
+        message.contains("the device is lost") && message.lines().count() == 1,
+        "{message}"
+    );
+    // It comes back by itself, and whatever is asked meanwhile has an answer.
+    wait(|| Ok(get(url, "/health", None)?.status() == 200))?;
+    let (status, after) = ask()?;
+    ensure!(status == 200, "{after}");
+    let text = |response: &Value| response["choices"][0]["text"].clone();
+    ensure!(text(&before) == text(&after), "{before} {after}");
+    Ok(())
+}
+
+/// A model whose logits overflow, with the embedded model's tokenizer.
+fn spoilt() -> Result<Checkpoint> {
+    let model = Model::open(BUILTIN, Fetch::Never)?;
+    let tokenizer = model.texts.iter().find(|t| t.name == "tokenizer.json");
+    let spoilt = Checkpoint::copy_of("llama-plain")?.fill("model.norm.weight", 3e38)?;
+    let text = &tokenizer.context("tokenizer")?.text;
+    std::fs::write(spoilt.file("tokenizer.json"), text)?;
+    Ok(spoilt)
+}
+
+fn not_a_number() -> Result<()> {
+    let model = spoilt()?;
+    let server = Server::start(&model.name(), &[])?;
+    for prompt in [json!([1, 2, 3]), json!([5])] {
+        let last = prompt.as_array().context("ids")?.len() - 1;
+        let error = server.refuses(COMPLETIONS, &json!({"prompt": prompt}), 503)?;
+        let words = format!("position {last} hold a value that is not a number");
+        ensure!(
+            error["message"]
+                .as_str()
+                .is_some_and(|m| m.contains(&words)),
+            "{error}"
+        );
+    }
+    wait(|| Ok(server.get("/health")?.status() == 200))
+}

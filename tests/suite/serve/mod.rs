@@ -1,0 +1,22 @@
+//! `serve`, on the real binary over loopback.
+
+mod api;
+mod end;
+mod faults;
+mod limits;
+mod load;
+mod openai;
+mod server;
+
+use libtest_mimic::Trial;
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    trials.extend(api::trials());
+    trials.extend(end::trials());
+    trials.extend(faults::trials());
+    trials.extend(limits::trials());
+    trials.extend(load::trials());
+    trials.extend(openai::trials());
+    trials
+}
