@@ -204,6 +204,21 @@ impl<'m> Engine<'m> {
 
     /// Runs the next positions. One output for each of `ids`.
     ///
+    /// ```
+    /// use ztt_wgpu::engine::{Engine, Logits, Options};
+    /// use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+    ///
+    /// let model = Model::open(BUILTIN, Fetch::Never)?;
+    /// let ids = model.tokenizer()?.encode("Call me Ishmael")?;
+    /// let mut engine = Engine::on_host(&model, &Options::of(&model))?;
+    /// let outputs = pollster::block_on(engine.forward(&ids, Logits::Last))?;
+    /// for output in &outputs {
+    ///     assert!((1..=model.config.cycles()).contains(&output.cycles));
+    /// }
+    /// assert_eq!(outputs[ids.len() - 1].logits.len(), model.config.vocab);
+    /// # Ok::<(), ztt_wgpu::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs;
     /// [`Error::NotANumber`] when the logits asked for are not finite.

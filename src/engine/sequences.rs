@@ -9,6 +9,22 @@ use crate::model::Model;
 use crate::reference::{Output, Reference};
 
 /// A model ready to run, with the keys and values of a fixed number of sequences.
+///
+/// ```
+/// use ztt_wgpu::engine::{Next, Options, Sequences};
+/// use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+///
+/// let model = Model::open(BUILTIN, Fetch::Never)?;
+/// let mut sequences = Sequences::on_host(&model, &Options::of(&model), 2)?;
+/// let next = |sequence, id, logits| Next { sequence, id, logits };
+/// // Two tokens of the first sequence and one of the second, in one pass.
+/// let batch = [next(0, 17, false), next(0, 42, true), next(1, 42, true)];
+/// let outputs = pollster::block_on(sequences.forward(&batch))?;
+/// assert!(outputs[0].logits.is_empty());
+/// assert_ne!(outputs[1].logits, outputs[2].logits);
+/// assert_eq!((sequences.n_positions(0), sequences.n_positions(1)), (2, 1));
+/// # Ok::<(), ztt_wgpu::Error>(())
+/// ```
 pub struct Sequences<'m> {
     backend: Backend<'m>,
     n_ctx: usize,

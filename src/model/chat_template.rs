@@ -114,6 +114,17 @@ impl ChatTemplate {
     /// with `role` and `content`. With `add_generation_prompt` the text ends where the model's
     /// answer begins.
     ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use ztt_wgpu::model::chat_template::ChatTemplate;
+    ///
+    /// let source = "{% for m in messages %}{{ m.role }}: {{ m.content | trim }};{% endfor %}";
+    /// let template = ChatTemplate::parse("mine.jinja", source.to_string(), BTreeMap::new())?;
+    /// let message = BTreeMap::from([("role", "user"), ("content", "Hi\n")]);
+    /// assert_eq!(template.render(&[message], false)?, "user: Hi;");
+    /// # Ok::<(), ztt_wgpu::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ChatTemplate`] where the template does not take these messages.
     pub fn render<M: Serialize>(

@@ -67,6 +67,20 @@ fn unpanicking<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, Str
 ///
 /// A token's text can depend on its neighbours, so a piece is the difference between the
 /// decoded window with and without the new ids.
+///
+/// ```
+/// use ztt_wgpu::model::tokenizer::TextStream;
+/// use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+///
+/// let tokenizer = Model::open(BUILTIN, Fetch::Never)?.tokenizer()?;
+/// let mut stream = TextStream::new(&tokenizer);
+/// let mut text = String::new();
+/// for id in tokenizer.encode("naïve 🦀")? {
+///     text += &stream.push(id)?;
+/// }
+/// assert_eq!(text + &stream.finish()?, "naïve 🦀");
+/// # Ok::<(), ztt_wgpu::Error>(())
+/// ```
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     ids: Vec<u32>,
