@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 
-use super::server::{ADAPTER, CHAT, COMPLETIONS, Server, parts, texts};
+use super::server::{CHAT, COMPLETIONS, HOST, Server, parts, texts};
 use crate::chat::model::ChatModel;
 use crate::compare::same;
 use crate::errors::fails;
@@ -25,11 +25,16 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The text that `run` gives, greedily.
-pub fn run(model: &str, prompt: &str, n: &str) -> Result<String> {
+/// The text that `run` gives on `adapter`, greedily.
+pub fn run_on(adapter: &[&str], model: &str, prompt: &str, n: &str) -> Result<String> {
     let flags = ["--temperature", "0", "-n", n];
-    let text = succeed(&[&["run", model, prompt], &ADAPTER[..], &flags].concat())?;
+    let text = succeed(&[&["run", model, prompt], adapter, &flags].concat())?;
     Ok(text.strip_suffix('\n').context("line")?.to_string())
+}
+
+/// The same on the reference.
+pub fn run(model: &str, prompt: &str, n: &str) -> Result<String> {
+    run_on(&HOST, model, prompt, n)
 }
 
 fn text(response: &Value) -> Result<&str> {
@@ -64,7 +69,7 @@ fn completion() -> Result<()> {
     let plain = json!({"prompt": "ROMEO:", "max_tokens": 12});
     let drawn = server.ok(COMPLETIONS, &plain)?;
     let flags = ["--seed", "4", "-n", "12"];
-    let expected = succeed(&[&["run", "builtin", "ROMEO:"], &ADAPTER[..], &flags].concat())?;
+    let expected = succeed(&[&["run", "builtin", "ROMEO:"], &HOST[..], &flags].concat())?;
     same(
         "drawn",
         &[text(&drawn)?],
@@ -83,7 +88,7 @@ fn chat() -> Result<()> {
     let model = ChatModel::new()?;
     let name = model.name();
     let flags = ["--temperature", "0", "-n", "12"];
-    let mut session = command(&[&["chat", &name], &ADAPTER[..], &flags].concat());
+    let mut session = command(&[&["chat", &name], &HOST[..], &flags].concat());
     session.write_stdin("Who is it?\nWhy so?");
     let answers = output(session)?.stdout;
     let server = Server::start(&name, &["--temperature", "0", "--alias", "juliet"])?;
@@ -416,9 +421,8 @@ fn errors() -> Result<()> {
 }
 
 fn flags() -> Result<()> {
-    let wrong = |flags: &[&str], words: &[&str]| {
-        fails(&[&["serve"], &ADAPTER[..], flags].concat(), 2, words)
-    };
+    let wrong =
+        |flags: &[&str], words: &[&str]| fails(&[&["serve"], &HOST[..], flags].concat(), 2, words);
     wrong(&["--host", "0.0.0.0"], &["0.0.0.0", "--api-key"])?;
     wrong(&["--host", "::", "--api-key", ""], &["--api-key"])?;
     wrong(&["--host", "nowhere"], &["nowhere", "IP address"])?;
@@ -427,10 +431,10 @@ fn flags() -> Result<()> {
     let plain = crate::fixtures::path("golden/llama-plain")
         .display()
         .to_string();
-    let arguments = [&["serve", &plain], &ADAPTER[..]].concat();
+    let arguments = [&["serve", &plain], &HOST[..]].concat();
     fails(&arguments, 1, &["no tokenizer.json"])?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port().to_string();
-    let arguments = [&["serve", "--port", &port], &ADAPTER[..]].concat();
+    let arguments = [&["serve", "--port", &port], &HOST[..]].concat();
     fails(&arguments, 1, &["cannot listen", &port])
 }
