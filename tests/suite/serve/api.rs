@@ -8,7 +8,6 @@ use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use super::server::{CHAT, COMPLETIONS, HOST, Server, parts, texts};
 use crate::chat::model::ChatModel;
 use crate::compare::same;
-use crate::errors::fails;
 use crate::fixtures::trial;
 use crate::program::{command, output, succeed};
 
@@ -20,8 +19,6 @@ pub fn trials() -> Vec<Trial> {
         trial("serve::api::streams_have_the_same_texts", streams),
         trial("serve::api::stop_texts_and_probabilities", probabilities),
         trial("serve::api::models_health_and_unknown_routes", routes),
-        trial("serve::api::what_is_wrong_is_named", errors),
-        trial("serve::api::flags_are_checked", flags),
     ]
 }
 
@@ -295,146 +292,4 @@ fn routes() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn errors() -> Result<()> {
-    let model = ChatModel::new()?;
-    let server = Server::start(&model.name(), &["--ctx", "64", "--queue", "8"])?;
-    let message = json!([{"role": "user", "content": "Hello"}]);
-    let long = "word ".repeat(80);
-    for (path, body, status, param, words) in [
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "sed": 1}),
-            400,
-            "sed",
-            "`sed`",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "suffix": "b"}),
-            400,
-            "suffix",
-            "not implemented",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "top_p": 2}),
-            400,
-            "top_p",
-            "0 to 1, found 2",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "model": "x"}),
-            404,
-            "model",
-            "`x`",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": [1, 2048]}),
-            400,
-            "prompt",
-            "0 to 2047, found 2048",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "max_tokens": 64}),
-            400,
-            "max_tokens",
-            "at most 64",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "n": 13}),
-            400,
-            "n",
-            "at most 12, found 13",
-        ),
-        (
-            CHAT,
-            json!({"messages": message, "tools": [{}]}),
-            400,
-            "tools",
-            "not implemented",
-        ),
-        (
-            CHAT,
-            json!({"messages": []}),
-            400,
-            "messages",
-            "at least one",
-        ),
-    ] {
-        let error = server.refuses(path, &body, status)?;
-        ensure!(error["param"] == param, "{body}: {error}");
-        ensure!(error["type"] == "invalid_request_error", "{error}");
-        ensure!(
-            error["message"].as_str().is_some_and(|m| m.contains(words)),
-            "{error}"
-        );
-    }
-    for (path, body) in [
-        (COMPLETIONS, json!({"prompt": long})),
-        (
-            CHAT,
-            json!({"messages": [{"role": "user", "content": long}]}),
-        ),
-    ] {
-        let error = server.refuses(path, &body, 400)?;
-        ensure!(error["code"] == "context_length_exceeded", "{error}");
-        let message = error["message"].as_str().context("message")?;
-        ensure!(message.contains("at most 64 tokens, found "), "{message}");
-    }
-    let agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build();
-    let agent = ureq::Agent::from(agent);
-    let post = || agent.post(format!("{}{COMPLETIONS}", server.url));
-    let (status, _) = parts(post().send(r#"{"prompt": "a"}"#)?)?;
-    same("without a type", &[status], &[415])?;
-    let (status, error) = parts(post().content_type("application/json").send("{")?)?;
-    ensure!(
-        status == 400 && error["error"]["message"].is_string(),
-        "{error}"
-    );
-    // No template, and one that refuses.
-    let plain = Server::start("builtin", &[])?;
-    let error = plain.refuses(CHAT, &json!({"messages": message}), 400)?;
-    let words = "has no chat template: expected chat_template.jinja";
-    ensure!(
-        error["message"].as_str().is_some_and(|m| m.contains(words)),
-        "{error}"
-    );
-    let refusing = "{{ raise_exception('Not now!') }}";
-    let refusing = ChatModel::without_template()?.with("chat_template.jinja", refusing)?;
-    let server = Server::start(&refusing.name(), &[])?;
-    let error = server.refuses(CHAT, &json!({"messages": message}), 400)?;
-    ensure!(
-        error["message"]
-            .as_str()
-            .is_some_and(|m| m.contains("Not now!")),
-        "{error}"
-    );
-    Ok(())
-}
-
-fn flags() -> Result<()> {
-    let wrong =
-        |flags: &[&str], words: &[&str]| fails(&[&["serve"], &HOST[..], flags].concat(), 2, words);
-    wrong(&["--host", "0.0.0.0"], &["0.0.0.0", "--api-key"])?;
-    wrong(&["--host", "::", "--api-key", ""], &["--api-key"])?;
-    wrong(&["--host", "nowhere"], &["nowhere", "IP address"])?;
-    wrong(&["--parallel", "0"], &["--parallel", "1 to 128"])?;
-    wrong(&["--timeout", "0"], &["--timeout"])?;
-    let plain = crate::fixtures::path("golden/llama-plain")
-        .display()
-        .to_string();
-    let arguments = [&["serve", &plain], &HOST[..]].concat();
-    fails(&arguments, 1, &["no tokenizer.json"])?;
-    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let port = taken.local_addr()?.port().to_string();
-    let arguments = [&["serve", "--port", &port], &HOST[..]].concat();
-    fails(&arguments, 1, &["cannot listen", &port])
 }

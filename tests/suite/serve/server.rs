@@ -197,7 +197,8 @@ pub fn texts(events: &[Value], n: usize) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-fn agent() -> Agent {
+/// A client that takes every status for a response.
+pub fn agent() -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE));
