@@ -127,6 +127,7 @@ pub mod page;
 pub mod reference;
 pub mod rope;
 pub mod schedule;
+#[cfg(feature = "cli")]
 pub mod serve;
 
 pub use error::{Error, Result};

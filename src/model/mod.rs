@@ -10,7 +10,7 @@ pub mod generation;
 mod guard;
 #[cfg(feature = "hub")]
 mod hub;
-pub(crate) mod json;
+pub mod json;
 pub mod quant;
 pub mod rope_config;
 pub mod save;

@@ -1,5 +1,7 @@
 //! The batcher over a backend that only counts.
 
+mod fake;
+
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -13,73 +15,9 @@ use crate::error::{Error, Result};
 use crate::generate::{Finish, StopRules};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{BUILTIN, Fetch, Model};
-use crate::reference::Output;
 use crate::serve::health::Health;
 use crate::serve::metrics::Metrics;
-
-const N_VOCAB: usize = 300;
-const N_CTX: usize = 400;
-
-/// The token after a sequence is made of the sum of its ids: it tells sequences apart, and one
-/// that was not truncated or ran a token twice.
-struct Fake {
-    sequences: Vec<Vec<u32>>,
-    batches: Arc<Mutex<Vec<Vec<Next>>>>,
-    /// Passes before one fails.
-    n_good: usize,
-}
-
-impl Fake {
-    fn new(n: usize) -> Self {
-        Self {
-            sequences: vec![Vec::new(); n],
-            batches: Arc::default(),
-            n_good: usize::MAX,
-        }
-    }
-}
-
-fn next_id(ids: &[u32]) -> u32 {
-    ids.iter()
-        .fold(7, |sum, id| (31 * sum + id) % N_VOCAB as u32)
-}
-
-impl Backend for Fake {
-    fn n(&self) -> usize {
-        self.sequences.len()
-    }
-
-    fn n_ctx(&self) -> usize {
-        N_CTX
-    }
-
-    fn truncate(&mut self, sequence: usize, n: usize) {
-        self.sequences[sequence].truncate(n);
-    }
-
-    fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>> {
-        assert!(batch.len() <= MAX_BATCH);
-        if self.n_good == 0 {
-            return Err(Error::NotANumber { position: 5 });
-        }
-        self.n_good -= 1;
-        self.batches.lock().unwrap().push(batch.to_vec());
-        let outputs = batch.iter().map(|next| {
-            let ids = &mut self.sequences[next.sequence];
-            ids.push(next.id);
-            let mut logits = vec![0.0; if next.logits { N_VOCAB } else { 0 }];
-            if next.logits {
-                logits[next_id(ids) as usize] = 1.0;
-            }
-            Output {
-                logits,
-                cycles: 2,
-                scores: Vec::new(),
-            }
-        });
-        Ok(outputs.collect())
-    }
-}
+use fake::{Fake, N_CTX, next_id};
 
 /// What is shared with a batcher, and the backend's batches.
 struct Fixture {

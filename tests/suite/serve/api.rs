@@ -5,10 +5,9 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 
-use super::server::{ADAPTER, CHAT, COMPLETIONS, Server, parts, texts};
+use super::server::{CHAT, COMPLETIONS, HOST, Server, parts, texts};
 use crate::chat::model::ChatModel;
 use crate::compare::same;
-use crate::errors::fails;
 use crate::fixtures::trial;
 use crate::program::{command, output, succeed};
 
@@ -20,16 +19,19 @@ pub fn trials() -> Vec<Trial> {
         trial("serve::api::streams_have_the_same_texts", streams),
         trial("serve::api::stop_texts_and_probabilities", probabilities),
         trial("serve::api::models_health_and_unknown_routes", routes),
-        trial("serve::api::what_is_wrong_is_named", errors),
-        trial("serve::api::flags_are_checked", flags),
     ]
 }
 
-/// The text that `run` gives, greedily.
-pub fn run(model: &str, prompt: &str, n: &str) -> Result<String> {
+/// The text that `run` gives on `adapter`, greedily.
+pub fn run_on(adapter: &[&str], model: &str, prompt: &str, n: &str) -> Result<String> {
     let flags = ["--temperature", "0", "-n", n];
-    let text = succeed(&[&["run", model, prompt], &ADAPTER[..], &flags].concat())?;
+    let text = succeed(&[&["run", model, prompt], adapter, &flags].concat())?;
     Ok(text.strip_suffix('\n').context("line")?.to_string())
+}
+
+/// The same on the reference.
+pub fn run(model: &str, prompt: &str, n: &str) -> Result<String> {
+    run_on(&HOST, model, prompt, n)
 }
 
 fn text(response: &Value) -> Result<&str> {
@@ -64,7 +66,7 @@ fn completion() -> Result<()> {
     let plain = json!({"prompt": "ROMEO:", "max_tokens": 12});
     let drawn = server.ok(COMPLETIONS, &plain)?;
     let flags = ["--seed", "4", "-n", "12"];
-    let expected = succeed(&[&["run", "builtin", "ROMEO:"], &ADAPTER[..], &flags].concat())?;
+    let expected = succeed(&[&["run", "builtin", "ROMEO:"], &HOST[..], &flags].concat())?;
     same(
         "drawn",
         &[text(&drawn)?],
@@ -83,7 +85,7 @@ fn chat() -> Result<()> {
     let model = ChatModel::new()?;
     let name = model.name();
     let flags = ["--temperature", "0", "-n", "12"];
-    let mut session = command(&[&["chat", &name], &ADAPTER[..], &flags].concat());
+    let mut session = command(&[&["chat", &name], &HOST[..], &flags].concat());
     session.write_stdin("Who is it?\nWhy so?");
     let answers = output(session)?.stdout;
     let server = Server::start(&name, &["--temperature", "0", "--alias", "juliet"])?;
@@ -290,147 +292,4 @@ fn routes() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn errors() -> Result<()> {
-    let model = ChatModel::new()?;
-    let server = Server::start(&model.name(), &["--ctx", "64", "--queue", "8"])?;
-    let message = json!([{"role": "user", "content": "Hello"}]);
-    let long = "word ".repeat(80);
-    for (path, body, status, param, words) in [
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "sed": 1}),
-            400,
-            "sed",
-            "`sed`",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "suffix": "b"}),
-            400,
-            "suffix",
-            "not implemented",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "top_p": 2}),
-            400,
-            "top_p",
-            "0 to 1, found 2",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "model": "x"}),
-            404,
-            "model",
-            "`x`",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": [1, 2048]}),
-            400,
-            "prompt",
-            "0 to 2047, found 2048",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "max_tokens": 64}),
-            400,
-            "max_tokens",
-            "at most 64",
-        ),
-        (
-            COMPLETIONS,
-            json!({"prompt": "a", "n": 13}),
-            400,
-            "n",
-            "at most 12, found 13",
-        ),
-        (
-            CHAT,
-            json!({"messages": message, "tools": [{}]}),
-            400,
-            "tools",
-            "not implemented",
-        ),
-        (
-            CHAT,
-            json!({"messages": []}),
-            400,
-            "messages",
-            "at least one",
-        ),
-    ] {
-        let error = server.refuses(path, &body, status)?;
-        ensure!(error["param"] == param, "{body}: {error}");
-        ensure!(error["type"] == "invalid_request_error", "{error}");
-        ensure!(
-            error["message"].as_str().is_some_and(|m| m.contains(words)),
-            "{error}"
-        );
-    }
-    for (path, body) in [
-        (COMPLETIONS, json!({"prompt": long})),
-        (
-            CHAT,
-            json!({"messages": [{"role": "user", "content": long}]}),
-        ),
-    ] {
-        let error = server.refuses(path, &body, 400)?;
-        ensure!(error["code"] == "context_length_exceeded", "{error}");
-        let message = error["message"].as_str().context("message")?;
-        ensure!(message.contains("at most 64 tokens, found "), "{message}");
-    }
-    let agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build();
-    let agent = ureq::Agent::from(agent);
-    let post = || agent.post(format!("{}{COMPLETIONS}", server.url));
-    let (status, _) = parts(post().send(r#"{"prompt": "a"}"#)?)?;
-    same("without a type", &[status], &[415])?;
-    let (status, error) = parts(post().content_type("application/json").send("{")?)?;
-    ensure!(
-        status == 400 && error["error"]["message"].is_string(),
-        "{error}"
-    );
-    // No template, and one that refuses.
-    let plain = Server::start("builtin", &[])?;
-    let error = plain.refuses(CHAT, &json!({"messages": message}), 400)?;
-    let words = "has no chat template: expected chat_template.jinja";
-    ensure!(
-        error["message"].as_str().is_some_and(|m| m.contains(words)),
-        "{error}"
-    );
-    let refusing = "{{ raise_exception('Not now!') }}";
-    let refusing = ChatModel::without_template()?.with("chat_template.jinja", refusing)?;
-    let server = Server::start(&refusing.name(), &[])?;
-    let error = server.refuses(CHAT, &json!({"messages": message}), 400)?;
-    ensure!(
-        error["message"]
-            .as_str()
-            .is_some_and(|m| m.contains("Not now!")),
-        "{error}"
-    );
-    Ok(())
-}
-
-fn flags() -> Result<()> {
-    let wrong = |flags: &[&str], words: &[&str]| {
-        fails(&[&["serve"], &ADAPTER[..], flags].concat(), 2, words)
-    };
-    wrong(&["--host", "0.0.0.0"], &["0.0.0.0", "--api-key"])?;
-    wrong(&["--host", "::", "--api-key", ""], &["--api-key"])?;
-    wrong(&["--host", "nowhere"], &["nowhere", "IP address"])?;
-    wrong(&["--parallel", "0"], &["--parallel", "1 to 128"])?;
-    wrong(&["--timeout", "0"], &["--timeout"])?;
-    let plain = crate::fixtures::path("golden/llama-plain")
-        .display()
-        .to_string();
-    let arguments = [&["serve", &plain], &ADAPTER[..]].concat();
-    fails(&arguments, 1, &["no tokenizer.json"])?;
-    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let port = taken.local_addr()?.port().to_string();
-    let arguments = [&["serve", "--port", &port], &ADAPTER[..]].concat();
-    fails(&arguments, 1, &["cannot listen", &port])
 }

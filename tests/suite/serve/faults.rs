@@ -16,13 +16,17 @@ use ztt_wgpu::reference::Output;
 use ztt_wgpu::serve::batching::Backend;
 use ztt_wgpu::serve::{Server as Library, Settings, runtime};
 
-use super::server::{COMPLETIONS, Server, get, parts, post, wait};
+use super::server::{COMPLETIONS, DEVICE, Server, get, parts, post, wait};
+use crate::adapter;
 use crate::fixtures::trial;
 use crate::program::Checkpoint;
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("serve::faults::a_lost_device_is_opened_again", lost),
+        adapter::trial("serve::faults::a_lost_adapter_is_opened_again", |_| {
+            planted()
+        }),
         trial("serve::faults::what_is_no_number_is_said", not_a_number),
     ]
 }
@@ -135,6 +139,24 @@ fn after_a_fault(url: &str, fail: &AtomicBool) -> Result<()> {
     ensure!(status == 200, "{after}");
     let text = |response: &Value| response["choices"][0]["text"].clone();
     ensure!(text(&before) == text(&after), "{before} {after}");
+    Ok(())
+}
+
+/// The same on the real binary and adapter, whose device is lost at its twentieth wait.
+fn planted() -> Result<()> {
+    let variables = [("ZTT_FAULT", "lost:20")];
+    let server = Server::start_on(&DEVICE, BUILTIN, &[], &variables)?;
+    let short = json!({"prompt": "ROMEO:", "max_tokens": 8, "temperature": 0});
+    let mut statuses = Vec::new();
+    while !statuses.ends_with(&[503, 200]) {
+        ensure!(statuses.len() < 20, "{statuses:?}");
+        let (status, body) = parts(server.post(COMPLETIONS, &short)?)?;
+        let message = body["error"]["message"].as_str().unwrap_or("device lost");
+        ensure!(message.contains("device lost"), "{status}: {body}");
+        statuses.push(status);
+    }
+    ensure!(statuses[0] == 200, "{statuses:?}");
+    ensure!(server.get("/health")?.status() == 200);
     Ok(())
 }
 

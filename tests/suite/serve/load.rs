@@ -9,18 +9,31 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use super::api::run;
-use super::server::{COMPLETIONS, Server, parts, texts};
+use super::api::{run, run_on};
+use super::server::{COMPLETIONS, DEVICE, HOST, Server, parts, texts};
+use crate::adapter;
 use crate::chat::model::ChatModel;
 use crate::compare::same;
 use crate::fixtures::{path, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("serve::load::streams_at_a_time_are_those_alone", streams),
+        trial("serve::load::streams_at_a_time_are_those_alone", || {
+            streams(&HOST)
+        }),
+        adapter::trial(
+            "serve::load::streams_at_a_time_are_those_alone_on_the_adapter",
+            |_| streams(&DEVICE),
+        ),
         trial("serve::load::a_full_queue_refuses", full),
         trial("serve::load::who_goes_away_frees_a_sequence", gone),
-        trial("serve::load::what_begins_alike_is_run_once", prefix),
+        trial("serve::load::what_begins_alike_is_run_once", || {
+            prefix(&HOST)
+        }),
+        adapter::trial(
+            "serve::load::what_begins_alike_is_run_once_on_the_adapter",
+            |_| prefix(&DEVICE),
+        ),
     ]
 }
 
@@ -28,18 +41,18 @@ pub fn trials() -> Vec<Trial> {
 const N_STREAMS: usize = 64;
 
 /// Different ones among them.
-const N_PROMPTS: usize = 16;
+const N_PROMPTS: usize = 8;
 
 /// Ends nowhere near.
 pub fn endless() -> Value {
     json!({"prompt": "Call me", "max_tokens": 3000, "temperature": 0, "stream": true})
 }
 
-fn streams() -> Result<()> {
+fn streams(adapter: &[&str]) -> Result<()> {
     let text = std::fs::read_to_string(path("classics-val.txt"))?;
     let lines = text.lines().filter(|line| line.len() > 30);
     let prompts: Vec<&str> = lines.map(|line| &line[..12]).take(N_PROMPTS).collect();
-    let server = Server::start("builtin", &["--parallel", "8"])?;
+    let server = Server::start_on(adapter, "builtin", &["--parallel", "8"], &[])?;
     let stream = |prompt: &str| -> Result<String> {
         let body = json!({"prompt": prompt, "max_tokens": 8, "temperature": 0, "stream": true});
         let events = server.stream(COMPLETIONS, &body)?.all()?;
@@ -54,7 +67,7 @@ fn streams() -> Result<()> {
     });
     let mut alone = BTreeMap::new();
     for prompt in prompts {
-        alone.insert(prompt, run("builtin", prompt, "8")?);
+        alone.insert(prompt, run_on(adapter, "builtin", prompt, "8")?);
     }
     // The control: the prompts have texts of their own.
     let mut different: Vec<_> = alone.values().collect();
@@ -128,15 +141,19 @@ fn gone() -> Result<()> {
     same("waiting", &[server.metric("ztt_queue_length")?], &[0.0])
 }
 
-fn prefix() -> Result<()> {
-    let server = Server::start("builtin", &["--temperature", "0", "--parallel", "2"])?;
+fn prefix(adapter: &[&str]) -> Result<()> {
+    let flags = ["--temperature", "0", "--parallel", "2"];
+    let server = Server::start_on(adapter, "builtin", &flags, &[])?;
     let beginning = "In the beginning God created the heaven and the earth.";
     let ask = |prompt: &str| -> Result<[u64; 2]> {
-        let body = json!({"prompt": prompt, "max_tokens": 2});
-        let usage = &server.ok(COMPLETIONS, &body)?["usage"];
+        let body = json!({"prompt": prompt, "max_tokens": 4});
+        let response = server.ok(COMPLETIONS, &body)?;
+        let expected = json!(run_on(adapter, "builtin", prompt, "4")?);
+        same("text", &[&response["choices"][0]["text"]], &[&expected])?;
+        let usage = &response["usage"];
         let cached = &usage["prompt_tokens_details"]["cached_tokens"];
-        let counts = [&usage["prompt_tokens"], cached].map(|n| n.as_u64().unwrap_or(999));
-        Ok(counts)
+        let counts = [&usage["prompt_tokens"], cached].map(Value::as_u64);
+        Ok(counts.map(|count| count.unwrap_or(u64::MAX)))
     };
     let [n_first, cached] = ask(beginning)?;
     same("at first", &[cached], &[0])?;

@@ -6,6 +6,7 @@ mod faults;
 mod limits;
 mod load;
 mod openai;
+mod refusals;
 mod server;
 
 use libtest_mimic::Trial;
@@ -18,5 +19,6 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(limits::trials());
     trials.extend(load::trials());
     trials.extend(openai::trials());
+    trials.extend(refusals::trials());
     trials
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 
-use super::server::Server;
+use super::server::{DEVICE, HOST, Server};
+use crate::adapter;
 use crate::chat::model::ChatModel;
 use crate::fixtures::trial;
 use crate::models::SMOLLM2;
@@ -13,12 +14,12 @@ use crate::python;
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![trial("serve::openai::the_client_for_python", || {
-        client(&ChatModel::new()?.name(), "Client")
+        client(&HOST, &ChatModel::new()?.name(), "Client")
     })];
     let name = "serve::openai::the_client_with_smollm2";
     trials.push(match std::env::var_os(SMOLLM2).map(PathBuf::from) {
-        Some(folder) => trial(name, move || {
-            client(folder.to_str().context("path")?, "SmolLM2")
+        Some(folder) => adapter::trial(name, move |_| {
+            client(&DEVICE, folder.to_str().context("path")?, "SmolLM2")
         }),
         None => trial(name, || Ok(()))
             .with_kind(format!("{SMOLLM2} is not set"))
@@ -28,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The tests of a class of `client.py`.
-fn client(model: &str, class: &str) -> Result<()> {
+fn client(adapter: &[&str], model: &str, class: &str) -> Result<()> {
     let flags = [
         "--alias",
         "served",
@@ -37,7 +38,8 @@ fn client(model: &str, class: &str) -> Result<()> {
         "--temperature",
         "0",
     ];
-    let server = Server::start(model, &[&flags[..], &["--ctx", "256"]].concat())?;
+    let flags = [&flags[..], &["--ctx", "256"]].concat();
+    let server = Server::start_on(adapter, model, &flags, &[])?;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/serve");
     let mut python = python::python(&["-m", "unittest", &format!("client.{class}")]);
     python.current_dir(folder);

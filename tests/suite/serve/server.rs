@@ -11,8 +11,12 @@ use ureq::{Agent, Body, BodyReader, http::Response};
 
 use crate::program::environment;
 
-/// What servers, and the runs they are compared with, run on.
-pub const ADAPTER: [&str; 2] = ["--adapter", "cpu"];
+/// The reference: what servers, and the runs they are compared with, run on unless a test is
+/// about the adapter.
+pub const HOST: [&str; 2] = ["--adapter", "cpu"];
+
+/// The best adapter, with all that it computes in f32.
+pub const DEVICE: [&str; 2] = ["--kv-type", "f32"];
 
 /// The routes that give texts.
 pub const COMPLETIONS: &str = "/v1/completions";
@@ -30,15 +34,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// `serve` of `model` with these flags, once it listens.
+    /// `serve` of `model` with these flags on the reference, once it listens.
     pub fn start(model: &str, flags: &[&str]) -> Result<Self> {
+        Self::start_on(&HOST, model, flags, &[])
+    }
+
+    /// The same on `adapter`, with these variables.
+    pub fn start_on(
+        adapter: &[&str],
+        model: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ztt-wgpu"));
         command.args(["serve", model, "--port", "0"]);
-        command.args(ADAPTER).args(flags);
+        command.args(adapter).args(flags);
         environment(|variable, value| match value {
             Some(value) => drop(command.env(variable, value)),
             None => drop(command.env_remove(variable)),
         });
+        command.envs(variables.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().context("stderr")?;
         let mut stderr = BufReader::new(stderr).lines();
@@ -182,7 +197,8 @@ pub fn texts(events: &[Value], n: usize) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-fn agent() -> Agent {
+/// A client that takes every status for a response.
+pub fn agent() -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE));

@@ -1,0 +1,73 @@
+//! A backend that computes nothing but where it is.
+
+use std::sync::{Arc, Mutex};
+
+use crate::engine::{MAX_BATCH, Next};
+use crate::error::{Error, Result};
+use crate::reference::Output;
+use crate::serve::batching::Backend;
+
+const N_VOCAB: usize = 300;
+pub const N_CTX: usize = 400;
+
+/// The token after a sequence is made of the sum of its ids: it tells sequences apart, and one
+/// that was not truncated or ran a token twice.
+pub struct Fake {
+    pub sequences: Vec<Vec<u32>>,
+    pub batches: Arc<Mutex<Vec<Vec<Next>>>>,
+    /// Passes before one fails.
+    pub n_good: usize,
+}
+
+impl Fake {
+    pub fn new(n: usize) -> Self {
+        Self {
+            sequences: vec![Vec::new(); n],
+            batches: Arc::default(),
+            n_good: usize::MAX,
+        }
+    }
+}
+
+/// What it draws after these.
+pub fn next_id(ids: &[u32]) -> u32 {
+    ids.iter()
+        .fold(7, |sum, id| (31 * sum + id) % N_VOCAB as u32)
+}
+
+impl Backend for Fake {
+    fn n(&self) -> usize {
+        self.sequences.len()
+    }
+
+    fn n_ctx(&self) -> usize {
+        N_CTX
+    }
+
+    fn truncate(&mut self, sequence: usize, n: usize) {
+        self.sequences[sequence].truncate(n);
+    }
+
+    fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>> {
+        assert!(batch.len() <= MAX_BATCH);
+        if self.n_good == 0 {
+            return Err(Error::NotANumber { position: 5 });
+        }
+        self.n_good -= 1;
+        self.batches.lock().unwrap().push(batch.to_vec());
+        let outputs = batch.iter().map(|next| {
+            let ids = &mut self.sequences[next.sequence];
+            ids.push(next.id);
+            let mut logits = vec![0.0; if next.logits { N_VOCAB } else { 0 }];
+            if next.logits {
+                logits[next_id(ids) as usize] = 1.0;
+            }
+            Output {
+                logits,
+                cycles: 2,
+                scores: Vec::new(),
+            }
+        });
+        Ok(outputs.collect())
+    }
+}
