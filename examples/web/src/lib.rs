@@ -9,7 +9,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
 use ztt_wgpu::engine::{DeviceModel, Engine, Options};
-use ztt_wgpu::generate::{StopRules, Summary, Token, generate};
+use ztt_wgpu::generate::{StopRules, Token, generate};
 use ztt_wgpu::gpu::adapter::{AdapterChoice, choose};
 use ztt_wgpu::gpu::{CLASSES, Gpu};
 use ztt_wgpu::model::tokenizer::Tokenizer;
@@ -57,7 +57,9 @@ impl Generator {
         };
         let tokenizer = model.tokenizer()?;
         let Some(adapter) = choose(&AdapterChoice::default()).await? else {
-            return Err(JsError::new("this browser has WebGPU, but no adapter for it"));
+            return Err(JsError::new(
+                "this browser has WebGPU, but no adapter for it",
+            ));
         };
         let class = kernels.and_then(|name| CLASSES.iter().find(|(known, _)| *known == name));
         let gpu = Gpu::open(&adapter).await?;
@@ -89,12 +91,12 @@ impl Generator {
     }
 
     /// Runs the prompt of `request` and gives each token to `receive`, which returns whether it
-    /// wants more. Returns what it came to.
+    /// wants more. Returns the mean cycles of all positions.
     pub async fn generate(
         &self,
         request: String,
         receive: js_sys::Function,
-    ) -> Result<String, JsError> {
+    ) -> Result<f64, JsError> {
         let request: Request = serde_json::from_str(&request)?;
         let prompt = self.tokenizer.encode(&request.prompt)?;
         self.model.check_ids(&prompt)?;
@@ -117,7 +119,7 @@ impl Generator {
             |token| wants_more(&receive, token),
         )
         .await?;
-        Ok(report(&summary).to_string())
+        Ok(summary.mean_cycles())
     }
 }
 
@@ -128,17 +130,4 @@ fn wants_more(receive: &js_sys::Function, token: &Token) -> ControlFlow<()> {
         Ok(answer) if answer.is_truthy() => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     }
-}
-
-/// What the page says of a text. Times are in seconds.
-fn report(summary: &Summary) -> serde_json::Value {
-    json!({
-        "finish": summary.finish,
-        "n_prompt": summary.n_prompt,
-        "prompt_seconds": summary.prompt_time.as_secs_f64(),
-        "n_generated": summary.n_generated,
-        "n_passes": summary.n_passes,
-        "pass_seconds": summary.pass_time.as_secs_f64(),
-        "mean_cycles": summary.mean_cycles(),
-    })
 }
