@@ -89,7 +89,7 @@ const showAdapter = async () => {
   const { info } = await navigator.gpu.requestAdapter();
   const name = info.description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'unnamed';
   const kind = info.isFallbackAdapter ? ', software' : '';
-  $('adapter').textContent = `${name}${kind}; kernels ${facts.kernels}`;
+  $('adapter').textContent = `Adapter: ${name}${kind}; kernels ${facts.kernels}`;
 };
 
 // Opens a file, or the model of the program where there is none. The model before stays if that fails.
@@ -113,6 +113,7 @@ const open = async (file) => {
 const generate = async () => {
   isStopped = false;
   $('flow').replaceChildren(element('span', 'faint', prompt.value));
+  $('flow').scrollIntoView({ block: 'nearest' });
   const counts = facts.shades.map(() => 0);
   const start = performance.now();
   let first = start;
