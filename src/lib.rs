@@ -74,7 +74,7 @@
 //! ```
 //!
 //! In browsers the same calls are awaited where the page awaits: see `examples/web`. Without the
-//! default features `cli` and `hub` there is neither [`cli`] nor [`measure`], and no search for
+//! default features `cli` and `hub` there is no [`cli`], [`measure`] and [`serve`], and no search for
 //! `org/name`.
 //!
 //! [`Engine::forward`](engine::Engine::forward) gives logits, cycles and scores of every position
@@ -131,6 +131,7 @@ pub mod page;
 pub mod reference;
 pub mod rope;
 pub mod schedule;
+#[cfg(feature = "cli")]
 pub mod serve;
 
 pub use error::{Error, Result};
