@@ -73,6 +73,10 @@
 //! # Ok::<(), ztt_wgpu::Error>(())
 //! ```
 //!
+//! In browsers the same calls are awaited where the page awaits: see `examples/web`. Without the
+//! default features `cli` and `hub` there is no [`cli`], [`measure`] and [`serve`], and no search for
+//! `org/name`.
+//!
 //! [`Engine::forward`](engine::Engine::forward) gives logits, cycles and scores of every position
 //! of a text, [`ChatSession`](chat::ChatSession) holds a conversation. `examples/` has a program
 //! for each.

@@ -1,5 +1,7 @@
 //! Pages of HTML that need no other file and no network: one look, one way to fill a template.
 
+pub mod shades;
+
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;

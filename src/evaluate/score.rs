@@ -1,6 +1,8 @@
 //! What a model makes of every token of a text.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use super::windows::windows;
 use crate::engine::{Engine, Logits};

@@ -35,7 +35,8 @@ impl<'a> Object<'a> {
         Self { file, path, fields }
     }
 
-    /// Refuses a field that is none of `known`.
+    /// Refuses a field that is none of `known`; only requests to the server are read so strictly.
+    #[cfg(feature = "cli")]
     pub fn check_names(&self, known: &[&str]) -> Result<()> {
         let unknown = self.fields.keys().find(|k| !known.contains(&k.as_str()));
         match unknown {

@@ -2,7 +2,6 @@
 
 mod details;
 mod heat_map;
-mod shades;
 
 use serde::Serialize;
 
@@ -15,9 +14,9 @@ use crate::measure::number::{percent, short, significant};
 use crate::measure::report::AdapterFacts;
 use crate::model::config::{ExitRule, KV_POLICIES, REDUCES};
 use crate::page;
+use crate::page::shades::{DEPTH, SCORE, Shade};
 use details::Details;
 use heat_map::HeatMap;
-use shades::{DEPTH, SCORE, Shade};
 
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
