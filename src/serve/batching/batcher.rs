@@ -171,17 +171,25 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             return;
         }
         let n_before = active.n_tokens();
-        let has_ended = active.draw(output, is_full).unwrap_or_else(|e| {
-            active.job.tell(Event::Failed(e.to_string()));
-            true
-        });
+        let end = match active.draw(output, is_full) {
+            Ok(outcome) => outcome.map(Event::Ended),
+            Err(e) => Some(Event::Failed(e.to_string())),
+        };
         if n_before == 0 {
             self.metrics.first_token(active.job.since);
         }
         self.metrics.generated(active.n_tokens() - n_before);
-        if has_ended {
-            slot.active = None;
+        if let Some(end) = end {
+            self.end(next.sequence, end);
+        }
+    }
+
+    /// Frees a sequence and tells who waits for its text, in this order: what they ask next finds
+    /// it free.
+    fn end(&mut self, sequence: usize, event: Event) {
+        if let Some(active) = self.slots[sequence].active.take() {
             self.queue.done();
+            active.job.tell(event);
         }
     }
 
@@ -206,8 +214,8 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
                 tracing::error!("{e}");
                 self.health.set_fault(Some(e.to_string()));
                 for job in self.queue.take(usize::MAX) {
-                    job.tell(Event::Failed(e.to_string()));
                     self.queue.done();
+                    job.tell(Event::Failed(e.to_string()));
                 }
                 false
             }
@@ -216,9 +224,8 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
 
     /// Ends all texts for this reason.
     fn fail(&mut self, reason: &str) {
-        for active in self.slots.iter_mut().filter_map(|slot| slot.active.take()) {
-            active.job.tell(Event::Failed(reason.to_string()));
-            self.queue.done();
+        for sequence in 0..self.slots.len() {
+            self.end(sequence, Event::Failed(reason.to_string()));
         }
     }
 }

@@ -81,11 +81,12 @@ impl<'t> Active<'t> {
     }
 
     /// Draws the next token from the logits of `output` and gives out what is certain of the
-    /// text. With `is_full` the context has no room to run it. True when the text has ended.
+    /// text. With `is_full` the context has no room to run it. What the text came to, once it has
+    /// ended.
     ///
     /// # Errors
     /// Those of the tokenizer.
-    pub fn draw(&mut self, output: &Output, is_full: bool) -> Result<bool> {
+    pub fn draw(&mut self, output: &Output, is_full: bool) -> Result<Option<Outcome>> {
         let id = self.sampler.sample(&output.logits);
         let n_before = self.text.n_tokens();
         self.text.push(id, output, is_full)?;
@@ -105,15 +106,11 @@ impl<'t> Active<'t> {
         if !pieces.is_empty() {
             self.job.tell(Event::Pieces(pieces));
         }
-        let Some(finish) = self.text.finish() else {
-            return Ok(false);
-        };
-        self.job.tell(Event::Ended(Outcome {
+        Ok(self.text.finish().map(|finish| Outcome {
             finish,
             n_cached: self.n_cached,
             n_generated: self.text.n_tokens(),
             exits: self.exits.clone(),
-        }));
-        Ok(true)
+        }))
     }
 }
