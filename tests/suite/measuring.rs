@@ -145,7 +145,9 @@ fn microbench() -> Result<()> {
     ];
     let arguments = [&["microbench"][..], &filters, &more].concat();
     let run = run(&arguments)?;
-    ensure!(run.status == 0, "{}", run.stderr);
+    // Two samples on a busy machine may miss the peak: that is said, after the report.
+    let is_too_good = run.stderr.contains("the measurement is wrong");
+    ensure!(run.status == i32::from(is_too_good), "{}", run.stderr);
     ensure!(run.stderr.contains("spread"), "{}", run.stderr);
     let report = valid(&run.stdout)?;
     let tests = tests_of(&report);
