@@ -16,6 +16,19 @@ TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+SAMPLING = {
+    "model": "m", "temperature": 0.5, "top_p": 0.9, "top_k": 4, "min_p": 0.1, "repeat_penalty": 1.1,
+    "seed": 7, "n": 2, "stop": ["a", "b"], "max_tokens": 5, "user": "u", "stream": True,
+    "stream_options": {"include_usage": True},
+}
+CHAT = SAMPLING | {
+    "messages": [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+    ],
+    "logprobs": True, "top_logprobs": 3, "frequency_penalty": 0, "tools": None,
+}
+COMPLETION = SAMPLING | {"prompt": ["ab", "ba"], "logprobs": 2, "best_of": 1, "echo": False}
 HIDDEN, INTERMEDIATE, LAYERS, CYCLES = 8, 8, 3, 2
 RANDOM = np.random.default_rng(1)
 
@@ -94,6 +107,8 @@ def main(folder):
 
     write("tokenizer", "bpe", text)
     write("chat_template", "chatml", TEMPLATE)
+    write("request", "chat", json.dumps(CHAT))
+    write("request", "completion", json.dumps(COMPLETION))
     for make in [llama, ztt, gpt2]:
         config, tensors = make(vocab)
         config = json.dumps(config)
