@@ -59,7 +59,7 @@ pub struct Args {
     n_depth: usize,
 
     /// Samples of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 25,
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 24,
           help_heading = "Tests")]
     repetitions: usize,
 
@@ -83,7 +83,7 @@ pub struct Args {
 }
 
 /// Rounds that the samples of a test are spread over.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 12;
 
 fn at_least_two(text: &str) -> Result<usize, String> {
     match at_least_one(text)? {
