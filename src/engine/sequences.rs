@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{MAX_BATCH, Session};
-use super::{DeviceModel, Options, Work, schedule};
+use super::{DeviceModel, Options, schedule};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::reference::{Output, Reference};
@@ -86,14 +86,6 @@ impl<'m> Sequences<'m> {
         }
     }
 
-    /// What the device was asked to do so far; zeros on the host.
-    pub fn work(&self) -> Work {
-        match &self.backend {
-            Backend::Host(_) => Work::default(),
-            Backend::Device(session) => session.work,
-        }
-    }
-
     /// Number of sequences.
     pub fn n(&self) -> usize {
         self.lengths.len()
@@ -125,8 +117,14 @@ impl<'m> Sequences<'m> {
     /// # Errors
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs;
     /// [`Error::NotANumber`] when logits are not finite.
+    ///
+    /// # Panics
+    /// When `batch` has more than [`MAX_BATCH`] tokens, or one of a sequence that is not there.
     pub async fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>> {
         self.check(batch)?;
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let outputs: Vec<Output> = match &mut self.backend {
             Backend::Host(references) => batch
                 .iter()

@@ -74,12 +74,15 @@ impl<'t> GeneratedText<'t> {
         self.finish
     }
 
-    /// Adds the token drawn from the logits of `position`. With `is_full` the context has no room
-    /// to run it.
+    /// Adds the token drawn from the logits of `position`; nothing to a text that has ended, be it
+    /// before its first token. With `is_full` the context has no room to run it.
     ///
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn push(&mut self, id: u32, position: &Output, is_full: bool) -> Result<()> {
+        if self.finish.is_some() {
+            return Ok(());
+        }
         if self.eos.contains(&id) {
             self.finish = Some(Finish::Eos);
             return Ok(());

@@ -205,7 +205,7 @@ fn among_others(mut sequences: Sequences, ids: &[u32]) -> Result<Vec<Output>> {
         let mut batch = Vec::new();
         for (sequence, text) in texts.into_iter().enumerate() {
             let first = sequences.n_positions(sequence);
-            // Now and then a sequence takes no part.
+            // Now and then a sequence takes no part, or none does.
             let n = random.below(5).min(text.len() - first);
             let tokens = &text[first..first + n];
             batch.extend(tokens.iter().map(|&id| next(sequence, id)));
@@ -213,9 +213,6 @@ fn among_others(mut sequences: Sequences, ids: &[u32]) -> Result<Vec<Output>> {
                 let last = batch.len() - 1;
                 batch[last].logits = true;
             }
-        }
-        if batch.is_empty() {
-            continue;
         }
         let of_batch = pollster::block_on(sequences.forward(&batch))?;
         let pairs = batch.iter().zip(of_batch);

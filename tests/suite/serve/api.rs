@@ -62,6 +62,11 @@ fn completion() -> Result<()> {
     same("usage", &counts, &[&json!(2), &json!(12), &json!(14)])?;
     let mean = usage["ztt"]["mean_cycles"].as_f64().context("cycles")?;
     ensure!((1.0..3.0).contains(&mean), "{usage}");
+    let nothing = json!({"prompt": "ROMEO:", "max_tokens": 0});
+    let empty = server.ok(COMPLETIONS, &nothing)?;
+    let finish = &empty["choices"][0]["finish_reason"];
+    ensure!(text(&empty)?.is_empty() && finish == "length", "{empty}");
+    ensure!(empty["usage"]["completion_tokens"] == 0, "{empty}");
     // Without fields the model's defaults hold, as for `run`, and the flags.
     let plain = json!({"prompt": "ROMEO:", "max_tokens": 12});
     let drawn = server.ok(COMPLETIONS, &plain)?;
