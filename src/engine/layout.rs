@@ -32,6 +32,15 @@ pub fn texture_width(dtype: Dtype, n_in: usize) -> usize {
     row_bytes(dtype, n_in) * TEXTURE_ROWS / TEXEL_BYTES
 }
 
+/// The size of a texture that holds a matrix of that many texels: no side is a power of two, if
+/// `limit` allows it. llvmpipe compiles a kernel anew for textures that differ in this.
+pub fn texture_size(sides: [usize; 2], limit: u32) -> [u32; 2] {
+    sides.map(|side| {
+        let side = side as u32;
+        side + u32::from(side.is_power_of_two() && side < limit)
+    })
+}
+
 /// Rows as they lie in a buffer: as they are, or, quantised, the numbers of all blocks and then
 /// their scales, padded with zeros.
 pub fn in_buffer(dtype: Dtype, n_in: usize, rows: Vec<u8>) -> Vec<u8> {

@@ -15,8 +15,8 @@ use super::sampling::Sampler;
 use super::work::{Work, moved};
 use super::{Logits, Options};
 use crate::error::Result;
-use crate::gpu::Gpu;
 use crate::gpu::timer::Timestamps;
+use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::Moved;
 use crate::reference::Output;
 use crate::schedule::Schedule;
@@ -34,6 +34,17 @@ pub struct Session {
 
 /// Rows that one submission computes at most.
 pub const MAX_BATCH: usize = 128;
+
+/// Of class `texture`, rows run one by one if they are so few that they come to fewer products
+/// than this (about a tenth of a second), as then a prompt needs no kernels of its own: a software
+/// adapter compiles those for a second.
+const FEW_PRODUCTS: usize = 1 << 26;
+
+/// But this many in any case, as a tile of matrix times matrix takes no less, ...
+const FEW_ROWS: usize = 2;
+
+/// ... and no more than this.
+const MOST_FEW_ROWS: usize = 16;
 
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
 const MAX_LOGITS_BYTES: usize = 64 << 20;
@@ -110,6 +121,7 @@ impl Session {
         let sizes = self.buffers.sizes;
         let rows = match logits {
             Logits::All => sizes.n_rows.min(sizes.n_outputs),
+            Logits::Last if self.are_few(ids.len()) => 1,
             Logits::Last => sizes.n_rows,
         };
         let mut results = Results::default();
@@ -133,6 +145,15 @@ impl Session {
             results.drawn = drawn;
         }
         Ok(results)
+    }
+
+    /// Whether `n` rows are better run one by one.
+    fn are_few(&self, n: usize) -> bool {
+        let c = &self.model.config;
+        let a_layer = c.hidden * (2 * c.q_dim() + 2 * c.kv_dim() + 3 * c.intermediate);
+        let a_row = self.schedule.steps().count() * a_layer;
+        let few = (FEW_PRODUCTS / a_row.max(1)).clamp(FEW_ROWS, MOST_FEW_ROWS);
+        self.model.weights.kernels == KernelClass::Texture && n <= few
     }
 
     /// Runs tokens of several sequences in one batch: `places` says which sequence and position

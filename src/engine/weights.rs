@@ -4,7 +4,7 @@ use wgpu::BufferUsages;
 
 use super::layout::{
     OCTET, TEXEL_BYTES, TEXTURE_ROWS, buffer_row_bytes, in_buffer, in_texture, padded, row_bytes,
-    texture_width,
+    texture_size, texture_width,
 };
 use super::session::MAX_BATCH;
 use crate::error::Result;
@@ -346,7 +346,8 @@ impl Uploader<'_> {
     }
 
     fn texture(&self, name: &str, width: usize, n_rows: usize) -> Store {
-        let size = [width as u32, n_rows.div_ceil(TEXTURE_ROWS) as u32];
+        let limit = self.gpu.limits.max_texture_dimension_2d;
+        let size = texture_size([width, n_rows.div_ceil(TEXTURE_ROWS)], limit);
         let copied = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC;
         let usage = wgpu::TextureUsages::TEXTURE_BINDING | copied;
         let format = wgpu::TextureFormat::Rgba32Uint;
