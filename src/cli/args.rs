@@ -214,7 +214,7 @@ fn kernels(text: &str) -> Result<KernelClass, String> {
 }
 
 pub fn kv_type(text: &str) -> Result<KvType, String> {
-    named(text, &[("f16", KvType::F16), ("f32", KvType::F32)])
+    named(text, &[KvType::F16, KvType::F32].map(|kv| (kv.name(), kv)))
 }
 
 pub fn quant(text: &str) -> Result<Quant, String> {

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::args::{AdapterArgs, at_least_one, finite, kv_policy, kv_type, quant};
-use super::compare;
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
-use super::setup;
+use super::{compare, progress, setup};
 use crate::engine::DeviceModel;
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -170,7 +169,9 @@ pub fn main(args: Args) -> Result<()> {
         .collect::<Result<_>>()?;
     let facts = facts(gpu.as_deref());
     eprintln!("adapter  {}", setup::describe(gpu.as_deref()));
-    let bar = bar(plans.iter().map(|(_, tests)| tests.len()).sum());
+    let n_tests: usize = plans.iter().map(|(_, tests)| tests.len()).sum();
+    let bar = ProgressBar::new(n_tests as u64);
+    let bar = progress::styled(bar, "{pos} of {len} {elapsed} {msg}");
     let read_gb_per_s = match &gpu {
         Some(gpu) => {
             bar.set_message("the adapter's bandwidth");
@@ -367,14 +368,5 @@ fn lengths(args: &Args, model: &Model, n_depth: usize) -> Result<Vec<(usize, usi
         }
         .into()),
         None => Ok(all),
-    }
-}
-
-/// How far the tests are, on a terminal.
-fn bar(n_tests: usize) -> ProgressBar {
-    let bar = ProgressBar::new(n_tests as u64);
-    match ProgressStyle::with_template("{pos} of {len} {elapsed} {msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

@@ -110,7 +110,7 @@ fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Val
         "weight_bytes": model.weight_bytes(),
         "bytes_by_dtype": bytes_by_dtype,
         "ctx": n_ctx,
-        "kv_type": match kv { KvType::F16 => "f16", KvType::F32 => "f32" },
+        "kv_type": kv.name(),
         "kv_cache_bytes": cache,
         "walk": walk,
     })

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::args::{AdapterArgs, at_least_one, kv_type, quant};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
+use super::progress;
 use super::setup::HOST;
 use crate::engine::DeviceModel;
 use crate::kernels::KvType;
@@ -59,7 +60,7 @@ pub struct Args {
     n_depth: usize,
 
     /// Samples of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 24,
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 36,
           help_heading = "Tests")]
     repetitions: usize,
 
@@ -83,7 +84,7 @@ pub struct Args {
 }
 
 /// Rounds that the samples of a test are spread over.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 36;
 
 fn at_least_two(text: &str) -> Result<usize, String> {
     match at_least_one(text)? {
@@ -117,7 +118,7 @@ pub fn main(args: Args) -> Result<()> {
     };
     let model = model.with_quant(args.quant)?;
     eprintln!("adapter  {}\nmodel    {}", gpu.description(), model.name);
-    let bar = bar();
+    let bar = progress::styled(ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
     let request = Request {
         wanted: &|test| args.filters.is_empty() || args.filters.iter().any(|f| test.contains(f)),
         tell: &|test| {
@@ -138,9 +139,9 @@ pub fn main(args: Args) -> Result<()> {
         kv_type: args.kv_type,
     };
     let mut list = Vec::new();
+    let mut watch = Stopwatch::new(&gpu, 1);
     for round in 0..ROUNDS.min(args.repetitions) {
-        let n_samples = (args.repetitions - round).div_ceil(ROUNDS);
-        let watch = Stopwatch::new(&gpu, n_samples);
+        watch.n_samples = (args.repetitions - round).div_ceil(ROUNDS);
         raw::collect(&mut list, device::measure(&watch, &request)?);
         let kernels = kernels::measure(&watch, &device_model, shapes, &request)?;
         raw::collect(&mut list, kernels);
@@ -190,14 +191,4 @@ fn spread(rows: &[Row]) -> String {
         "spread   of the samples between quartiles: {median:.1} % in the median test, \
          {worst:.1} % in the worst (`{test}`)"
     )
-}
-
-/// Says on a terminal what is being measured.
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
-    let bar = ProgressBar::new_spinner();
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

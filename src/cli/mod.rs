@@ -22,6 +22,7 @@ mod output;
 mod pack;
 mod perplexity;
 mod profile;
+mod progress;
 mod prompt;
 mod quantize;
 mod run;

@@ -27,8 +27,13 @@ pub fn stdout() -> io::StdoutLock<'static> {
 
 /// Refuses a file that cannot be written, before there is anything to write.
 pub fn check_file(file: &Path) -> Result<()> {
+    let is_new = file.symlink_metadata().is_err();
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);
     opened.with_context(|| format!("`{}`", file.display()))?;
+    // What is not written in the end should not be there, empty.
+    if is_new {
+        fs::remove_file(file).with_context(|| format!("`{}`", file.display()))?;
+    }
     Ok(())
 }
 

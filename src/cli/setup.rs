@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
+use super::progress;
 use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, Sequences};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -112,10 +113,9 @@ impl<'m> Placed<'m> {
 
     /// How keys and values are kept: as asked for on an adapter, in doubles on the host.
     pub fn kv_type(&self, asked: KvType) -> &'static str {
-        match (&self.device, asked) {
-            (None, _) => "f64",
-            (Some(_), KvType::F16) => "f16",
-            (Some(_), KvType::F32) => "f32",
+        match &self.device {
+            None => "f64",
+            Some(_) => asked.name(),
         }
     }
 
@@ -173,12 +173,9 @@ impl LoadBar {
     fn show(&mut self, done: u64) {
         let slow = self.start.elapsed() > Duration::from_secs(1);
         if self.bar.is_none() && slow && std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("loading {bar:30} {bytes} of {total_bytes}");
             let bar = ProgressBar::new(self.total);
-            self.bar = Some(match style {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            });
+            let template = "loading {bar:30} {bytes} of {total_bytes}";
+            self.bar = Some(progress::styled(bar, template));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done);

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, RuleArgs, at_least_one};
-use super::{prompt, setup};
+use super::{progress, prompt, setup};
 use crate::engine::{Logits, Options};
 use crate::error::Error;
 use crate::model::Model;
@@ -94,8 +94,5 @@ pub fn bar(total: Option<usize>) -> ProgressBar {
             "{spinner} {pos} positions, {elapsed}",
         ),
     };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    progress::styled(bar, template)
 }

@@ -125,6 +125,13 @@ pub enum KvType {
 }
 
 impl KvType {
+    pub fn name(self) -> &'static str {
+        match self {
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+        }
+    }
+
     /// Bytes of one element.
     pub fn n_bytes(self) -> usize {
         match self {

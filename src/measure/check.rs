@@ -41,7 +41,7 @@ pub fn against_reference(model: &Model, device_model: &Arc<DeviceModel>) -> Resu
     };
     let mut host = Engine::on_host(model, &options(KvType::F32))?;
     let expected = run(&mut host, &ids)?;
-    for (kv_type, name, allowed) in [(KvType::F32, "f32", 5e-4), (KvType::F16, "f16", 0.3)] {
+    for (kv_type, allowed) in [(KvType::F32, 5e-4), (KvType::F16, 0.3)] {
         let mut device = Engine::on_device(model, device_model, &options(kv_type))?;
         let found = run(&mut device, &ids)?;
         for (position, (found, expected)) in found.iter().zip(&expected).enumerate() {
@@ -51,9 +51,10 @@ pub fn against_reference(model: &Model, device_model: &Arc<DeviceModel>) -> Resu
             let is_close = error <= allowed;
             if !is_close {
                 return Err(Error::Measurement(format!(
-                    "`{}` with {name} keys and values, position {position}: expected the \
+                    "`{}` with {} keys and values, position {position}: expected the \
                      reference's logits to {allowed:e}, found an error of {error:.1e}",
-                    model.name
+                    model.name,
+                    kv_type.name()
                 )));
             }
         }

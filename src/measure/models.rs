@@ -184,8 +184,7 @@ fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
             quant: format_of_weights(model),
             kv_type: match (&subject.place, test.kv_type) {
                 (Place::Host, _) => "f64".to_string(),
-                (_, KvType::F32) => "f32".to_string(),
-                (_, KvType::F16) => "f16".to_string(),
+                (_, kept) => kept.name().to_string(),
             },
             cycles: test.cap.unwrap_or(model.config.cycles()),
             exit_threshold: test.exit.threshold.filter(|_| model.pool.is_some()),
