@@ -32,12 +32,19 @@ pub fn measure(
 ) -> Result<Vec<Raw>> {
     let mut list = Vec::new();
     for (phase, n_rows) in [("decode", 1), ("prefill", shapes.n_prompt)] {
+        let mut roles = Vec::new();
         visit_cases(model, n_rows, shapes.depth, shapes.kv_type, &mut |case| {
-            let test = format!("{phase} {}", case.role);
+            // A role in several shapes is a test for each.
+            let n_before = roles.iter().filter(|&&role| role == case.role).count();
+            roles.push(case.role);
+            let test = match n_before {
+                0 => format!("{phase} {}", case.role),
+                n => format!("{phase} {} {}", case.role, n + 1),
+            };
             if request.begins(&test) {
                 list.push(Raw {
+                    timing: watch.time(&test, |pass, i| case.encode(pass, i))?,
                     test,
-                    timing: watch.time(|pass, i| case.encode(pass, i))?,
                     what: What::Kernel {
                         kernel: case.kernel,
                         role: case.role,

@@ -1,5 +1,7 @@
 //! Timing work on the device: many repetitions a sample, several samples.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use wgpu::ComputePassDescriptor;
@@ -16,6 +18,8 @@ pub struct Stopwatch<'g> {
     /// What a sample should take: long against the cost of a submission.
     pub sample_time: Duration,
     timer: Option<Timer>,
+    /// Repetitions in a sample, by test, once they are known.
+    repetitions: RefCell<HashMap<String, usize>>,
 }
 
 /// Seconds of one repetition, sample by sample.
@@ -60,27 +64,24 @@ impl<'g> Stopwatch<'g> {
             n_samples: n_samples.max(1),
             sample_time: Duration::from_millis(40),
             timer: has_timestamps.then(|| Timer::new(gpu, 2)),
+            repetitions: RefCell::default(),
         }
     }
 
     /// Times `encode`, which encodes its `i`-th repetition into a pass. The first run, which
-    /// compiles pipelines, is not counted.
+    /// compiles pipelines, is not counted. All samples of `test` have as many repetitions.
     pub fn time(
         &self,
+        test: &str,
         mut encode: impl FnMut(&mut wgpu::ComputePass<'_>, usize),
     ) -> Result<Timing> {
         self.sample(1, &mut encode)?;
-        let mut n = 1;
-        loop {
-            let (wall, _) = self.sample(n, &mut encode)?;
-            let wanted = self.sample_time.as_secs_f64();
-            if wall > wanted / 4.0 || n == MAX_REPETITIONS {
-                n = (n as f64 * wanted / wall).ceil() as usize;
-                n = n.clamp(1, MAX_REPETITIONS);
-                break;
-            }
-            n = (4 * n).min(MAX_REPETITIONS);
-        }
+        let known = self.repetitions.borrow().get(test).copied();
+        let n = match known {
+            Some(n) => n,
+            None => self.enough(&mut encode)?,
+        };
+        self.repetitions.borrow_mut().insert(test.to_string(), n);
         let mut wall = Vec::new();
         let mut device = Vec::new();
         for _ in 0..self.n_samples {
@@ -103,6 +104,20 @@ impl<'g> Stopwatch<'g> {
                 wall,
             },
         })
+    }
+
+    /// How many repetitions take the time of a sample.
+    fn enough(&self, encode: &mut impl FnMut(&mut wgpu::ComputePass<'_>, usize)) -> Result<usize> {
+        let mut n = 1;
+        loop {
+            let (wall, _) = self.sample(n, encode)?;
+            let wanted = self.sample_time.as_secs_f64();
+            if wall > wanted / 4.0 || n == MAX_REPETITIONS {
+                n = (n as f64 * wanted / wall).ceil() as usize;
+                return Ok(n.clamp(1, MAX_REPETITIONS));
+            }
+            n = (4 * n).min(MAX_REPETITIONS);
+        }
     }
 
     /// Times `work` by the host's clock: it does `n` repetitions and waits for them.

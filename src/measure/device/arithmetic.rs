@@ -108,7 +108,8 @@ fn run(watch: &Stopwatch<'_>, arithmetic: &Arithmetic<'_>) -> Result<Raw> {
     run_once(gpu, &plan_of)?;
     check(gpu, arithmetic, n_steps)?;
     let timing = loop {
-        let timing = watch.time(|pass, _| plan_of.encode_in(pass, &[]))?;
+        let test = format!("{} {n_steps}", arithmetic.kernel.name);
+        let timing = watch.time(&test, |pass, _| plan_of.encode_in(pass, &[]))?;
         let fastest = timing.seconds.iter().copied().fold(f64::MAX, f64::min);
         if fastest >= DISPATCH_SECONDS || n_steps >= 1 << 16 {
             break timing;

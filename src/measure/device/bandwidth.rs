@@ -258,7 +258,7 @@ fn read_texture(
     run_once(watch.gpu, &plan)?;
     let expected = checksum(memory.n_bytes / 16, memory.seed);
     memory.check_sums("read", shape, expected)?;
-    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    let timing = watch.time(&label.test, |pass, _| plan.encode_in(pass, &[]))?;
     Ok(gigabytes(label, timing, memory.n_bytes))
 }
 
@@ -269,7 +269,7 @@ fn read(
     label: Label<'_>,
 ) -> Result<Raw> {
     let plan = plan(watch.gpu, memory.read(shape));
-    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    let timing = watch.time(&label.test, |pass, _| plan.encode_in(pass, &[]))?;
     Ok(gigabytes(label, timing, memory.n_bytes))
 }
 
@@ -283,7 +283,7 @@ fn write(
     let plan = plan(watch.gpu, memory.write(shape, seed));
     run_once(watch.gpu, &plan)?;
     memory.check("write", seed)?;
-    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    let timing = watch.time(&label.test, |pass, _| plan.encode_in(pass, &[]))?;
     Ok(gigabytes(label, timing, memory.n_bytes))
 }
 
@@ -299,7 +299,7 @@ fn copy(
     let plan = plan(watch.gpu, call);
     run_once(watch.gpu, &plan)?;
     to.check("copy", 2)?;
-    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    let timing = watch.time(&label.test, |pass, _| plan.encode_in(pass, &[]))?;
     Ok(gigabytes(label, timing, 2 * from.n_bytes))
 }
 

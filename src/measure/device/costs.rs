@@ -75,7 +75,7 @@ fn dispatches(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> 
                 "probe `{test}`: expected {n_written} values written once, found otherwise"
             )));
         }
-        let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+        let timing = watch.time(test, |pass, _| plan.encode_in(pass, &[]))?;
         rows.push(microseconds(test, timing, 1.0));
     }
     Ok(rows)
@@ -170,7 +170,7 @@ fn in_workgroup(
             "probe `{name}`: expected other values than it wrote"
         )));
     }
-    let timing = watch.time(|pass, _| plan.encode_in(pass, &[]))?;
+    let timing = watch.time(name, |pass, _| plan.encode_in(pass, &[]))?;
     let per = per_step * f64::from(N_STEPS);
     Ok(microseconds(name, timing, per))
 }
