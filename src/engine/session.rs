@@ -1,5 +1,6 @@
 //! Sequences on the device: their caches, and the scheduler that feeds it batches.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use web_time::Instant;
@@ -40,11 +41,9 @@ pub const MAX_BATCH: usize = 128;
 /// adapter compiles those for a second.
 const FEW_PRODUCTS: usize = 1 << 26;
 
-/// But this many in any case, as a tile of matrix times matrix takes no less, ...
-const FEW_ROWS: usize = 2;
-
-/// ... and no more than this.
-const MOST_FEW_ROWS: usize = 16;
+/// Rows that are few whatever they come to, as a tile of matrix times matrix takes no less, and
+/// the most that ever are.
+const FEW_ROWS: RangeInclusive<usize> = 2..=16;
 
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
 const MAX_LOGITS_BYTES: usize = 64 << 20;
@@ -152,7 +151,7 @@ impl Session {
         let c = &self.model.config;
         let a_layer = c.hidden * (2 * c.q_dim() + 2 * c.kv_dim() + 3 * c.intermediate);
         let a_row = self.schedule.steps().count() * a_layer;
-        let few = (FEW_PRODUCTS / a_row.max(1)).clamp(FEW_ROWS, MOST_FEW_ROWS);
+        let few = (FEW_PRODUCTS / a_row.max(1)).clamp(*FEW_ROWS.start(), *FEW_ROWS.end());
         self.model.weights.kernels == KernelClass::Texture && n <= few
     }
 

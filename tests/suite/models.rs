@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use ztt_wgpu::engine::sampling::top;
 use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
-use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::{ExitRule, KvPolicy};
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
@@ -46,6 +46,10 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(adapter::trials_by_class(
         "models::a_position_does_not_depend_on_what_runs_with_it",
         neighbours,
+    ));
+    trials.extend(adapter::trials_by_class(
+        "models::few_rows_run_one_by_one_on_textures",
+        few_rows,
     ));
     trials
 }
@@ -275,6 +279,27 @@ fn work_per_token(gpu: Arc<Gpu>) -> Result<()> {
             ],
             &[10, 10],
         )?;
+    }
+    Ok(())
+}
+
+/// A short prompt takes as many submissions as the class wants, and gives what its tokens give.
+fn few_rows(gpu: Arc<Gpu>) -> Result<()> {
+    let (model, ids) = classics()?;
+    let on_textures = gpu.kernels == KernelClass::Texture;
+    let device_model = upload(gpu, &model)?;
+    let options = options(&model, ExitRule::default());
+    for n in [1, 3, 16, 17] {
+        let mut engine = Engine::on_device(&model, &device_model, &options)?;
+        let expected = one_by_one(&mut engine, &ids[..n])?;
+        engine.truncate(0);
+        let before = engine.work();
+        let found = pollster::block_on(engine.forward(&ids[..n], Logits::Last))?;
+        let submissions = engine.work().since(&before).submissions;
+        let wanted = if on_textures && n <= 16 { n } else { 1 };
+        same("submissions", &[submissions], &[wanted as u64])?;
+        let (found, expected) = (&found[n - 1].logits, &expected[n - 1].logits);
+        rows_close("logits", found, expected, model.config.vocab, 1e-4)?;
     }
     Ok(())
 }
