@@ -11,7 +11,7 @@ use ztt_wgpu::kernels::{Call, KvType, Resource, UNIFORM_BYTES, kv_copy, pack_row
 use super::image::Image;
 use super::layout::Layout;
 use super::matrix::{stored, weights_texture};
-use super::{Expected, KV_TYPES, Listing, POISON, Within};
+use super::{DTYPES, Expected, KV_TYPES, Listing, POISON, Within};
 use super::{bits, buffer, elements, padded, run_all, values};
 use crate::adapter;
 use crate::compare::same;
@@ -35,7 +35,15 @@ const SHAPES: &[(usize, usize, usize, usize)] = &[
 
 const N_PLACES: usize = 130;
 const N_CYCLES: usize = 4;
-const N_IN: usize = 21;
+
+/// Inputs of the projections: no whole octets, or, quantised, three blocks.
+fn n_in(dtype: Dtype) -> usize {
+    match dtype {
+        Dtype::Quantized(_) => 96,
+        _ => 21,
+    }
+}
+
 const EPS: f32 = 1e-5;
 
 /// A turned dimension is two products and a sum of sums: some roundings of 6e-8.
@@ -83,12 +91,14 @@ pub fn trials() -> Vec<Trial> {
         let class = (source == Source::Subgroups).then_some(KernelClass::Subgroup);
         let trial_name = format!("kernels::{name}");
         trials.push(adapter::trial_of(class, trial_name, move |gpu| {
+            // Formats change from case to case: every shape, cache type and flag meets each of them.
+            let mut dtypes = DTYPES.iter().copied().cycle();
             for &shape in SHAPES {
                 for kv_type in KV_TYPES {
-                    for flags in 0..4 {
+                    for (flags, dtype) in (0..4).zip(&mut dtypes) {
                         let (rope, queries) = (flags & 1 != 0, flags & 2 != 0);
                         let rope = rope && shape.2 % 2 == 0;
-                        Store::new(shape, kv_type, rope, queries, source, in_texture)
+                        Store::new(shape, dtype, kv_type, rope, queries, source, in_texture)
                             .check(&gpu)?;
                     }
                 }
@@ -117,7 +127,8 @@ pub fn trials() -> Vec<Trial> {
 
 fn control(gpu: &Gpu, source: Source, in_texture: bool) -> Result<()> {
     for kv_type in KV_TYPES {
-        let mut store = Store::new((9, 3, 16, 5), kv_type, true, true, source, in_texture);
+        let shape = (9, 3, 16, 5);
+        let mut store = Store::new(shape, Dtype::F32, kv_type, true, true, source, in_texture);
         store.check(gpu)?;
         // The last listed row, turned by the angles of another position.
         let row = *store.listing.listed.last().unwrap_or(&0);
@@ -165,8 +176,9 @@ struct Store {
     /// of the projection.
     rows: Vec<f32>,
     row_width: usize,
-    /// `[output][N_IN]`, and its bias: of the projection.
-    weights: Vec<f32>,
+    dtype: Dtype,
+    /// `[output][n_in]` as the kernel reads them, and their bias: of the projection.
+    weights: Vec<u32>,
     bias: Vec<f32>,
     /// `[query, key][stride]`: of the norms.
     norm: Vec<f32>,
@@ -181,6 +193,7 @@ struct Store {
 impl Store {
     fn new(
         (n_heads, n_kv_heads, head_dim, n_listed): (usize, usize, usize, usize),
+        dtype: Dtype,
         kv_type: KvType,
         rope: bool,
         with_queries: bool,
@@ -203,17 +216,19 @@ impl Store {
             }
             out
         };
-        let mut weights = vec![0.0; n_out * N_IN];
-        for (output, row) in weights.chunks_mut(N_IN).enumerate() {
+        let n_in = n_in(dtype);
+        let mut weights = vec![0.0; n_out * n_in];
+        for (output, row) in weights.chunks_mut(n_in).enumerate() {
             if output % stride < head_dim {
-                row.copy_from_slice(&values(random, N_IN));
+                row.copy_from_slice(&values(random, n_in));
             }
         }
+        let matrix = stored(dtype, &weights, n_in);
         let bias = heads(n_out / stride, random);
         let norm = heads(2, random);
         let row_width = match source {
             Source::Stored => n_out,
-            _ => padded(N_IN),
+            _ => padded(n_in),
         };
         let mut rows = vec![f32::NAN; listing.n_rows() * row_width];
         for &row in &listing.listed {
@@ -222,7 +237,7 @@ impl Store {
                 Source::Stored => row.copy_from_slice(&heads(n_out / stride, random)),
                 _ => {
                     row.fill(7.0);
-                    row[..N_IN].copy_from_slice(&values(random, N_IN));
+                    row[..n_in].copy_from_slice(&values(random, n_in));
                 }
             }
         }
@@ -247,7 +262,7 @@ impl Store {
             let (position, place) = (listing.positions[row] as usize, listing.place(row));
             let input = &rows[row * row_width..][..row_width];
             let head = |i: usize| {
-                let mut v = projected(source, input, &weights, &bias, i * stride, stride);
+                let mut v = projected(source, input, &matrix.values, &bias, i * stride, stride);
                 let is_turned = i < n_heads + n_kv_heads;
                 if source == Source::Stored && is_turned {
                     let squares: f64 = v.iter().map(|v| v * v).sum();
@@ -284,7 +299,7 @@ impl Store {
         }
         let first_output = if with_queries { 0 } else { n_heads * stride };
         let params = Params {
-            n_in_octets: padded(N_IN) as u32 / 8,
+            n_in_octets: padded(n_in) as u32 / 8,
             n_out: (n_out - first_output) as u32,
             weight_row: first_output as u32,
             first_output: first_output as u32,
@@ -292,7 +307,7 @@ impl Store {
             has_bias: 1,
             n_cols: match source {
                 Source::Stored => head_dim as u32,
-                _ => N_IN as u32,
+                _ => n_in as u32,
             },
             eps: EPS,
             y_stride: n_out as u32,
@@ -313,7 +328,8 @@ impl Store {
             params,
             rows,
             row_width,
-            weights,
+            dtype,
+            weights: matrix.words,
             bias,
             norm,
             angles,
@@ -327,8 +343,8 @@ impl Store {
     fn check(&self, gpu: &Gpu) -> Result<()> {
         let [q, kv] = self.run(gpu)?;
         let what = format!(
-            "{:?} {:?} {:?}",
-            self.layout.kv_type, self.source, self.params
+            "{:?} {:?} {:?} {:?}",
+            self.dtype, self.layout.kv_type, self.source, self.params
         );
         let within = Within::Relative(TOLERANCE);
         match self.params.first_output {
@@ -409,9 +425,8 @@ impl Store {
         let size = [self.row_width / 4, n_packed, 1];
         let packed_image = Image::new(gpu, TextureFormat::Rgba32Float, size);
         let packed = packed_image.view(TextureViewDimension::D2);
-        let matrix = stored(Dtype::F32, &self.weights, N_IN);
-        let weights = buffer(gpu, &matrix.words);
-        let in_a_texture = weights_texture(gpu, &matrix.words, Dtype::F32, N_IN);
+        let weights = buffer(gpu, &self.weights);
+        let in_a_texture = weights_texture(gpu, &self.weights, self.dtype, n_in(self.dtype));
         let mut calls = Vec::new();
         if self.in_texture && batch == Batch::Many {
             let params = pack_rows::Params {
@@ -437,7 +452,7 @@ impl Store {
         let output = Output::Qkv(qkv);
         calls.push(linear::call(
             batch,
-            Dtype::F32,
+            self.dtype,
             self.params,
             weights,
             operands,
@@ -459,7 +474,8 @@ fn projected(
     let output = |i: usize| match source {
         Source::Stored => f64::from(row[i]),
         _ => {
-            let products = weights[i * N_IN..][..N_IN].iter().zip(row);
+            let n_in = weights.len() / bias.len();
+            let products = weights[i * n_in..][..n_in].iter().zip(row);
             let products = products.map(|(w, x)| f64::from(*w) * f64::from(*x));
             products.sum::<f64>() + f64::from(bias[i])
         }
