@@ -37,7 +37,8 @@ pub fn texture_width(dtype: Dtype, n_in: usize) -> usize {
 pub fn texture_size(sides: [usize; 2], limit: u32) -> [u32; 2] {
     sides.map(|side| {
         let side = side as u32;
-        side + u32::from(side.is_power_of_two() && side < limit)
+        let mut longer = side..=limit;
+        longer.find(|n| !n.is_power_of_two()).unwrap_or(side)
     })
 }
 
@@ -82,4 +83,17 @@ pub fn in_texture(dtype: Dtype, n_in: usize, rows: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_side_of_a_texture_is_a_power_of_two() {
+        assert_eq!(texture_size([1, 2], 16), [3, 3]);
+        assert_eq!(texture_size([7, 8], 16), [7, 9]);
+        // Unless there is no room for another.
+        assert_eq!(texture_size([15, 16], 16), [15, 16]);
+    }
 }

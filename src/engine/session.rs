@@ -39,11 +39,11 @@ pub const MAX_BATCH: usize = 128;
 /// Of class `texture`, rows run one by one if they are so few that they come to fewer products
 /// than this (about a tenth of a second), as then a prompt needs no kernels of its own: a software
 /// adapter compiles those for a second.
-const FEW_PRODUCTS: usize = 1 << 26;
+const FEW_PRODUCTS: u64 = 1 << 26;
 
 /// Rows that are few whatever they come to, as a tile of matrix times matrix takes no less, and
 /// the most that ever are.
-const FEW_ROWS: RangeInclusive<usize> = 2..=16;
+const FEW_ROWS: RangeInclusive<u64> = 2..=16;
 
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
 const MAX_LOGITS_BYTES: usize = 64 << 20;
@@ -150,9 +150,9 @@ impl Session {
     fn are_few(&self, n: usize) -> bool {
         let c = &self.model.config;
         let a_layer = c.hidden * (2 * c.q_dim() + 2 * c.kv_dim() + 3 * c.intermediate);
-        let a_row = self.schedule.steps().count() * a_layer;
+        let a_row = self.schedule.steps().count() as u64 * a_layer as u64;
         let few = (FEW_PRODUCTS / a_row.max(1)).clamp(*FEW_ROWS.start(), *FEW_ROWS.end());
-        self.model.weights.kernels == KernelClass::Texture && n <= few
+        self.model.weights.kernels == KernelClass::Texture && n as u64 <= few
     }
 
     /// Runs tokens of several sequences in one batch: `places` says which sequence and position
