@@ -79,9 +79,12 @@ impl<'g> Stopwatch<'g> {
         let known = self.repetitions.borrow().get(test).copied();
         let n = match known {
             Some(n) => n,
-            None => self.enough(&mut encode)?,
+            None => {
+                let n = self.enough(&mut encode)?;
+                self.repetitions.borrow_mut().insert(test.to_string(), n);
+                n
+            }
         };
-        self.repetitions.borrow_mut().insert(test.to_string(), n);
         let mut wall = Vec::new();
         let mut device = Vec::new();
         for _ in 0..self.n_samples {

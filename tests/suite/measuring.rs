@@ -26,6 +26,9 @@ pub fn trials() -> Vec<Trial> {
         trial("measuring::bench_on_the_reference", bench_on_host),
         adapter::trial("measuring::bench_on_the_adapter", |_| bench_on_adapter()),
         adapter::trial("measuring::microbench", |_| microbench()),
+        adapter::trial("measuring::a_failure_leaves_no_report", |_| {
+            no_empty_report()
+        }),
         trial(
             "measuring::a_wrong_report_breaks_the_schema",
             schema_control,
@@ -136,6 +139,7 @@ fn microbench() -> Result<()> {
         "read-back",
         "decode",
         "prefill exit",
+        "prefill pack_rows",
         "-r",
         "2",
         "-o",
@@ -205,6 +209,31 @@ fn microbench() -> Result<()> {
     for kernel in other {
         ensure!(!measured(kernel), "rows of `{kernel}`");
     }
+    // Two shapes of one role are two tests.
+    for row in rows {
+        let samples = row["samples"].as_array().context("samples")?;
+        ensure!(samples.len() == 2, "{row}");
+    }
+    ensure!(
+        !of_textures || tests.contains(&"prefill pack_rows 2"),
+        "{tests:?}"
+    );
+    Ok(())
+}
+
+/// What fails leaves no empty report.
+fn no_empty_report() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let page = folder.path().join("report.html");
+    let html = page.to_str().context("path")?;
+    let failed = run(&["microbench", "no such test", "--html", html])?;
+    ensure!(failed.status == 1, "{}", failed.stderr);
+    ensure!(
+        failed.stderr.contains("no test is called"),
+        "{}",
+        failed.stderr
+    );
+    ensure!(!page.exists(), "an empty report");
     Ok(())
 }
 

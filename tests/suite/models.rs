@@ -299,7 +299,11 @@ fn few_rows(gpu: Arc<Gpu>) -> Result<()> {
         let wanted = if on_textures && n <= 16 { n } else { 1 };
         same("submissions", &[submissions], &[wanted as u64])?;
         let (found, expected) = (&found[n - 1].logits, &expected[n - 1].logits);
-        rows_close("logits", found, expected, model.config.vocab, 1e-4)?;
+        let vocab = model.config.vocab;
+        rows_close("logits", found, expected, vocab, 1e-4)?;
+        let other = pollster::block_on(engine.forward(&ids[n..n + 1], Logits::Last))?;
+        let wrong = rows_close("logits", &other[0].logits, expected, vocab, 1e-4);
+        ensure!(wrong.is_err(), "another token's logits pass");
     }
     Ok(())
 }

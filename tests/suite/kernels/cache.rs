@@ -91,7 +91,8 @@ pub fn trials() -> Vec<Trial> {
         let class = (source == Source::Subgroups).then_some(KernelClass::Subgroup);
         let trial_name = format!("kernels::{name}");
         trials.push(adapter::trial_of(class, trial_name, move |gpu| {
-            // Formats change from case to case: every shape, cache type and flag meets each of them.
+            // Formats of weights change from case to case: every shape, cache type and flag meets
+            // each of them.
             let mut dtypes = DTYPES.iter().copied().cycle();
             for &shape in SHAPES {
                 for kv_type in KV_TYPES {
@@ -126,19 +127,20 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn control(gpu: &Gpu, source: Source, in_texture: bool) -> Result<()> {
-    for kv_type in KV_TYPES {
+    for (i, dtype) in DTYPES.into_iter().enumerate() {
+        let kv_type = KV_TYPES[i % KV_TYPES.len()];
         let shape = (9, 3, 16, 5);
-        let mut store = Store::new(shape, Dtype::F32, kv_type, true, true, source, in_texture);
+        let mut store = Store::new(shape, dtype, kv_type, true, true, source, in_texture);
         store.check(gpu)?;
         // The last listed row, turned by the angles of another position.
         let row = *store.listing.listed.last().unwrap_or(&0);
         store.listing.positions[row] -= 1;
         let wrong = store.check(gpu).is_err();
-        ensure!(wrong, "{kv_type:?}: a wrong position passes");
+        ensure!(wrong, "{dtype:?}, {kv_type:?}: a wrong position passes");
         store.listing.positions[row] += 1;
         store.rows[row * store.row_width] += 0.5;
         let wrong = store.check(gpu).is_err();
-        ensure!(wrong, "{kv_type:?}: a wrong value passes");
+        ensure!(wrong, "{dtype:?}, {kv_type:?}: a wrong value passes");
     }
     Ok(())
 }
