@@ -3,7 +3,7 @@
 
 #import shared/kv_copy
 
-@group(0) @binding(2) var kv_from: texture_2d_array<u32>;
+@group(0) @binding(2) var kv_from: texture_storage_2d_array<rgba32uint, read>;
 @group(0) @binding(3) var kv_to: texture_storage_2d_array<rgba32uint, write>;
 
 fn copy_octet(part: u32, head: u32, place: u32, octet: u32) {
@@ -11,7 +11,7 @@ fn copy_octet(part: u32, head: u32, place: u32, octet: u32) {
     let texel = kv_texel(head, place, octet);
     for (var j = 0u; j < width; j++) {
         let at = vec2<u32>(width * texel.x + j, texel.y);
-        let value = textureLoad(kv_from, at, part, 0);
+        let value = textureLoad(kv_from, at, part);
         for (var i = 0u; i < params.n_copies; i++) {
             textureStore(kv_to, at, 2u * i + part, value);
         }

@@ -3,8 +3,8 @@
 
 #import shared/attention
 
-@group(0) @binding(1) var q: texture_2d<f32>;        // [row][head, 2 head_octets]
-@group(0) @binding(2) var kv: texture_2d_array<u32>;
+@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>;        // [row][head, 2 head_octets]
+@group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>;
 @group(0) @binding(3) var<storage, read> rows: array<u32>;
 @group(0) @binding(4) var scores: texture_storage_2d<rgba32float, write>; // [listed row, head][key / 4]
 
@@ -85,14 +85,14 @@ fn eight_keys(four: Quartet, key: u32, last: u32) {
         let k6 = kv_get(params.cycle, KEY, four.kv_head, min(first + 6u, end), o);
         let k7 = kv_get(params.cycle, KEY, four.kv_head, min(first + 7u, end), o);
         let x = 2u * (four.heads * params.head_octets + o);
-        let a0 = textureLoad(q, vec2<u32>(x.x, four.rows.x), 0);
-        let b0 = textureLoad(q, vec2<u32>(x.x + 1u, four.rows.x), 0);
-        let a1 = textureLoad(q, vec2<u32>(x.y, four.rows.y), 0);
-        let b1 = textureLoad(q, vec2<u32>(x.y + 1u, four.rows.y), 0);
-        let a2 = textureLoad(q, vec2<u32>(x.z, four.rows.z), 0);
-        let b2 = textureLoad(q, vec2<u32>(x.z + 1u, four.rows.z), 0);
-        let a3 = textureLoad(q, vec2<u32>(x.w, four.rows.w), 0);
-        let b3 = textureLoad(q, vec2<u32>(x.w + 1u, four.rows.w), 0);
+        let a0 = textureLoad(q, vec2<u32>(x.x, four.rows.x));
+        let b0 = textureLoad(q, vec2<u32>(x.x + 1u, four.rows.x));
+        let a1 = textureLoad(q, vec2<u32>(x.y, four.rows.y));
+        let b1 = textureLoad(q, vec2<u32>(x.y + 1u, four.rows.y));
+        let a2 = textureLoad(q, vec2<u32>(x.z, four.rows.z));
+        let b2 = textureLoad(q, vec2<u32>(x.z + 1u, four.rows.z));
+        let a3 = textureLoad(q, vec2<u32>(x.w, four.rows.w));
+        let b3 = textureLoad(q, vec2<u32>(x.w + 1u, four.rows.w));
         s0 = add(s0, a0, b0, k0, k1, k2, k3, k4, k5, k6, k7);
         s1 = add(s1, a1, b1, k0, k1, k2, k3, k4, k5, k6, k7);
         s2 = add(s2, a2, b2, k0, k1, k2, k3, k4, k5, k6, k7);

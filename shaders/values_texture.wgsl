@@ -6,11 +6,11 @@
 
 #import shared/attention
 
-@group(0) @binding(1) var q: texture_2d<f32>;        // [row][head, 2 head_octets]
-@group(0) @binding(2) var kv: texture_2d_array<u32>;
-@group(0) @binding(3) var pool: texture_2d<f32>;     // [key or value of a row][head, 2 head_octets]
+@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>;        // [row][head, 2 head_octets]
+@group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>;
+@group(0) @binding(3) var pool: texture_storage_2d<rgba32float, read>;     // [key or value of a row][head, 2 head_octets]
 @group(0) @binding(4) var<storage, read> rows: array<u32>;
-@group(0) @binding(5) var scores: texture_2d<f32>;   // [listed row, head][key / 4]
+@group(0) @binding(5) var scores: texture_storage_2d<rgba32float, read>;   // [listed row, head][key / 4]
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;   // [row][out_stride]
 @group(0) @binding(7) var<storage, read_write> zeros: array<f32>; // [row][layer][head]
 
@@ -39,13 +39,13 @@ fn seeded(row: u32, head: u32, octet: u32) -> State {
     let pool_x = head * params.pool_heads / params.n_heads * width;
     var products = vec4<f32>();
     for (var i = 0u; i < width; i++) {
-        let query = textureLoad(q, vec2<u32>(head * width + i, row), 0);
-        products = fma(query, textureLoad(pool, vec2<u32>(pool_x + i, params.zero_key), 0), products);
+        let query = textureLoad(q, vec2<u32>(head * width + i, row));
+        products = fma(query, textureLoad(pool, vec2<u32>(pool_x + i, params.zero_key)), products);
     }
     let score = params.scale * lanes_sum(products);
     let value = vec2<u32>(pool_x + 2u * octet, params.zero_value);
-    let low = textureLoad(pool, value, 0);
-    let high = textureLoad(pool, value + vec2<u32>(1u, 0u), 0);
+    let low = textureLoad(pool, value);
+    let high = textureLoad(pool, value + vec2<u32>(1u, 0u));
     return State(low, high, score, 1.0, score);
 }
 
@@ -114,10 +114,10 @@ fn main(
         let c = kv_get(params.cycle, VALUE, four.kv_head, min(place + 2u, end), octet);
         let d = kv_get(params.cycle, VALUE, four.kv_head, min(place + 3u, end), octet);
         let x = key / 4u;
-        s0 = add(s0, textureLoad(scores, vec2<u32>(x, y.x), 0), a, b, c, d);
-        s1 = add(s1, textureLoad(scores, vec2<u32>(x, y.y), 0), a, b, c, d);
-        s2 = add(s2, textureLoad(scores, vec2<u32>(x, y.z), 0), a, b, c, d);
-        s3 = add(s3, textureLoad(scores, vec2<u32>(x, y.w), 0), a, b, c, d);
+        s0 = add(s0, textureLoad(scores, vec2<u32>(x, y.x)), a, b, c, d);
+        s1 = add(s1, textureLoad(scores, vec2<u32>(x, y.y)), a, b, c, d);
+        s2 = add(s2, textureLoad(scores, vec2<u32>(x, y.z)), a, b, c, d);
+        s3 = add(s3, textureLoad(scores, vec2<u32>(x, y.w)), a, b, c, d);
     }
     put(four, 0u, octet, s0);
     put(four, 1u, octet, s1);

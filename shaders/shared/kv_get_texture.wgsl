@@ -1,14 +1,14 @@
-// Reading a cache in a texture, bound as texture_2d_array<u32>.
+// Reading a cache in a texture, bound as texture_storage_2d_array<rgba32uint, read>.
 
 fn kv_get(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> KvOctet {
     let at = kv_texel(head, place, octet);
     let layer = 2u * cycle + part;
     if KV_FORMAT == 1u {
-        return kv_unpack_f16(textureLoad(kv, at, layer, 0));
+        return kv_unpack_f16(textureLoad(kv, at, layer));
     }
     let first = vec2<u32>(2u * at.x, at.y);
     return KvOctet(
-        bitcast<vec4<f32>>(textureLoad(kv, first, layer, 0)),
-        bitcast<vec4<f32>>(textureLoad(kv, first + vec2<u32>(1u, 0u), layer, 0)),
+        bitcast<vec4<f32>>(textureLoad(kv, first, layer)),
+        bitcast<vec4<f32>>(textureLoad(kv, first + vec2<u32>(1u, 0u), layer)),
     );
 }

@@ -1,8 +1,8 @@
 // One invocation stands for eight outputs of eight listed rows, weights and x in textures.
 // `pack_rows` put the listed rows of x into the texture, the i-th one into its row i.
 
-@group(0) @binding(1) var x: texture_2d<f32>; // [listed row][2 n_in_octets]
-@group(0) @binding(2) var weights: texture_2d<u32>;
+@group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // [listed row][2 n_in_octets]
+@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;
 
 #import shared/octet
 #import shared/weights_texture
@@ -12,7 +12,7 @@ const TILE_ROWS: u32 = 8u;
 
 // Rows past the end hold what an earlier batch left; what becomes of them is dropped.
 fn x_texel(slot: u32, column: u32) -> vec4<f32> {
-    return textureLoad(x, vec2<u32>(column, slot), 0);
+    return textureLoad(x, vec2<u32>(column, slot));
 }
 
 fn finish(slot: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {

@@ -2,7 +2,7 @@
 // The row is the one that is listed; the uniform buffers begin with its x and its norm.
 
 @group(0) @binding(1) var<uniform> x: array<vec4<f32>, 4096>; // [2 n_in_octets], at most 64 KiB
-@group(0) @binding(2) var weights: texture_2d<u32>;
+@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;
 
 #import shared/normed
 #import shared/octet

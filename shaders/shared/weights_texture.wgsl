@@ -24,16 +24,16 @@ struct Texels {
 fn weight_texels(output: u32, step: u32) -> Texels {
     let x = step * step_width() + u32(is_quantised()) + output % 8u;
     let y = output / 8u;
-    let first = textureLoad(weights, vec2<u32>(x, y), 0);
+    let first = textureLoad(weights, vec2<u32>(x, y));
     if has_second_texel() {
-        return Texels(first, textureLoad(weights, vec2<u32>(x + 8u, y), 0));
+        return Texels(first, textureLoad(weights, vec2<u32>(x + 8u, y)));
     }
     return Texels(first, first);
 }
 
 // Scales of a block's eight outputs, two f16 a word.
 fn weight_scales(output: u32, step: u32) -> vec4<u32> {
-    return textureLoad(weights, vec2<u32>(step * step_width(), output / 8u), 0);
+    return textureLoad(weights, vec2<u32>(step * step_width(), output / 8u));
 }
 
 // Octet `i` of a step, without its scale.

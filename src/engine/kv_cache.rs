@@ -38,11 +38,10 @@ pub enum Kv {
     Texture(Box<KvTexture>),
 }
 
-/// The texture of a cache, and views of all of its layers.
+/// The texture of a cache, and a view of all of its layers.
 pub struct KvTexture {
     texture: wgpu::Texture,
-    pub read: wgpu::TextureView,
-    write: wgpu::TextureView,
+    pub all: wgpu::TextureView,
     /// For the cycles before the last: its own layers, and those of the cycles after it.
     cycles: Vec<[wgpu::TextureView; 2]>,
 }
@@ -76,7 +75,7 @@ impl Kv {
     pub fn write(&self) -> Resource<'_> {
         match self {
             Kv::Buffer(buffer) => Resource::Buffer(buffer),
-            Kv::Texture(kv) => Resource::Texture(&kv.write),
+            Kv::Texture(kv) => Resource::Texture(&kv.all),
         }
     }
 
@@ -129,34 +128,27 @@ fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Resu
         sample_count: 1,
         dimension: wgpu::TextureDimension::D2,
         format: wgpu::TextureFormat::Rgba32Uint,
-        usage: wgpu::TextureUsages::TEXTURE_BINDING
-            | wgpu::TextureUsages::STORAGE_BINDING
-            | wgpu::TextureUsages::COPY_SRC,
+        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
         view_formats: &[],
     });
-    let view = |usage, first: usize, n: usize| {
+    let view = |first: usize, n: usize| {
         texture.create_view(&wgpu::TextureViewDescriptor {
-            usage: Some(usage),
             dimension: Some(wgpu::TextureViewDimension::D2Array),
             base_array_layer: first as u32,
             array_layer_count: Some(n as u32),
             ..Default::default()
         })
     };
-    let (read, write) = (
-        wgpu::TextureUsages::TEXTURE_BINDING,
-        wgpu::TextureUsages::STORAGE_BINDING,
-    );
     let cycles = (1..n_cycles).map(|next| {
+        let first_later = 2 * next;
         [
-            view(read, 2 * next - 2, 2),
-            view(write, 2 * next, n_layers - 2 * next),
+            view(first_later - 2, 2),
+            view(first_later, n_layers - first_later),
         ]
     });
     Ok(Kv::Texture(Box::new(KvTexture {
         cycles: cycles.collect(),
-        read: view(read, 0, n_layers),
-        write: view(write, 0, n_layers),
+        all: view(0, n_layers),
         texture,
     })))
 }

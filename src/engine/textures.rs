@@ -59,7 +59,7 @@ fn activations(
         let n_bytes = 16 * size.iter().product::<usize>() as u64;
         return Err(gpu.too_large(label, n_bytes, LESS_CONTEXT));
     }
-    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
+    let usage = wgpu::TextureUsages::STORAGE_BINDING;
     let format = wgpu::TextureFormat::Rgba32Float;
     let texture = gpu.texture(label, size.map(|n| n as u32), format, usage);
     Ok(texture.create_view(&wgpu::TextureViewDescriptor::default()))

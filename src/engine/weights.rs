@@ -349,7 +349,7 @@ impl Uploader<'_> {
         let limit = self.gpu.limits.max_texture_dimension_2d;
         let size = texture_size([width, n_rows.div_ceil(TEXTURE_ROWS)], limit);
         let copied = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC;
-        let usage = wgpu::TextureUsages::TEXTURE_BINDING | copied;
+        let usage = wgpu::TextureUsages::STORAGE_BINDING | copied;
         let format = wgpu::TextureFormat::Rgba32Uint;
         let texture = self.gpu.texture(name, size, format, usage);
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
@@ -360,7 +360,7 @@ impl Uploader<'_> {
     fn pool(&self, values: &[f32], pool: Option<&Pool>) -> Store {
         let n_rows = pool.map_or(1, |pool| 2 * pool.n_rows);
         let row_texels = values.len() / 4 / n_rows;
-        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+        let usage = wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST;
         let format = wgpu::TextureFormat::Rgba32Float;
         let size = [row_texels as u32, n_rows as u32];
         let texture = self.gpu.texture("pool", size, format, usage);

@@ -76,16 +76,13 @@ fn pipeline(
         min_binding_size: None,
     };
     use wgpu::TextureViewDimension::{D2, D2Array};
-    let texture = |sample_type, view_dimension| wgpu::BindingType::Texture {
-        sample_type,
-        view_dimension,
-        multisampled: false,
-    };
-    let written = |format, view_dimension| wgpu::BindingType::StorageTexture {
-        access: wgpu::StorageTextureAccess::WriteOnly,
+    let storage_texture = |access, format, view_dimension| wgpu::BindingType::StorageTexture {
+        access,
         format,
         view_dimension,
     };
+    use wgpu::StorageTextureAccess::{ReadOnly, WriteOnly};
+    use wgpu::TextureFormat::{Rgba32Float, Rgba32Uint};
     let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
     let uniform = entry(0, buffer(wgpu::BufferBindingType::Uniform));
     let others = (1..).zip(kernel.bindings).map(|(i, binding)| {
@@ -93,13 +90,16 @@ fn pipeline(
             Access::Read => storage(true),
             Access::ReadWrite => storage(false),
             Access::Uniform => buffer(wgpu::BufferBindingType::Uniform),
-            Access::Texture => texture(wgpu::TextureSampleType::Uint, D2),
-            Access::FloatTexture => {
-                texture(wgpu::TextureSampleType::Float { filterable: false }, D2)
-            }
-            Access::WriteTexture => written(wgpu::TextureFormat::Rgba32Float, D2),
-            Access::TextureArray => texture(wgpu::TextureSampleType::Uint, D2Array),
-            Access::WriteTextureArray => written(wgpu::TextureFormat::Rgba32Uint, D2Array),
+            Access::Texture => storage_texture(ReadOnly, Rgba32Uint, D2),
+            Access::FloatTexture => storage_texture(ReadOnly, Rgba32Float, D2),
+            Access::WriteTexture => storage_texture(WriteOnly, Rgba32Float, D2),
+            Access::TextureArray => storage_texture(ReadOnly, Rgba32Uint, D2Array),
+            Access::WriteTextureArray => storage_texture(WriteOnly, Rgba32Uint, D2Array),
+            Access::SampledTexture => wgpu::BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Uint,
+                view_dimension: D2,
+                multisampled: false,
+            },
         };
         entry(i, ty)
     });

@@ -34,6 +34,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("quad"),
     shared!("quartet"),
     shared!("radix_select"),
+    shared!("read_texels"),
     shared!("rows"),
     shared!("split"),
     shared!("store_qkv"),

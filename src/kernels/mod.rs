@@ -81,16 +81,18 @@ pub enum Access {
     ReadWrite,
     /// The beginning of a buffer, up to [`UNIFORM_BYTES`], bound as a uniform one.
     Uniform,
-    /// A two-dimensional texture of `vec4<u32>`.
+    /// A two-dimensional storage texture of `vec4<u32>`, read.
     Texture,
-    /// A two-dimensional texture of `vec4<f32>`.
+    /// A two-dimensional storage texture of `vec4<f32>`, read.
     FloatTexture,
     /// The same, written.
     WriteTexture,
-    /// An array of two-dimensional textures of `vec4<u32>`.
+    /// An array of two-dimensional storage textures of `vec4<u32>`, read.
     TextureArray,
     /// The same, written.
     WriteTextureArray,
+    /// A two-dimensional texture of `vec4<u32>` that is read as one to be sampled.
+    SampledTexture,
 }
 
 /// What every device can bind as a uniform buffer.

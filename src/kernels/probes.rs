@@ -24,6 +24,7 @@ pub static PROBES: &[&Kernel] = &[
     &FMA_F32,
     &MATRIX,
     &READ,
+    &READ_STORAGE_TEXTURE,
     &READ_TEXTURE,
     &SKIP,
     &SUBGROUP_SUM,
@@ -48,6 +49,13 @@ const NOTHING: Features = Features::empty();
 const COOPERATIVE: Features = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 const OUT: &[Binding] = &[read_write("out")];
 
+const fn texture(access: Access) -> Binding {
+    Binding {
+        name: "data",
+        access,
+    }
+}
+
 probe!(BARRIER, "barrier", NOTHING, OUT);
 probe!(COPY, "copy", NOTHING, &[read("data"), read_write("to")]);
 probe!(FMA_F16, "fma_f16", Features::SHADER_F16, OUT);
@@ -60,16 +68,16 @@ probe!(
 );
 probe!(READ, "read", NOTHING, &[read("data"), read_write("out")]);
 probe!(
+    READ_STORAGE_TEXTURE,
+    "read_storage_texture",
+    NOTHING,
+    &[texture(Access::Texture), read_write("out")]
+);
+probe!(
     READ_TEXTURE,
     "read_texture",
     NOTHING,
-    &[
-        Binding {
-            name: "data",
-            access: Access::Texture,
-        },
-        read_write("out"),
-    ]
+    &[texture(Access::SampledTexture), read_write("out")]
 );
 probe!(SKIP, "skip", NOTHING, &[read("flag"), read_write("out")]);
 probe!(SUBGROUP_SUM, "subgroup_sum", Features::SUBGROUP, OUT);

@@ -188,7 +188,6 @@ fn texture_access(ty: &TypeInner) -> Result<Access> {
     let TypeInner::Image { class, arrayed, .. } = ty else {
         anyhow::bail!("a binding of type {ty:?}");
     };
-    let written = |access: &StorageAccess| *access == StorageAccess::STORE;
     Ok(match (class, arrayed) {
         (
             ImageClass::Sampled {
@@ -196,35 +195,22 @@ fn texture_access(ty: &TypeInner) -> Result<Access> {
                 ..
             },
             false,
-        ) => Access::Texture,
-        (
-            ImageClass::Sampled {
-                kind: ScalarKind::Uint,
-                ..
-            },
-            true,
-        ) => Access::TextureArray,
-        (
-            ImageClass::Sampled {
-                kind: ScalarKind::Float,
-                ..
-            },
-            false,
-        ) => Access::FloatTexture,
-        (
-            ImageClass::Storage {
-                format: StorageFormat::Rgba32Float,
-                access,
-            },
-            false,
-        ) if written(access) => Access::WriteTexture,
-        (
-            ImageClass::Storage {
-                format: StorageFormat::Rgba32Uint,
-                access,
-            },
-            true,
-        ) if written(access) => Access::WriteTextureArray,
+        ) => Access::SampledTexture,
+        (&ImageClass::Storage { format, access }, &arrayed) => {
+            let written = access == StorageAccess::STORE;
+            ensure!(
+                written || access == StorageAccess::LOAD,
+                "a storage texture with access {access:?}"
+            );
+            match (format, arrayed, written) {
+                (StorageFormat::Rgba32Uint, false, false) => Access::Texture,
+                (StorageFormat::Rgba32Float, false, false) => Access::FloatTexture,
+                (StorageFormat::Rgba32Float, false, true) => Access::WriteTexture,
+                (StorageFormat::Rgba32Uint, true, false) => Access::TextureArray,
+                (StorageFormat::Rgba32Uint, true, true) => Access::WriteTextureArray,
+                other => anyhow::bail!("a storage texture of {other:?}"),
+            }
+        }
         other => anyhow::bail!("a texture of class {other:?}"),
     })
 }

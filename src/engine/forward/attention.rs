@@ -152,7 +152,7 @@ impl Forward<'_> {
             (Kv::Texture(kv), Store::Texture(_, pool)) => {
                 let textures = attention::Textures {
                     q: &b.textures.q,
-                    kv: &kv.read,
+                    kv: &kv.all,
                     pool,
                     rows,
                     scores: &b.textures.scores,

@@ -4,8 +4,8 @@
 use super::{Label, Request, plan, read_back, run_once};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::kernels::probes::{self, COPY, Params, READ, READ_TEXTURE, WRITE};
-use crate::kernels::{Resource, on_buffers};
+use crate::kernels::probes::{self, COPY, Params, READ, READ_STORAGE_TEXTURE, READ_TEXTURE, WRITE};
+use crate::kernels::{Kernel, Resource, on_buffers};
 use crate::measure::raw::{Raw, peaks};
 use crate::measure::report::Unit;
 use crate::measure::stopwatch::{Stopwatch, Timing};
@@ -59,8 +59,9 @@ fn shapes(n: u64) -> [Shape; 3] {
 /// Texels of a row of the texture; as many rows hold the largest working set.
 const TEXTURE_WIDTH: u32 = 8192;
 
-/// Reading `n` texels as a texture: each invocation a run of its own, or eight neighbours in turn.
-fn texture_shapes(n: u64) -> [Shape; 2] {
+/// Reading `n` texels as a texture, which probe in which shape: each invocation a run of its own, or
+/// eight neighbours in turn.
+fn texture_reads(n: u64) -> [(&'static Kernel, Shape); 3] {
     let n_invocations = (n / 64).clamp(4096, 1 << 17);
     let run = n / n_invocations;
     let shape = |name, lane_step| Shape {
@@ -73,7 +74,11 @@ fn texture_shapes(n: u64) -> [Shape; 2] {
         },
         n_groups: (n_invocations / 64) as u32,
     };
-    [shape("texture", 1), shape("shared texture", 8)]
+    [
+        (&READ_TEXTURE, shape("texture", 1)),
+        (&READ_TEXTURE, shape("shared texture", 8)),
+        (&READ_STORAGE_TEXTURE, shape("shared storage texture", 8)),
+    ]
 }
 
 /// The xor of `i + seed` for all `i` below `n`: what is left of data that `write` wrote.
@@ -124,7 +129,8 @@ impl<'g> Memory<'g> {
     /// The same data as a texture.
     fn texture(&self) -> wgpu::TextureView {
         let height = (self.n_bytes / 16) as u32 / TEXTURE_WIDTH;
-        let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST;
+        let read = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
+        let usage = read | wgpu::TextureUsages::COPY_DST;
         let format = wgpu::TextureFormat::Rgba32Uint;
         let texture = self
             .gpu
@@ -189,8 +195,8 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
     for n_bytes in sets {
         let tests = shapes(n_bytes / 16);
         let wants = |probe| {
-            let textures = texture_shapes(n_bytes / 16);
-            let mut all = tests.iter().chain(&textures);
+            let textures = texture_reads(n_bytes / 16);
+            let mut all = tests.iter().chain(textures.iter().map(|(_, shape)| shape));
             all.any(|shape| (request.wanted)(&label(probe, n_bytes, shape).test))
         };
         let is_largest = Some(n_bytes) == largest;
@@ -202,10 +208,10 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
                     list.push(read(watch, &memory, shape, label)?);
                 }
             }
-            for shape in &texture_shapes(n_bytes / 16) {
+            for (kernel, shape) in &texture_reads(n_bytes / 16) {
                 let label = label("read", n_bytes, shape);
                 if request.begins(&label.test) || is_largest {
-                    list.push(read_texture(watch, &memory, shape, label)?);
+                    list.push(read_texture(watch, &memory, kernel, shape, label)?);
                 }
             }
             for shape in &tests[..2] {
@@ -238,9 +244,9 @@ pub fn read_peak(watch: &Stopwatch<'_>) -> Result<Option<f64>> {
     for shape in &shapes(n_bytes / 16) {
         list.push(read(watch, &memory, shape, label("read", n_bytes, shape))?);
     }
-    for shape in &texture_shapes(n_bytes / 16) {
+    for (kernel, shape) in &texture_reads(n_bytes / 16) {
         let label = label("read", n_bytes, shape);
-        list.push(read_texture(watch, &memory, shape, label)?);
+        list.push(read_texture(watch, &memory, kernel, shape, label)?);
     }
     Ok(peaks(&list).read_gb_per_s)
 }
@@ -248,12 +254,13 @@ pub fn read_peak(watch: &Stopwatch<'_>) -> Result<Option<f64>> {
 fn read_texture(
     watch: &Stopwatch<'_>,
     memory: &Memory<'_>,
+    kernel: &'static Kernel,
     shape: &Shape,
     label: Label<'_>,
 ) -> Result<Raw> {
     let texture = memory.texture();
     let resources = vec![Resource::Texture(&texture), Resource::Buffer(&memory.out)];
-    let call = probes::call(&READ_TEXTURE, shape.params, resources, shape.n_groups);
+    let call = probes::call(kernel, shape.params, resources, shape.n_groups);
     let plan = plan(watch.gpu, call);
     run_once(watch.gpu, &plan)?;
     let expected = checksum(memory.n_bytes / 16, memory.seed);

@@ -105,7 +105,7 @@ pub fn trials() -> Vec<Trial> {
 /// A texture for rows of `stride` values, packed.
 fn packed(gpu: &Gpu, stride: usize, n_rows: usize) -> wgpu::TextureView {
     let height = n_rows.next_multiple_of(PACKED_TILE);
-    let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
+    let usage = wgpu::TextureUsages::STORAGE_BINDING;
     let size = [(stride / 4) as u32, height as u32];
     let texture = gpu.texture("packed", size, wgpu::TextureFormat::Rgba32Float, usage);
     texture.create_view(&wgpu::TextureViewDescriptor::default())

@@ -11,7 +11,7 @@ pub struct Usage {
     /// Uniform and storage.
     pub buffers: usize,
     pub textures: usize,
-    /// Buffers and textures that are written.
+    /// Buffers that are written, and storage textures: "unordered access" in Direct3D.
     pub written: usize,
     pub workgroup_bytes: u32,
     pub invocations: u32,
