@@ -1,10 +1,12 @@
 // One invocation stands for eight outputs of eight listed rows, weights and x in textures.
-// `pack_rows` put the listed rows of x into the texture, the i-th one into its row i.
+// `pack_rows` put the listed rows of x into the texture, the i-th one into its row i. Each lane
+// loads one or two of the eight.
 
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // [listed row][2 n_in_octets]
 @group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;
 
 #import shared/octet
+#import shared/lanes
 #import shared/weights_texture
 #import shared/quad
 
@@ -16,7 +18,7 @@ fn x_texel(slot: u32, column: u32) -> vec4<f32> {
 }
 
 fn finish(slot: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
-    if slot < n_listed(params.list) {
+    if slot < n_listed(params.list) && n < params.n_out {
         store(listed(params.list, slot), n, low, high);
     }
 }
@@ -41,43 +43,60 @@ struct Tile {
     b7: vec4<f32>,
 }
 
-// Adds octet `k` of the rows from `first` on, which the weights `wa` and `wb` belong to.
-fn add_octet(before: Tile, wa: Quad, wb: Quad, first: u32, k: u32) -> Tile {
+// An octet of x for each row of the tile, lane by lane: the lanes' first rows, and where there are
+// but four lanes the second ones.
+struct Rows {
+    first: Octet,
+    second: Octet,
+}
+
+fn x_octet(slot: u32, k: u32) -> Octet {
+    return Octet(x_texel(slot, 2u * k), x_texel(slot, 2u * k + 1u));
+}
+
+fn own_rows(slot: u32, k: u32) -> Rows {
+    let first = x_octet(slot, k);
+    if LANES == 8u {
+        return Rows(first, first);
+    }
+    return Rows(first, x_octet(slot + LANES, k));
+}
+
+fn row_octet(rows: Rows, r: u32) -> Octet {
+    if r < LANES {
+        return from_lane(rows.first, r);
+    }
+    return from_lane(rows.second, r - LANES);
+}
+
+// Adds an octet of the rows times the weights `wa` and `wb`.
+fn add_octet(before: Tile, wa: Quad, wb: Quad, rows: Rows) -> Tile {
     var tile = before;
-    var low: vec4<f32>;
-    var high: vec4<f32>;
-    low = x_texel(first + 0u, 2u * k);
-    high = x_texel(first + 0u, 2u * k + 1u);
-    tile.a0 = quad_step(tile.a0, wa, low, high);
-    tile.b0 = quad_step(tile.b0, wb, low, high);
-    low = x_texel(first + 1u, 2u * k);
-    high = x_texel(first + 1u, 2u * k + 1u);
-    tile.a1 = quad_step(tile.a1, wa, low, high);
-    tile.b1 = quad_step(tile.b1, wb, low, high);
-    low = x_texel(first + 2u, 2u * k);
-    high = x_texel(first + 2u, 2u * k + 1u);
-    tile.a2 = quad_step(tile.a2, wa, low, high);
-    tile.b2 = quad_step(tile.b2, wb, low, high);
-    low = x_texel(first + 3u, 2u * k);
-    high = x_texel(first + 3u, 2u * k + 1u);
-    tile.a3 = quad_step(tile.a3, wa, low, high);
-    tile.b3 = quad_step(tile.b3, wb, low, high);
-    low = x_texel(first + 4u, 2u * k);
-    high = x_texel(first + 4u, 2u * k + 1u);
-    tile.a4 = quad_step(tile.a4, wa, low, high);
-    tile.b4 = quad_step(tile.b4, wb, low, high);
-    low = x_texel(first + 5u, 2u * k);
-    high = x_texel(first + 5u, 2u * k + 1u);
-    tile.a5 = quad_step(tile.a5, wa, low, high);
-    tile.b5 = quad_step(tile.b5, wb, low, high);
-    low = x_texel(first + 6u, 2u * k);
-    high = x_texel(first + 6u, 2u * k + 1u);
-    tile.a6 = quad_step(tile.a6, wa, low, high);
-    tile.b6 = quad_step(tile.b6, wb, low, high);
-    low = x_texel(first + 7u, 2u * k);
-    high = x_texel(first + 7u, 2u * k + 1u);
-    tile.a7 = quad_step(tile.a7, wa, low, high);
-    tile.b7 = quad_step(tile.b7, wb, low, high);
+    var x: Octet;
+    x = row_octet(rows, 0u);
+    tile.a0 = quad_step(tile.a0, wa, x.low, x.high);
+    tile.b0 = quad_step(tile.b0, wb, x.low, x.high);
+    x = row_octet(rows, 1u);
+    tile.a1 = quad_step(tile.a1, wa, x.low, x.high);
+    tile.b1 = quad_step(tile.b1, wb, x.low, x.high);
+    x = row_octet(rows, 2u);
+    tile.a2 = quad_step(tile.a2, wa, x.low, x.high);
+    tile.b2 = quad_step(tile.b2, wb, x.low, x.high);
+    x = row_octet(rows, 3u);
+    tile.a3 = quad_step(tile.a3, wa, x.low, x.high);
+    tile.b3 = quad_step(tile.b3, wb, x.low, x.high);
+    x = row_octet(rows, 4u);
+    tile.a4 = quad_step(tile.a4, wa, x.low, x.high);
+    tile.b4 = quad_step(tile.b4, wb, x.low, x.high);
+    x = row_octet(rows, 5u);
+    tile.a5 = quad_step(tile.a5, wa, x.low, x.high);
+    tile.b5 = quad_step(tile.b5, wb, x.low, x.high);
+    x = row_octet(rows, 6u);
+    tile.a6 = quad_step(tile.a6, wa, x.low, x.high);
+    tile.b6 = quad_step(tile.b6, wb, x.low, x.high);
+    x = row_octet(rows, 7u);
+    tile.a7 = quad_step(tile.a7, wa, x.low, x.high);
+    tile.b7 = quad_step(tile.b7, wb, x.low, x.high);
     return tile;
 }
 
@@ -85,24 +104,27 @@ fn add_octet(before: Tile, wa: Quad, wb: Quad, first: u32, k: u32) -> Tile {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let n = 8u * id.x;
     let first = TILE_ROWS * group.y;
-    if first >= n_listed(params.list) || n >= params.n_out {
+    if first >= n_listed(params.list) {
         return;
     }
-    let output = params.weight_row + n;
+    let own = first + lane % LANES;
+    let low = place_of(params.weight_row + present_output(n));
+    let high = low + vec2<u32>(4u, 0u);
     var tile = Tile();
     let n_steps = params.n_in_octets / octets_a_step();
     for (var step = 0u; step < n_steps; step++) {
-        let a = quad_texels(output, step);
-        let b = quad_texels(output + 4u, step);
+        let a = quad_texels(low, step);
+        let b = quad_texels(high, step);
         let k = step * octets_a_step();
-        tile = add_octet(tile, quad_of(a, 0u), quad_of(b, 0u), first, k);
+        tile = add_octet(tile, quad_of(a, 0u), quad_of(b, 0u), own_rows(own, k));
         if is_quantised() {
-            tile = add_octet(tile, quad_of(a, 1u), quad_of(b, 1u), first, k + 1u);
-            tile = add_octet(tile, quad_of(a, 2u), quad_of(b, 2u), first, k + 2u);
-            tile = add_octet(tile, quad_of(a, 3u), quad_of(b, 3u), first, k + 3u);
+            tile = add_octet(tile, quad_of(a, 1u), quad_of(b, 1u), own_rows(own, k + 1u));
+            tile = add_octet(tile, quad_of(a, 2u), quad_of(b, 2u), own_rows(own, k + 2u));
+            tile = add_octet(tile, quad_of(a, 3u), quad_of(b, 3u), own_rows(own, k + 3u));
         }
     }
     finish(first + 0u, n, tile.a0, tile.b0);

@@ -1,50 +1,61 @@
 // One invocation stands for eight outputs of one row, weights in a texture.
-// The row is the one that is listed; the uniform buffers begin with its x and its norm.
+// The row is the one that is listed; the uniform buffers begin with its x and its norm. Of LANES
+// octets of x, each lane loads and norms one.
 
 @group(0) @binding(1) var<uniform> x: array<vec4<f32>, 4096>; // [2 n_in_octets], at most 64 KiB
 @group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;
 
 #import shared/normed
 #import shared/octet
+#import shared/lanes
 #import shared/weights_texture
 #import shared/quad
 
-fn moments() -> Moments {
+// A lane's octet of those from `first` on; zeros past the end.
+fn x_octet(first: u32, lane: u32) -> Octet {
+    let k = first + lane;
+    let at = 2u * min(k, params.n_in_octets - 1u);
+    let is_inside = k < params.n_in_octets;
+    return Octet(select(vec4<f32>(), x[at], is_inside), select(vec4<f32>(), x[at + 1u], is_inside));
+}
+
+fn moments(lane: u32) -> Moments {
     if NORM != 2u {
         return Moments(0.0, 1.0);
     }
     var sum = vec4<f32>();
-    for (var i = 0u; i < 2u * params.n_in_octets; i++) {
-        sum += x[i];
+    for (var first = 0u; first < params.n_in_octets; first += LANES) {
+        let octet = x_octet(first, lane);
+        sum += octet.low + octet.high;
     }
-    let mean = (sum.x + sum.y + sum.z + sum.w) / f32(params.n_cols);
+    let mean = sum_over_lanes(lanes_sum(sum)) / f32(params.n_cols);
     var squares = vec4<f32>();
-    for (var i = 0u; i < 2u * params.n_in_octets; i++) {
-        let v = x[i] - mean;
-        squares = fma(v, v, squares);
+    for (var first = 0u; first < params.n_in_octets; first += LANES) {
+        let octet = x_octet(first, lane);
+        let is_inside = first + lane < params.n_in_octets;
+        let low = select(vec4<f32>(), octet.low - mean, is_inside);
+        let high = select(vec4<f32>(), octet.high - mean, is_inside);
+        squares = fma(low, low, fma(high, high, squares));
     }
-    let all = squares.x + squares.y + squares.z + squares.w;
+    let all = sum_over_lanes(lanes_sum(squares));
     return Moments(mean, deviation_scale(without_padding(all, mean)));
+}
+
+fn normed_octet(octet: Octet, k: u32, moments: Moments) -> Octet {
+    let at = 2u * min(k, params.n_in_octets - 1u);
+    return Octet(normed(at, octet.low, moments), normed(at + 1u, octet.high, moments));
 }
 
 struct Sums {
     low: vec4<f32>,
     high: vec4<f32>,
-    squares: vec4<f32>,
 }
 
-// Adds octet `k` of x, which is octet `i` of a step of the weights.
-fn add_octet(before: Sums, low: QuadTexels, high: QuadTexels, k: u32, i: u32, m: Moments) -> Sums {
-    let a = x[2u * k];
-    let b = x[2u * k + 1u];
+// Adds octet `i` of a step of the weights times an octet of x.
+fn add_octet(before: Sums, low: QuadTexels, high: QuadTexels, i: u32, x: Octet) -> Sums {
     var sums = before;
-    if NORM == 1u {
-        sums.squares = fma(a, a, fma(b, b, sums.squares));
-    }
-    let x_low = normed(2u * k, a, m);
-    let x_high = normed(2u * k + 1u, b, m);
-    sums.low = quad_step(sums.low, quad_of(low, i), x_low, x_high);
-    sums.high = quad_step(sums.high, quad_of(high, i), x_low, x_high);
+    sums.low = quad_step(sums.low, quad_of(low, i), x.low, x.high);
+    sums.high = quad_step(sums.high, quad_of(high, i), x.low, x.high);
     return sums;
 }
 
@@ -52,27 +63,39 @@ fn add_octet(before: Sums, low: QuadTexels, high: QuadTexels, k: u32, i: u32, m:
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-    let n = 8u * id.x;
-    if group.y >= n_listed(params.list) || n >= params.n_out {
+    if group.y >= n_listed(params.list) {
         return;
     }
-    let first = params.weight_row + n;
-    let moments = moments();
+    let lane = subgroup_lane % LANES;
+    let n = 8u * id.x;
+    let low_place = place_of(params.weight_row + present_output(n));
+    let high_place = low_place + vec2<u32>(4u, 0u);
+    let moments = moments(lane);
     var sums = Sums();
-    let n_steps = params.n_in_octets / octets_a_step();
-    for (var step = 0u; step < n_steps; step++) {
-        let low = quad_texels(first, step);
-        let high = quad_texels(first + 4u, step);
-        let k = step * octets_a_step();
-        sums = add_octet(sums, low, high, k, 0u, moments);
-        if is_quantised() {
-            sums = add_octet(sums, low, high, k + 1u, 1u, moments);
-            sums = add_octet(sums, low, high, k + 2u, 2u, moments);
-            sums = add_octet(sums, low, high, k + 3u, 3u, moments);
+    var squares = vec4<f32>();
+    for (var first = 0u; first < params.n_in_octets; first += LANES) {
+        let own = x_octet(first, lane);
+        if NORM == 1u {
+            squares = fma(own.low, own.low, fma(own.high, own.high, squares));
+        }
+        let ready = normed_octet(own, first + lane, moments);
+        let end = min(LANES, params.n_in_octets - first);
+        for (var i = 0u; i < end; i += octets_a_step()) {
+            let step = (first + i) / octets_a_step();
+            let low = quad_texels(low_place, step);
+            let high = quad_texels(high_place, step);
+            sums = add_octet(sums, low, high, 0u, from_lane(ready, i));
+            if is_quantised() {
+                sums = add_octet(sums, low, high, 1u, from_lane(ready, i + 1u));
+                sums = add_octet(sums, low, high, 2u, from_lane(ready, i + 2u));
+                sums = add_octet(sums, low, high, 3u, from_lane(ready, i + 3u));
+            }
         }
     }
-    let s = sums.squares;
-    let scale = rms_scale(s.x + s.y + s.z + s.w);
-    store(listed(params.list, group.y), n, scale * sums.low, scale * sums.high);
+    let scale = rms_scale(sum_over_lanes(lanes_sum(squares)));
+    if n < params.n_out {
+        store(listed(params.list, group.y), n, scale * sums.low, scale * sums.high);
+    }
 }

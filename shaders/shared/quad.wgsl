@@ -1,5 +1,11 @@
 // Four outputs at a time, weights in a texture.
 
+// The first of an invocation's eight outputs, or, where it has none, of the last ones: its lane
+// works for the others.
+fn present_output(n: u32) -> u32 {
+    return min(n, (params.n_out - 1u) / 8u * 8u);
+}
+
 // What four outputs have for a step of inputs.
 struct QuadTexels {
     a: Texels,
@@ -9,18 +15,19 @@ struct QuadTexels {
     scales: vec4<f32>,
 }
 
-fn quad_texels(output: u32, step: u32) -> QuadTexels {
+// The first of them, which lies at `place`, is the first or the fifth of eight.
+fn quad_texels(place: vec2<u32>, step: u32) -> QuadTexels {
     var scales = vec4<f32>(1.0);
     if is_quantised() {
-        let all = weight_scales(output, step);
-        let words = select(all.xy, all.zw, output % 8u == 4u);
+        let all = weight_scales(place, step);
+        let words = select(all.xy, all.zw, place.x % 8u == 4u);
         scales = vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
     }
     return QuadTexels(
-        weight_texels(output, step),
-        weight_texels(output + 1u, step),
-        weight_texels(output + 2u, step),
-        weight_texels(output + 3u, step),
+        weight_texels(place, step),
+        weight_texels(place + vec2<u32>(1u, 0u), step),
+        weight_texels(place + vec2<u32>(2u, 0u), step),
+        weight_texels(place + vec2<u32>(3u, 0u), step),
         scales,
     );
 }

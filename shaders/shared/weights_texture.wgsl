@@ -15,25 +15,29 @@ fn step_width() -> u32 {
     return select(8u, 16u, has_second_texel()) + u32(is_quantised());
 }
 
+// Where an output's texels begin, but for the scales.
+fn place_of(output: u32) -> vec2<u32> {
+    return vec2<u32>(output % 8u, output / 8u);
+}
+
 // An output's texels of a step.
 struct Texels {
     first: vec4<u32>,
     second: vec4<u32>,
 }
 
-fn weight_texels(output: u32, step: u32) -> Texels {
-    let x = step * step_width() + u32(is_quantised()) + output % 8u;
-    let y = output / 8u;
-    let first = textureLoad(weights, vec2<u32>(x, y));
+fn weight_texels(place: vec2<u32>, step: u32) -> Texels {
+    let at = place + vec2<u32>(step * step_width() + u32(is_quantised()), 0u);
+    let first = textureLoad(weights, at);
     if has_second_texel() {
-        return Texels(first, textureLoad(weights, vec2<u32>(x + 8u, y)));
+        return Texels(first, textureLoad(weights, at + vec2<u32>(8u, 0u)));
     }
     return Texels(first, first);
 }
 
 // Scales of a block's eight outputs, two f16 a word.
-fn weight_scales(output: u32, step: u32) -> vec4<u32> {
-    return textureLoad(weights, vec2<u32>(step * step_width(), output / 8u));
+fn weight_scales(place: vec2<u32>, step: u32) -> vec4<u32> {
+    return textureLoad(weights, vec2<u32>(step * step_width(), place.y));
 }
 
 // Octet `i` of a step, without its scale.
@@ -55,10 +59,11 @@ fn octet_of(texels: Texels, i: u32) -> Octet {
 
 fn weight_octet(output: u32, octet: u32) -> Octet {
     let step = octet / octets_a_step();
-    let weights = octet_of(weight_texels(output, step), octet % octets_a_step());
+    let place = place_of(output);
+    let weights = octet_of(weight_texels(place, step), octet % octets_a_step());
     if !is_quantised() {
         return weights;
     }
-    let pair = unpack2x16float(weight_scales(output, step)[output % 8u / 2u]);
+    let pair = unpack2x16float(weight_scales(place, step)[output % 8u / 2u]);
     return scaled(weights, pair[output % 2u]);
 }

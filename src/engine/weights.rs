@@ -76,6 +76,8 @@ pub struct LayerBuffers {
 pub struct Weights {
     /// The class that suits both the adapter and the shapes.
     pub kernels: KernelClass,
+    /// Lanes that these kernels count on sharing a subgroup.
+    pub lanes: u32,
     pub embedding: Matrix,
     /// Learned positions, f32, rows padded to octets.
     pub positions: Option<wgpu::Buffer>,
@@ -205,6 +207,7 @@ impl Weights {
         gpu.check_binding("the zero-token pool", 4 * pool.len() as u64, "")?;
         let weights = Self {
             kernels,
+            lanes: kernels.lanes(&gpu.info),
             embedding,
             positions: outer.positions.map(|tensor| {
                 let rows = padded_rows(&tensor);

@@ -11,9 +11,10 @@ pub enum KernelClass {
     Subgroup,
     /// The same through workgroup memory alone.
     Workgroup,
-    /// For adapters that are programs: weights in textures, activations of one row in a uniform
-    /// buffer. Mesa's llvmpipe loads from both without a loop over lanes, and from storage
-    /// buffers with one, which takes twenty times as long.
+    /// For adapters that are programs: weights in storage textures, activations of one row in a
+    /// uniform buffer. Mesa's llvmpipe loads from both without a loop over lanes, and from storage
+    /// buffers with one, which takes twenty times as long. What lanes need alike they load once,
+    /// and exchange through subgroups.
     Texture,
 }
 
@@ -28,7 +29,7 @@ impl KernelClass {
     /// The class for an adapter of these features.
     pub fn of(info: &AdapterInfo, features: Features) -> Self {
         match info.device_type {
-            DeviceType::Cpu => Self::Texture,
+            DeviceType::Cpu if Self::Texture.runs_on(info, features) => Self::Texture,
             _ if Self::Subgroup.runs_on(info, features) => Self::Subgroup,
             _ => Self::Workgroup,
         }
@@ -36,11 +37,34 @@ impl KernelClass {
 
     /// Whether an adapter has what the class needs.
     pub fn runs_on(self, info: &AdapterInfo, features: Features) -> bool {
+        let least = match features.contains(Features::SUBGROUP) {
+            true => info.subgroup_min_size,
+            false => 1,
+        };
+        least >= self.least_lanes()
+    }
+
+    /// Neighbouring lanes that must share a subgroup.
+    fn least_lanes(self) -> u32 {
         match self {
-            // Eight neighbouring lanes must be in one subgroup.
-            Self::Subgroup => features.contains(Features::SUBGROUP) && info.subgroup_min_size >= 8,
-            Self::Workgroup | Self::Texture => true,
+            Self::Subgroup => 8,
+            Self::Workgroup => 1,
+            Self::Texture => 4,
         }
+    }
+
+    /// Neighbouring lanes that the class's kernels count on sharing a subgroup: the more an
+    /// adapter has, up to eight, the fewer loads.
+    pub fn lanes(self, info: &AdapterInfo) -> u32 {
+        match self {
+            Self::Texture if info.subgroup_min_size >= 8 => 8,
+            _ => self.least_lanes(),
+        }
+    }
+
+    /// What an adapter lacks that does not run the class.
+    pub fn need(self) -> String {
+        format!("subgroups of {} or more", self.least_lanes())
     }
 
     /// The class's name.

@@ -112,7 +112,7 @@ impl Gpu {
             return Err(Error::Option {
                 option: "--kernels",
                 expected: "a class that the adapter can run".to_string(),
-                found: format!("{}, which needs subgroups of 8 or more", class.name()),
+                found: format!("{}, which needs {}", class.name(), class.need()),
             });
         }
         self.kernels = class;

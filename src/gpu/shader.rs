@@ -20,6 +20,7 @@ const SHARED: &[(&str, &str)] = &[
     shared!("kv_get_texture"),
     shared!("kv_put_buffer"),
     shared!("kv_put_texture"),
+    shared!("lanes"),
     shared!("linear"),
     shared!("logit_keys"),
     shared!("matmul"),

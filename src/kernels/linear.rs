@@ -73,17 +73,17 @@ mod declared {
     kernel!(QKV_MATVEC_SUBGROUP, "qkv_matvec_subgroup", SUBGROUP, read("x"), read("weights"),
         read("bias"), read("rows"), read("angles"), read_write("q"), read_write("kv"),
         read("norm"));
-    kernel!(MATVEC_TEXTURE, "matvec_texture", CORE, X_UNIFORM, W_TEXTURE, read("bias"), read("rows"),
+    kernel!(MATVEC_TEXTURE, "matvec_texture", SUBGROUP, X_UNIFORM, W_TEXTURE, read("bias"), read("rows"),
         read_write("y"), NORM_UNIFORM);
-    kernel!(MATMUL_TEXTURE, "matmul_texture", CORE, X_TEXTURE, W_TEXTURE, read("bias"), read("rows"),
+    kernel!(MATMUL_TEXTURE, "matmul_texture", SUBGROUP, X_TEXTURE, W_TEXTURE, read("bias"), read("rows"),
         read_write("y"));
     kernel!(QKV_MATVEC, "qkv_matvec", CORE, read("x"), read("weights"), read("bias"), read("rows"),
         read("angles"), read_write("q"), read_write("kv"), read("norm"));
     kernel!(QKV_MATMUL, "qkv_matmul", CORE, read("x"), read("weights"), read("bias"), read("rows"),
         read("angles"), read_write("q"), read_write("kv"));
-    kernel!(QKV_MATVEC_TEXTURE, "qkv_matvec_texture", CORE, X_UNIFORM, W_TEXTURE, read("bias"),
+    kernel!(QKV_MATVEC_TEXTURE, "qkv_matvec_texture", SUBGROUP, X_UNIFORM, W_TEXTURE, read("bias"),
         read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE, NORM_UNIFORM);
-    kernel!(QKV_MATMUL_TEXTURE, "qkv_matmul_texture", CORE, X_TEXTURE, W_TEXTURE, read("bias"),
+    kernel!(QKV_MATMUL_TEXTURE, "qkv_matmul_texture", SUBGROUP, X_TEXTURE, W_TEXTURE, read("bias"),
         read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE);
 }
 pub use declared::*;
@@ -139,8 +139,9 @@ pub struct Operands<'a> {
     /// f32 `[weights, biases][n_in]` of the norm.
     pub norm: &'a Buffer,
     pub input_norm: InputNorm,
-    /// Whether lanes may exchange sums within subgroups.
-    pub subgroups: bool,
+    /// Neighbouring lanes that are sure to share a subgroup, as far as kernels count on it: 1, 4
+    /// or 8. With weights in a texture 4 or 8.
+    pub lanes: u32,
 }
 
 /// Where outputs go.
@@ -180,8 +181,8 @@ pub fn call<'a>(
     let in_texture = matches!(weights, Resource::Texture(_));
     let is_qkv = matches!(output, Output::Qkv(_));
     let kernel = match (batch, in_texture, is_qkv) {
-        (Batch::One, false, false) if operands.subgroups => &MATVEC_SUBGROUP,
-        (Batch::One, false, true) if operands.subgroups => &QKV_MATVEC_SUBGROUP,
+        (Batch::One, false, false) if operands.lanes == 8 => &MATVEC_SUBGROUP,
+        (Batch::One, false, true) if operands.lanes == 8 => &QKV_MATVEC_SUBGROUP,
         (Batch::One, false, false) => &MATVEC,
         (Batch::One, false, true) => &QKV_MATVEC,
         (Batch::One, true, false) => &MATVEC_TEXTURE,
@@ -215,8 +216,12 @@ pub fn call<'a>(
             resources.extend([Resource::Buffer(qkv.angles), qkv.q, qkv.kv]);
         }
     }
+    if in_texture {
+        constants.push(("LANES", operands.lanes));
+    }
     if batch == Batch::One {
         constants.push(("NORM", operands.input_norm as u32));
+
         resources.push(match in_texture {
             true => Resource::Uniform(operands.norm),
             false => Resource::Buffer(operands.norm),

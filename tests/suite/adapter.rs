@@ -115,7 +115,7 @@ pub fn trial_of(
     let required = named || std::env::var(REQUIRED).is_ok_and(|v| v == "require");
     let kind = match &opened {
         Ok(gpu) => gpu.info.name.split(" (").next().unwrap_or("").to_string(),
-        Err(_) if lacks_class => "adapter without subgroups of 8".to_string(),
+        Err(_) if lacks_class => "adapter whose subgroups are too small".to_string(),
         Err(_) => "no adapter".to_string(),
     };
     let is_ignored = opened.is_err() && (lacks_class || !required);

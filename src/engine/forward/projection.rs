@@ -188,7 +188,7 @@ impl Forward<'_> {
                     (Some(_), NormKind::Rms) => InputNorm::Rms,
                     (Some(_), NormKind::Layer) => InputNorm::Layer,
                 },
-                subgroups: self.weights.kernels == KernelClass::Subgroup,
+                lanes: self.weights.lanes,
             };
             let weights = part.store.resource();
             let call = linear::call(batch, matrix.dtype, params, weights, operands, output);

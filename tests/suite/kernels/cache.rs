@@ -88,7 +88,7 @@ pub fn trials() -> Vec<Trial> {
         ("qkv_matmul", many, false),
         ("qkv_matmul_texture", many, true),
     ] {
-        let class = (source == Source::Subgroups).then_some(KernelClass::Subgroup);
+        let class = Some(class_of(source, in_texture));
         let trial_name = format!("kernels::{name}");
         trials.push(adapter::trial_of(class, trial_name, move |gpu| {
             // Formats of weights change from case to case: every shape, cache type and flag meets
@@ -124,6 +124,14 @@ pub fn trials() -> Vec<Trial> {
         }));
     }
     trials
+}
+
+fn class_of(source: Source, in_texture: bool) -> KernelClass {
+    match source {
+        Source::Subgroups => KernelClass::Subgroup,
+        _ if in_texture => KernelClass::Texture,
+        _ => KernelClass::Workgroup,
+    }
 }
 
 fn control(gpu: &Gpu, source: Source, in_texture: bool) -> Result<()> {
@@ -445,7 +453,7 @@ impl Store {
             rows: &rows,
             norm: &norm,
             input_norm: InputNorm::None,
-            subgroups: self.source == Source::Subgroups,
+            lanes: class_of(self.source, self.in_texture).lanes(&gpu.info),
         };
         let weights = match self.in_texture {
             true => Resource::Texture(&in_a_texture),

@@ -55,30 +55,67 @@ enum Place {
     /// The same, and lanes exchange sums within subgroups.
     Subgroups,
     Texture,
+    /// The same, and no more than four lanes are counted on.
+    TextureOfFour,
+}
+
+impl Place {
+    fn is_texture(self) -> bool {
+        matches!(self, Place::Texture | Place::TextureOfFour)
+    }
+
+    fn class(self) -> KernelClass {
+        match self {
+            Place::Buffer => KernelClass::Workgroup,
+            Place::Subgroups => KernelClass::Subgroup,
+            Place::Texture | Place::TextureOfFour => KernelClass::Texture,
+        }
+    }
+
+    fn lanes(self, gpu: &Gpu) -> u32 {
+        match self {
+            Place::TextureOfFour => 4,
+            _ => self.class().lanes(&gpu.info),
+        }
+    }
 }
 
 /// The kernels.
-const KERNELS: [(&str, Batch, Place); 5] = [
+const KERNELS: [(&str, Batch, Place); 7] = [
     ("matvec", Batch::One, Place::Buffer),
     ("matvec_subgroup", Batch::One, Place::Subgroups),
     ("matmul", Batch::Many, Place::Buffer),
     ("matvec_texture", Batch::One, Place::Texture),
     ("matmul_texture", Batch::Many, Place::Texture),
+    (
+        "matvec_texture::four_lanes",
+        Batch::One,
+        Place::TextureOfFour,
+    ),
+    (
+        "matmul_texture::four_lanes",
+        Batch::Many,
+        Place::TextureOfFour,
+    ),
 ];
 
 pub fn trials() -> Vec<Trial> {
-    let kernel = |(name, batch, place)| {
-        let class = (place == Place::Subgroups).then_some(KernelClass::Subgroup);
-        adapter::trial_of(class, format!("kernels::{name}"), move |gpu| {
-            for (seed, case) in cases(batch, place).iter().enumerate() {
-                Data::new(case, seed as u64).check(&gpu, batch, place)?;
-            }
-            Ok(())
-        })
+    let kernel = |(name, batch, place): (_, _, Place)| {
+        adapter::trial_of(
+            Some(place.class()),
+            format!("kernels::{name}"),
+            move |gpu| {
+                for (seed, case) in cases(batch, place).iter().enumerate() {
+                    Data::new(case, seed as u64).check(&gpu, batch, place)?;
+                }
+                Ok(())
+            },
+        )
     };
     let mut trials: Vec<Trial> = KERNELS.map(kernel).into();
     // In textures, outputs are summed in the same order however many rows there are.
-    trials.push(adapter::trial(
+    trials.push(adapter::trial_of(
+        Some(KernelClass::Texture),
         "kernels::matvec_and_matmul_of_textures_agree",
         |gpu| {
             let place = Place::Texture;
@@ -93,7 +130,7 @@ pub fn trials() -> Vec<Trial> {
         },
     ));
     for (name, batch, place) in KERNELS {
-        let class = (place == Place::Subgroups).then_some(KernelClass::Subgroup);
+        let class = Some(place.class());
         let name = format!("kernels::controls::{name}");
         trials.push(adapter::trial_of(class, name, move |gpu| {
             control(&gpu, batch, place)
@@ -126,7 +163,7 @@ struct Case {
 
 /// One row from a uniform buffer is alone in its list.
 fn cases(batch: Batch, place: Place) -> Vec<Case> {
-    let alone = batch == Batch::One && place == Place::Texture;
+    let alone = batch == Batch::One && place.is_texture();
     let mut cases = Vec::new();
     for &(n_in, n_columns, n_listed) in SHAPES {
         let n_listed = if alone { 1 } else { n_listed };
@@ -276,7 +313,7 @@ impl Data {
     /// `place`: where the weights lie.
     fn run(&self, gpu: &Gpu, batch: Batch, place: Place) -> Result<Vec<u32>> {
         let stride = padded(self.case.n_in);
-        let in_texture = place == Place::Texture;
+        let in_texture = place.is_texture();
         let uniform = |values: &[f32]| {
             let mut values = values.to_vec();
             values.resize(UNIFORM_BYTES as usize / 4, f32::NAN);
@@ -308,7 +345,7 @@ impl Data {
                 rows: &rows,
                 norm: &norm,
                 input_norm: self.case.norm,
-                subgroups: place == Place::Subgroups,
+                lanes: place.lanes(gpu),
             },
             Output::Rows {
                 y: &y,
@@ -419,7 +456,7 @@ fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
     let case = Case {
         n_in: 65,
         n_columns: 67,
-        n_listed: if batch == Batch::One && place == Place::Texture {
+        n_listed: if batch == Batch::One && place.is_texture() {
             1
         } else {
             5

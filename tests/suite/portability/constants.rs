@@ -11,22 +11,23 @@ use crate::shaders::overrides;
 /// Constants by name, each with one value.
 pub type Set = Vec<(String, u32)>;
 
-/// Every constant, and how many values it takes from the first one on.
-const CONSTANTS: &[(&str, u32, u32)] = &[
-    ("EPILOGUE", 0, 3),
+/// Every constant: its first value, how many it takes, and how far they are apart.
+const CONSTANTS: &[(&str, u32, u32, u32)] = &[
+    ("EPILOGUE", 0, 3, 1),
     // Heads are up to 256 wide.
-    ("HEAD_OCTETS", 1, 32),
-    ("ITEMS", 1, 8),
-    ("KV_FORMAT", 0, 2),
-    ("NORM", 0, 3),
-    ("WEIGHT_FORMAT", 0, 5),
+    ("HEAD_OCTETS", 1, 32, 1),
+    ("ITEMS", 1, 8, 1),
+    ("KV_FORMAT", 0, 2, 1),
+    ("LANES", 4, 2, 4),
+    ("NORM", 0, 3, 1),
+    ("WEIGHT_FORMAT", 0, 5, 1),
 ];
 
 /// All values of a constant.
-fn values(name: &str) -> Result<std::ops::Range<u32>> {
+fn values(name: &str) -> Result<Vec<u32>> {
     let known = CONSTANTS.iter().find(|c| c.0 == name);
-    let &(_, first, n) = known.with_context(|| format!("no values of `{name}` are known"))?;
-    Ok(first..first + n)
+    let &(_, first, n, step) = known.with_context(|| format!("no values of `{name}` are known"))?;
+    Ok((0..n).map(|i| first + step * i).collect())
 }
 
 /// Refuses a constant, or a value of one, that [`sets`] leaves out.
