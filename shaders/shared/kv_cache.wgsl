@@ -3,9 +3,8 @@
 // Each position of each sequence has a place; a sequence's places follow each other.
 // `params` says `n_kv_heads`, `head_octets` and `kv_places`. In a buffer the order is
 // [cycle][key, value][kv head][place][octet], with `kv_places` places. In a texture each
-// [cycle][key, value] is a layer; a row of texels holds a place's heads, and places beyond the
-// height go on to the right. The height is 2 to the power of `kv_places`: some drivers divide
-// slowly.
+// [cycle][key, value] is a layer; a row of texels holds a head of 2 to the power of `kv_places`
+// places, side by side as they are read; some drivers divide slowly.
 
 override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
 
@@ -25,8 +24,8 @@ fn kv_index(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> u32 {
 
 // Where it lies in its layer of a texture, counted in octets along a row.
 fn kv_texel(head: u32, place: u32, octet: u32) -> vec2<u32> {
-    let column = (place >> params.kv_places) * params.n_kv_heads + head;
-    let row = place & ((1u << params.kv_places) - 1u);
+    let column = place & ((1u << params.kv_places) - 1u);
+    let row = (place >> params.kv_places) * params.n_kv_heads + head;
     return vec2<u32>(column * params.head_octets + octet, row);
 }
 

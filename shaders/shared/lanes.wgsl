@@ -1,11 +1,11 @@
-// Lanes of a subgroup that share out loading x, and get the others' part from them: a load that
-// goes through every lane costs far more than an exchange.
+// Lanes of a subgroup that share out loading what all of them need, and get the others' part from
+// them: on some adapters a load goes through lane after lane, and costs far more than an exchange.
 
 // Lanes that are sure to be in one subgroup, 4 or 8.
 override LANES: u32 = 4u;
 
-fn from_lane(octet: Octet, lane: u32) -> Octet {
-    return Octet(subgroupShuffle(octet.low, lane), subgroupShuffle(octet.high, lane));
+fn from_lane(value: vec4<f32>, lane: u32) -> vec4<f32> {
+    return subgroupShuffle(value, lane);
 }
 
 fn sum_over_lanes(value: f32) -> f32 {
@@ -16,4 +16,14 @@ fn sum_over_lanes(value: f32) -> f32 {
         sum += subgroupShuffleXor(sum, 4u);
     }
     return sum;
+}
+
+fn max_over_lanes(value: f32) -> f32 {
+    var largest = value;
+    largest = max(largest, subgroupShuffleXor(largest, 1u));
+    largest = max(largest, subgroupShuffleXor(largest, 2u));
+    if LANES == 8u {
+        largest = max(largest, subgroupShuffleXor(largest, 4u));
+    }
+    return largest;
 }

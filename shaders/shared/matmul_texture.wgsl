@@ -64,9 +64,9 @@ fn own_rows(slot: u32, k: u32) -> Rows {
 
 fn row_octet(rows: Rows, r: u32) -> Octet {
     if r < LANES {
-        return from_lane(rows.first, r);
+        return octet_from_lane(rows.first, r);
     }
-    return from_lane(rows.second, r - LANES);
+    return octet_from_lane(rows.second, r - LANES);
 }
 
 // Adds an octet of the rows times the weights `wa` and `wb`.

@@ -86,11 +86,11 @@ fn main(
             let step = (first + i) / octets_a_step();
             let low = quad_texels(low_place, step);
             let high = quad_texels(high_place, step);
-            sums = add_octet(sums, low, high, 0u, from_lane(ready, i));
+            sums = add_octet(sums, low, high, 0u, octet_from_lane(ready, i));
             if is_quantised() {
-                sums = add_octet(sums, low, high, 1u, from_lane(ready, i + 1u));
-                sums = add_octet(sums, low, high, 2u, from_lane(ready, i + 2u));
-                sums = add_octet(sums, low, high, 3u, from_lane(ready, i + 3u));
+                sums = add_octet(sums, low, high, 1u, octet_from_lane(ready, i + 1u));
+                sums = add_octet(sums, low, high, 2u, octet_from_lane(ready, i + 2u));
+                sums = add_octet(sums, low, high, 3u, octet_from_lane(ready, i + 3u));
             }
         }
     }

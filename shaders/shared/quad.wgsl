@@ -81,3 +81,8 @@ fn quad_step(sums: vec4<f32>, w: Quad, low: vec4<f32>, high: vec4<f32>) -> vec4<
     }
     return sums + s;
 }
+
+// The octet of x that a lane loaded.
+fn octet_from_lane(own: Octet, lane: u32) -> Octet {
+    return Octet(from_lane(own.low, lane), from_lane(own.high, lane));
+}

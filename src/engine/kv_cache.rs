@@ -38,9 +38,11 @@ pub enum Kv {
     Texture(Box<KvTexture>),
 }
 
-/// The texture of a cache, and a view of all of its layers.
+/// Views of the texture of a cache.
 pub struct KvTexture {
-    texture: wgpu::Texture,
+    /// Places of a head in a row of texels, 2 to this power.
+    places_log2: u32,
+    /// All of its layers.
     pub all: wgpu::TextureView,
     /// For the cycles before the last: its own layers, and those of the cycles after it.
     cycles: Vec<[wgpu::TextureView; 2]>,
@@ -94,26 +96,22 @@ impl Kv {
     pub fn places(&self, sizes: &Sizes) -> u32 {
         match self {
             Kv::Buffer(_) => sizes.n_places() as u32,
-            Kv::Texture(kv) => kv.texture.height().ilog2(),
+            Kv::Texture(kv) => kv.places_log2,
         }
     }
 }
 
-/// A cache in a texture. Places beyond the largest height go on to the right.
+/// A cache in a texture, as many places of a head in a row of texels as fit.
 fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Result<Kv> {
-    let octets = config.n_kv_heads * padded(config.head_dim) / OCTET;
-    let texels = octets * sizes.kv_type.n_bytes() / 2;
+    let texels = padded(config.head_dim) / OCTET * sizes.kv_type.n_bytes() / 2;
     let limits = &gpu.limits;
     let limit = limits.max_texture_dimension_2d as usize;
-    // The least height, and so the least waste, that is a power of two.
-    let width_of = |height: usize| texels * sizes.n_places().div_ceil(height);
-    let mut height = 64;
-    while width_of(height) > limit && 2 * height <= limit {
-        height *= 2;
-    }
-    let width = width_of(height);
+    let n_places = sizes.n_places();
+    let places_log2 = n_places.min(limit / texels).max(1).ilog2();
+    let width = texels << places_log2;
+    let height = n_places.div_ceil(1 << places_log2) * config.n_kv_heads;
     let n_layers = 2 * n_cycles;
-    if width > limit || n_layers > limits.max_texture_array_layers as usize {
+    if width.max(height) > limit || n_layers > limits.max_texture_array_layers as usize {
         let n_bytes = (16 * width * height * n_layers) as u64;
         return Err(gpu.too_large(CACHE, n_bytes, LESS_CONTEXT));
     }
@@ -149,6 +147,6 @@ fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Resu
     Ok(Kv::Texture(Box::new(KvTexture {
         cycles: cycles.collect(),
         all: view(0, n_layers),
-        texture,
+        places_log2,
     })))
 }

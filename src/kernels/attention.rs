@@ -64,7 +64,23 @@ const fn texture(name: &'static str, access: Access) -> Binding {
     Binding { name, access }
 }
 
-/// The scores of all keys: the first half of attention with everything in textures.
+/// Attention of rows that share no keys, with everything in textures.
+pub static TEXTURE: Kernel = Kernel {
+    name: "attention_texture",
+    source: include_str!("../../shaders/attention_texture.wgsl"),
+    bindings: &[
+        texture("q", Access::FloatTexture),
+        texture("kv", Access::TextureArray),
+        texture("pool", Access::FloatTexture),
+        read("rows"),
+        read_write("out"),
+        read_write("zeros"),
+    ],
+    params: FIELDS,
+    needs: Features::SUBGROUP,
+};
+
+/// The scores of all keys: the first half of attention of rows that share keys.
 pub static SCORES: Kernel = Kernel {
     name: "scores_texture",
     source: include_str!("../../shaders/scores_texture.wgsl"),
@@ -247,25 +263,44 @@ pub struct Textures<'a> {
     pub zeros: &'a Buffer,
 }
 
+/// Attention in textures of rows that share no keys; `lanes`: see
+/// [`KernelClass::lanes`](crate::gpu::KernelClass::lanes).
+pub fn of_rows_apart<'a>(kv_type: KvType, lanes: u32, params: Params, t: Textures<'a>) -> Call<'a> {
+    Call {
+        kernel: &TEXTURE,
+        constants: vec![kv_type.constant(), ("LANES", lanes)],
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: vec![
+            Resource::Texture(t.q),
+            Resource::Texture(t.kv),
+            Resource::Texture(t.pool),
+            Resource::Buffer(t.rows),
+            Resource::Buffer(t.out),
+            Resource::Buffer(t.zeros),
+        ],
+        x: params.n_heads * params.head_octets.div_ceil(TEXTURE_LANES),
+        rows_per_group: 1,
+        cost: cost(kv_type, &params),
+    }
+}
+
 /// Rows of a quartet of query vectors; see `shaders/shared/quartet.wgsl`.
 const QUARTET_ROWS: u32 = 4;
 
 /// Workgroups that share the keys of a quartet, at most.
 const MAX_KEY_GROUPS: u32 = 4;
 
-/// Attention in textures: scores, then values, each with its role. A sequence has room for `n_ctx`
-/// positions; rows `apart` are of several sequences.
-pub fn in_textures<'a>(
+/// Attention in textures of rows of one sequence: scores, then values. The sequence has room for
+/// `n_ctx` positions.
+pub fn of_one_sequence<'a>(
     kv_type: KvType,
     n_ctx: u32,
-    apart: bool,
     params: Params,
     t: Textures<'a>,
-) -> Vec<(Call<'a>, &'static str)> {
+) -> [Call<'a>; 2] {
     let key_groups = n_ctx.div_ceil(8 * TEXTURE_LANES).min(MAX_KEY_GROUPS);
-    let rows_per_tile = if apart { 1 } else { QUARTET_ROWS };
     let params = Params {
-        rows_per_tile,
+        rows_per_tile: QUARTET_ROWS,
         n_splits: key_groups,
         ..params
     };
@@ -288,7 +323,7 @@ pub fn in_textures<'a>(
             Resource::Texture(t.scores),
         ],
         x: params.n_heads * key_groups,
-        rows_per_group: rows_per_tile,
+        rows_per_group: QUARTET_ROWS,
         cost: Cost {
             read_per_row: whole.read_per_row,
             ..halved
@@ -309,7 +344,7 @@ pub fn in_textures<'a>(
             Resource::Buffer(t.zeros),
         ],
         x: params.n_heads * octet_groups,
-        rows_per_group: rows_per_tile,
+        rows_per_group: QUARTET_ROWS,
         cost: Cost {
             read: whole.read,
             written_per_row: whole.written_per_row,
@@ -317,7 +352,7 @@ pub fn in_textures<'a>(
             ..halved
         },
     };
-    vec![(scores, "scores"), (values, "values")]
+    [scores, values]
 }
 
 fn cost(kv_type: KvType, params: &Params) -> Cost {

@@ -26,6 +26,7 @@ pub static KERNELS: &[&Kernel] = &[
     &attention::KERNEL,
     &attention::MERGE,
     &attention::SCORES,
+    &attention::TEXTURE,
     &attention::VALUES,
     &chunk_max::KERNEL,
     &draw::KERNEL,

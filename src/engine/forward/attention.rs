@@ -159,8 +159,18 @@ impl Forward<'_> {
                     out,
                     zeros,
                 };
-                let apart = self.rows == BatchRows::OfSeveral;
-                attention::in_textures(kv_type, b.sizes.n_ctx as u32, apart, params, textures)
+                match self.rows {
+                    BatchRows::OfOneSequence => {
+                        let n_ctx = b.sizes.n_ctx as u32;
+                        let calls = attention::of_one_sequence(kv_type, n_ctx, params, textures);
+                        calls.into_iter().zip(["scores", "values"]).collect()
+                    }
+                    BatchRows::One | BatchRows::OfSeveral => {
+                        let lanes = self.weights.lanes;
+                        let call = attention::of_rows_apart(kv_type, lanes, params, textures);
+                        vec![(call, "attention")]
+                    }
+                }
             }
             _ => unreachable!("cache and pool are of one class"),
         };

@@ -17,14 +17,14 @@ pub struct Layout {
     pub kv_type: KvType,
 }
 
-/// Places that lie below each other in a texture, 2 to this power.
-const HEIGHT_LOG2: u32 = 6;
+/// Places of a head that lie side by side in a texture, 2 to this power.
+const PLACES_LOG2: u32 = 5;
 
 impl Layout {
     /// The kernels' `kv_places`.
     pub fn kv_places(&self, in_texture: bool) -> u32 {
         if in_texture {
-            HEIGHT_LOG2
+            PLACES_LOG2
         } else {
             self.n_places as u32
         }
@@ -46,9 +46,9 @@ impl Layout {
 
     /// Rows of texels, and the words of one.
     fn size(&self) -> [usize; 2] {
-        let height = 1 << HEIGHT_LOG2;
-        let columns = self.n_places.div_ceil(height);
-        [height, columns * self.n_kv_heads * self.row_words()]
+        let columns = 1 << PLACES_LOG2;
+        let height = self.n_places.div_ceil(columns) * self.n_kv_heads;
+        [height, columns * self.row_words()]
     }
 
     /// Where in a texture the words of each head's row lie, in a buffer's order.
@@ -58,9 +58,9 @@ impl Layout {
         (0..self.n_cycles * 2).flat_map(move |layer| {
             (0..layout.n_kv_heads).flat_map(move |head| {
                 (0..layout.n_places).map(move |place| {
-                    let (column, y) = (place / height, place % height);
-                    let x = (column * layout.n_kv_heads + head) * layout.row_words();
-                    (layer * height + y) * width + x
+                    let (x, y) = (place % (1 << PLACES_LOG2), place >> PLACES_LOG2);
+                    let row = layer * height + y * layout.n_kv_heads + head;
+                    row * width + x * layout.row_words()
                 })
             })
         })

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use wgpu::{TextureFormat, TextureViewDimension};
-use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::attention::{self, Buffers, Params, Shape, Textures, Tiling};
 
 use super::super::image::Image;
@@ -198,7 +198,7 @@ impl Data {
     /// The outputs and the zero attention.
     pub fn run(&self, gpu: &Gpu, form: Form) -> Result<[Vec<u32>; 2]> {
         let (case, layout) = (&self.case, &self.layout);
-        let in_textures = matches!(form, Form::Textures | Form::TexturesApart);
+        let in_textures = form.class() == KernelClass::Texture;
         let params = Params {
             kv_places: layout.kv_places(in_textures),
             ..self.params
@@ -209,7 +209,7 @@ impl Data {
         let n_rows = self.listing.n_listed() + if case.zeros { 9 } else { 0 };
         let outputs = &[&out, &zeros];
         let left = match form {
-            Form::Textures | Form::TexturesApart => {
+            _ if in_textures => {
                 let float = |words: &[u32], width: usize| {
                     let size = [width / 4, words.len() / width, 1];
                     let image = Image::new(gpu, TextureFormat::Rgba32Float, size);
@@ -229,9 +229,11 @@ impl Data {
                     out: &out,
                     zeros: &zeros,
                 };
-                let (n_ctx, apart) = (case.n_ctx as u32, form == Form::TexturesApart);
-                let calls = attention::in_textures(case.kv_type, n_ctx, apart, params, textures);
-                let calls = calls.into_iter().map(|(call, _)| call).collect();
+                let (n_ctx, kv_type) = (case.n_ctx as u32, case.kv_type);
+                let calls = match form.lanes(gpu) {
+                    Some(n) => vec![attention::of_rows_apart(kv_type, n, params, textures)],
+                    None => attention::of_one_sequence(kv_type, n_ctx, params, textures).into(),
+                };
                 run_all(gpu, calls, n_rows, outputs)?
             }
             _ => {

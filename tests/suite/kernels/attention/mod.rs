@@ -4,7 +4,7 @@ mod data;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::KvType;
 
 use super::KV_TYPES;
@@ -56,26 +56,47 @@ enum Form {
     /// In buffers, keys split and merged: decoding.
     Split,
     Textures,
+    /// In textures, for rows that share no keys.
     TexturesApart,
+    /// The same, and no more than four lanes are counted on.
+    TexturesApartFour,
 }
 
 impl Form {
+    fn class(self) -> KernelClass {
+        match self {
+            Form::Tiled | Form::Apart | Form::Split => KernelClass::Workgroup,
+            Form::Textures | Form::TexturesApart | Form::TexturesApartFour => KernelClass::Texture,
+        }
+    }
+
+    /// Lanes that rows which share no keys have in a subgroup.
+    fn lanes(self, gpu: &Gpu) -> Option<u32> {
+        match self {
+            Form::TexturesApart => Some(KernelClass::Texture.lanes(&gpu.info)),
+            Form::TexturesApartFour => Some(4),
+            _ => None,
+        }
+    }
+
     fn takes_several_sequences(self) -> bool {
         !matches!(self, Form::Tiled | Form::Textures)
     }
 }
 
-const FORMS: [(&str, Form); 5] = [
+const FORMS: [(&str, Form); 6] = [
     ("tiled", Form::Tiled),
     ("apart", Form::Apart),
     ("split", Form::Split),
     ("textures", Form::Textures),
     ("textures_apart", Form::TexturesApart),
+    ("textures_apart::four_lanes", Form::TexturesApartFour),
 ];
 
 pub fn trials() -> Vec<Trial> {
     let every_case = |(name, form): (&str, Form)| {
-        adapter::trial(format!("kernels::attention::{name}"), move |gpu| {
+        let class = Some(form.class());
+        adapter::trial_of(class, format!("kernels::attention::{name}"), move |gpu| {
             for case in cases() {
                 Data::new(&case, form.takes_several_sequences()).check(&gpu, form)?;
             }
@@ -95,9 +116,11 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         },
     ));
-    trials.push(adapter::trial("kernels::controls::attention", |gpu| {
-        control(&gpu)
-    }));
+    let control_of = |(name, form): (&str, Form)| {
+        let name = format!("kernels::controls::attention::{name}");
+        adapter::trial_of(Some(form.class()), name, move |gpu| control(&gpu, form))
+    };
+    trials.extend(FORMS.map(control_of));
     trials
 }
 
@@ -164,7 +187,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// A wrong key, a wrong zero token, or a row too many must be found.
-fn control(gpu: &Gpu) -> Result<()> {
+fn control(gpu: &Gpu, form: Form) -> Result<()> {
     let case = Case {
         n_heads: 9,
         n_kv_heads: 3,
@@ -177,32 +200,30 @@ fn control(gpu: &Gpu) -> Result<()> {
         window: u32::MAX,
         zeros: true,
     };
-    for (_, form) in FORMS {
-        let fails = |plant: fn(&mut Data)| {
-            let mut data = Data::new(&case, form.takes_several_sequences());
-            data.check(gpu, form)?;
-            plant(&mut data);
-            anyhow::Ok(data.check(gpu, form).is_err())
-        };
-        ensure!(
-            fails(|data| {
-                // Position 1 of a sequence: the first KV head's key.
-                let start = data.listing.cache_starts[data.listing.listed[0]] as usize;
-                let at = data.layout.element([CYCLE, 0, 0, start + 1]);
-                data.kv[at] = (f32::from_bits(data.kv[at]) + 0.3).to_bits();
-            })?,
-            "a wrong key passes"
-        );
-        ensure!(
-            fails(|data| data.pool[data.zero_key] += 0.3)?,
-            "a wrong zero key passes"
-        );
-        ensure!(
-            fails(|data| {
-                data.expected_zeros.pieces.pop();
-            })?,
-            "a row too many passes"
-        );
-    }
+    let fails = |plant: fn(&mut Data)| {
+        let mut data = Data::new(&case, form.takes_several_sequences());
+        data.check(gpu, form)?;
+        plant(&mut data);
+        anyhow::Ok(data.check(gpu, form).is_err())
+    };
+    ensure!(
+        fails(|data| {
+            // Position 1 of a sequence: the first KV head's key.
+            let start = data.listing.cache_starts[data.listing.listed[0]] as usize;
+            let at = data.layout.element([CYCLE, 0, 0, start + 1]);
+            data.kv[at] = (f32::from_bits(data.kv[at]) + 0.3).to_bits();
+        })?,
+        "a wrong key passes"
+    );
+    ensure!(
+        fails(|data| data.pool[data.zero_key] += 0.3)?,
+        "a wrong zero key passes"
+    );
+    ensure!(
+        fails(|data| {
+            data.expected_zeros.pieces.pop();
+        })?,
+        "a row too many passes"
+    );
     Ok(())
 }
