@@ -46,17 +46,20 @@ fn normed_octet(octet: Octet, k: u32, moments: Moments) -> Octet {
     return Octet(normed(at, octet.low, moments), normed(at + 1u, octet.high, moments));
 }
 
-struct Sums {
-    low: vec4<f32>,
-    high: vec4<f32>,
+// Adds to the sums of four outputs a step of their weights times what the lanes hold of x from lane
+// `i` on.
+fn add_step(before: vec4<f32>, texels: QuadTexels, x: Octet, i: u32) -> vec4<f32> {
+    var sums = add_octet(before, texels, 0u, octet_from_lane(x, i));
+    if is_quantised() {
+        sums = add_octet(sums, texels, 1u, octet_from_lane(x, i + 1u));
+        sums = add_octet(sums, texels, 2u, octet_from_lane(x, i + 2u));
+        sums = add_octet(sums, texels, 3u, octet_from_lane(x, i + 3u));
+    }
+    return sums;
 }
 
-// Adds octet `i` of a step of the weights times an octet of x.
-fn add_octet(before: Sums, low: QuadTexels, high: QuadTexels, i: u32, x: Octet) -> Sums {
-    var sums = before;
-    sums.low = quad_step(sums.low, quad_of(low, i), x.low, x.high);
-    sums.high = quad_step(sums.high, quad_of(high, i), x.low, x.high);
-    return sums;
+fn add_octet(sums: vec4<f32>, texels: QuadTexels, i: u32, x: Octet) -> vec4<f32> {
+    return quad_step(sums, quad_of(texels, i), x.low, x.high);
 }
 
 @compute @workgroup_size(8)
@@ -73,7 +76,8 @@ fn main(
     let low_place = place_of(params.weight_row + present_output(n));
     let high_place = low_place + vec2<u32>(4u, 0u);
     let moments = moments(lane);
-    var sums = Sums();
+    var low = vec4<f32>();
+    var high = vec4<f32>();
     var squares = vec4<f32>();
     for (var first = 0u; first < params.n_in_octets; first += LANES) {
         let own = x_octet(first, lane);
@@ -84,18 +88,12 @@ fn main(
         let end = min(LANES, params.n_in_octets - first);
         for (var i = 0u; i < end; i += octets_a_step()) {
             let step = (first + i) / octets_a_step();
-            let low = quad_texels(low_place, step);
-            let high = quad_texels(high_place, step);
-            sums = add_octet(sums, low, high, 0u, octet_from_lane(ready, i));
-            if is_quantised() {
-                sums = add_octet(sums, low, high, 1u, octet_from_lane(ready, i + 1u));
-                sums = add_octet(sums, low, high, 2u, octet_from_lane(ready, i + 2u));
-                sums = add_octet(sums, low, high, 3u, octet_from_lane(ready, i + 3u));
-            }
+            low = add_step(low, quad_texels(low_place, step), ready, i);
+            high = add_step(high, quad_texels(high_place, step), ready, i);
         }
     }
     let scale = rms_scale(sum_over_lanes(lanes_sum(squares)));
     if n < params.n_out {
-        store(listed(params.list, group.y), n, scale * sums.low, scale * sums.high);
+        store(listed(params.list, group.y), n, scale * low, scale * high);
     }
 }

@@ -30,11 +30,16 @@ fn is_quantised() -> bool {
     return WEIGHT_FORMAT >= 3u;
 }
 
-// The four numbers of `n_bits` bits that begin `down` bits above the lowest of each byte, signed.
-fn signed_fields(word: u32, n_bits: u32, down: u32) -> vec4<f32> {
-    let to_top = vec4<u32>(32u - n_bits - down) - vec4<u32>(0u, 8u, 16u, 24u);
-    let at_top = bitcast<vec4<i32>>(vec4<u32>(word) << to_top);
-    return vec4<f32>(at_top >> vec4<u32>(32u - n_bits));
+// The four numbers of `n_bits` bits that begin `down` bits above the lowest of each byte, less half
+// of 2^n_bits. A number that begins at bit p of the mantissa of 2^(23 - p) adds itself to that
+// power, exactly: this takes fewer instructions than shifting it down and converting it.
+fn centred_fields(word: u32, n_bits: u32, down: u32) -> vec4<f32> {
+    let at = vec4<u32>(down, down + 8u, down, down + 8u);
+    let powers = (vec4<u32>(127u + 23u) - at) << vec4<u32>(23u);
+    let mask = vec4<u32>((1u << n_bits) - 1u) << at;
+    let words = vec4<u32>(word, word, word >> 16u, word >> 16u);
+    let raised = bitcast<vec4<f32>>((words & mask) | powers);
+    return raised - (bitcast<vec4<f32>>(powers) + f32(1u << (n_bits - 1u)));
 }
 
 // Octet `i` of a block without its scale, from the 16 bytes that hold it. With q8_0 these are half
@@ -43,12 +48,12 @@ fn signed_fields(word: u32, n_bits: u32, down: u32) -> vec4<f32> {
 fn unpack_quants(v: vec4<u32>, i: u32) -> Octet {
     let words = select(v.xy, v.zw, (i & 1u) == 1u);
     if WEIGHT_FORMAT == 3u {
-        return Octet(signed_fields(words.x, 8u, 0u), signed_fields(words.y, 8u, 0u));
+        // Flipping the highest bit of a signed byte adds 128.
+        let raised = words ^ vec2<u32>(0x80808080u);
+        return Octet(centred_fields(raised.x, 8u, 0u), centred_fields(raised.y, 8u, 0u));
     }
-    // Flipping the highest of four bits takes 8 away.
-    let signed = words ^ vec2<u32>(0x88888888u);
     let down = 4u * (i / 2u);
-    return Octet(signed_fields(signed.x, 4u, down), signed_fields(signed.y, 4u, down));
+    return Octet(centred_fields(words.x, 4u, down), centred_fields(words.y, 4u, down));
 }
 
 fn scaled(octet: Octet, scale: f32) -> Octet {
