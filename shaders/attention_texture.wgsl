@@ -1,5 +1,5 @@
 // out[row][head] = softmax over the zero token and the keys that the row sees, applied to their
-// values, with everything in textures. For rows that share no keys: decoding, several sequences.
+// values, with everything in textures. For a row that is alone in its batch: decoding.
 //
 // A workgroup stands for a head of a listed row, a lane for an octet of it: neighbours read what
 // lies side by side. LANES keys at a time are scored, after which each lane has the score of one.

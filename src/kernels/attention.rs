@@ -64,7 +64,7 @@ const fn texture(name: &'static str, access: Access) -> Binding {
     Binding { name, access }
 }
 
-/// Attention of rows that share no keys, with everything in textures.
+/// Attention of a row that is alone, with everything in textures.
 pub static TEXTURE: Kernel = Kernel {
     name: "attention_texture",
     source: include_str!("../../shaders/attention_texture.wgsl"),
@@ -80,7 +80,7 @@ pub static TEXTURE: Kernel = Kernel {
     needs: Features::SUBGROUP,
 };
 
-/// The scores of all keys: the first half of attention of rows that share keys.
+/// The scores of all keys: the first half of attention of many rows.
 pub static SCORES: Kernel = Kernel {
     name: "scores_texture",
     source: include_str!("../../shaders/scores_texture.wgsl"),
@@ -263,9 +263,9 @@ pub struct Textures<'a> {
     pub zeros: &'a Buffer,
 }
 
-/// Attention in textures of rows that share no keys; `lanes`: see
+/// Attention in textures of a row that is alone in its batch; `lanes`: see
 /// [`KernelClass::lanes`](crate::gpu::KernelClass::lanes).
-pub fn of_rows_apart<'a>(kv_type: KvType, lanes: u32, params: Params, t: Textures<'a>) -> Call<'a> {
+pub fn of_one_row<'a>(kv_type: KvType, lanes: u32, params: Params, t: Textures<'a>) -> Call<'a> {
     Call {
         kernel: &TEXTURE,
         constants: vec![kv_type.constant(), ("LANES", lanes)],
@@ -290,17 +290,19 @@ const QUARTET_ROWS: u32 = 4;
 /// Workgroups that share the keys of a quartet, at most.
 const MAX_KEY_GROUPS: u32 = 4;
 
-/// Attention in textures of rows of one sequence: scores, then values. The sequence has room for
-/// `n_ctx` positions.
-pub fn of_one_sequence<'a>(
+/// Attention in textures of many rows: scores, then values. A sequence has room for `n_ctx`
+/// positions; rows `apart` are of several sequences.
+pub fn of_many_rows<'a>(
     kv_type: KvType,
     n_ctx: u32,
+    apart: bool,
     params: Params,
     t: Textures<'a>,
 ) -> [Call<'a>; 2] {
     let key_groups = n_ctx.div_ceil(8 * TEXTURE_LANES).min(MAX_KEY_GROUPS);
+    let rows_per_tile = if apart { 1 } else { QUARTET_ROWS };
     let params = Params {
-        rows_per_tile: QUARTET_ROWS,
+        rows_per_tile,
         n_splits: key_groups,
         ..params
     };
@@ -323,7 +325,7 @@ pub fn of_one_sequence<'a>(
             Resource::Texture(t.scores),
         ],
         x: params.n_heads * key_groups,
-        rows_per_group: QUARTET_ROWS,
+        rows_per_group: rows_per_tile,
         cost: Cost {
             read_per_row: whole.read_per_row,
             ..halved
@@ -344,7 +346,7 @@ pub fn of_one_sequence<'a>(
             Resource::Buffer(t.zeros),
         ],
         x: params.n_heads * octet_groups,
-        rows_per_group: QUARTET_ROWS,
+        rows_per_group: rows_per_tile,
         cost: Cost {
             read: whole.read,
             written_per_row: whole.written_per_row,

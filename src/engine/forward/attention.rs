@@ -160,15 +160,17 @@ impl Forward<'_> {
                     zeros,
                 };
                 match self.rows {
-                    BatchRows::OfOneSequence => {
-                        let n_ctx = b.sizes.n_ctx as u32;
-                        let calls = attention::of_one_sequence(kv_type, n_ctx, params, textures);
-                        calls.into_iter().zip(["scores", "values"]).collect()
-                    }
-                    BatchRows::One | BatchRows::OfSeveral => {
+                    BatchRows::One => {
                         let lanes = self.weights.lanes;
-                        let call = attention::of_rows_apart(kv_type, lanes, params, textures);
+                        let call = attention::of_one_row(kv_type, lanes, params, textures);
                         vec![(call, "attention")]
+                    }
+                    BatchRows::OfOneSequence | BatchRows::OfSeveral => {
+                        let apart = self.rows == BatchRows::OfSeveral;
+                        let n_ctx = b.sizes.n_ctx as u32;
+                        let calls =
+                            attention::of_many_rows(kv_type, n_ctx, apart, params, textures);
+                        calls.into_iter().zip(["scores", "values"]).collect()
                     }
                 }
             }

@@ -77,7 +77,7 @@ fn texture_reads(n: u64) -> [(&'static Kernel, Shape); 3] {
     [
         (&READ_TEXTURE, shape("texture", 1)),
         (&READ_TEXTURE, shape("shared texture", 8)),
-        (&READ_STORAGE_TEXTURE, shape("shared storage texture", 8)),
+        (&READ_STORAGE_TEXTURE, shape("storage texture", 8)),
     ]
 }
 

@@ -230,9 +230,10 @@ impl Data {
                     zeros: &zeros,
                 };
                 let (n_ctx, kv_type) = (case.n_ctx as u32, case.kv_type);
+                let apart = form == Form::TexturesApart;
                 let calls = match form.lanes(gpu) {
-                    Some(n) => vec![attention::of_rows_apart(kv_type, n, params, textures)],
-                    None => attention::of_one_sequence(kv_type, n_ctx, params, textures).into(),
+                    Some(n) => vec![attention::of_one_row(kv_type, n, params, textures)],
+                    None => attention::of_many_rows(kv_type, n_ctx, apart, params, textures).into(),
                 };
                 run_all(gpu, calls, n_rows, outputs)?
             }

@@ -56,25 +56,26 @@ enum Form {
     /// In buffers, keys split and merged: decoding.
     Split,
     Textures,
-    /// In textures, for rows that share no keys.
     TexturesApart,
+    /// In textures, for a row that is alone.
+    TexturesAlone,
     /// The same, and no more than four lanes are counted on.
-    TexturesApartFour,
+    TexturesAloneFour,
 }
 
 impl Form {
     fn class(self) -> KernelClass {
         match self {
             Form::Tiled | Form::Apart | Form::Split => KernelClass::Workgroup,
-            Form::Textures | Form::TexturesApart | Form::TexturesApartFour => KernelClass::Texture,
+            _ => KernelClass::Texture,
         }
     }
 
-    /// Lanes that rows which share no keys have in a subgroup.
+    /// Lanes that a row which is alone has in a subgroup.
     fn lanes(self, gpu: &Gpu) -> Option<u32> {
         match self {
-            Form::TexturesApart => Some(KernelClass::Texture.lanes(&gpu.info)),
-            Form::TexturesApartFour => Some(4),
+            Form::TexturesAlone => Some(KernelClass::Texture.lanes(&gpu.info)),
+            Form::TexturesAloneFour => Some(4),
             _ => None,
         }
     }
@@ -84,13 +85,14 @@ impl Form {
     }
 }
 
-const FORMS: [(&str, Form); 6] = [
+const FORMS: [(&str, Form); 7] = [
     ("tiled", Form::Tiled),
     ("apart", Form::Apart),
     ("split", Form::Split),
     ("textures", Form::Textures),
     ("textures_apart", Form::TexturesApart),
-    ("textures_apart::four_lanes", Form::TexturesApartFour),
+    ("textures_alone", Form::TexturesAlone),
+    ("textures_alone::four_lanes", Form::TexturesAloneFour),
 ];
 
 pub fn trials() -> Vec<Trial> {
@@ -104,18 +106,29 @@ pub fn trials() -> Vec<Trial> {
         })
     };
     let mut trials: Vec<Trial> = FORMS.map(every_case).into();
-    trials.push(adapter::trial(
-        "kernels::attention::rows_of_a_tile_do_not_mix",
-        |gpu| {
-            for case in cases() {
-                let data = Data::new(&case, false);
-                let (tiled, alone) = (data.run(&gpu, Form::Tiled)?, data.run(&gpu, Form::Apart)?);
-                same(&format!("{case:?}"), &tiled[0], &alone[0])?;
-                same(&format!("{case:?}, zero attention"), &tiled[1], &alone[1])?;
-            }
-            Ok(())
-        },
-    ));
+    for (together, apart) in [
+        (Form::Tiled, Form::Apart),
+        (Form::Textures, Form::TexturesApart),
+    ] {
+        let name = format!("kernels::attention::rows_do_not_mix::{together:?}");
+        trials.push(adapter::trial_of(
+            Some(together.class()),
+            name,
+            move |gpu| {
+                for case in cases() {
+                    let data = Data::new(&case, false);
+                    let (together, apart) = (data.run(&gpu, together)?, data.run(&gpu, apart)?);
+                    same(&format!("{case:?}"), &together[0], &apart[0])?;
+                    same(
+                        &format!("{case:?}, zero attention"),
+                        &together[1],
+                        &apart[1],
+                    )?;
+                }
+                Ok(())
+            },
+        ));
+    }
     let control_of = |(name, form): (&str, Form)| {
         let name = format!("kernels::controls::attention::{name}");
         adapter::trial_of(Some(form.class()), name, move |gpu| control(&gpu, form))
