@@ -13,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> ids: array<u32>;             // [row]
-@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;                   // [n_tokens][octets]
+@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>; // [n_tokens][octets]
 @group(0) @binding(3) var<storage, read> positions: array<vec4<f32>>; // [position][2 n_octets]
 @group(0) @binding(4) var<storage, read> rows: array<u32>;
 @group(0) @binding(5) var<storage, read_write> x: array<vec4<f32>>;   // [row][2 n_octets]

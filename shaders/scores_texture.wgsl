@@ -3,7 +3,7 @@
 
 #import shared/attention
 
-@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>;        // [row][head, 2 head_octets]
+@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>;       // [row][head, 2 head_octets]
 @group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>;
 @group(0) @binding(3) var<storage, read> rows: array<u32>;
 @group(0) @binding(4) var scores: texture_storage_2d<rgba32float, write>; // [listed row, head][key / 4]

@@ -190,7 +190,7 @@ fn microbench() -> Result<()> {
         [
             "matvec_texture",
             "qkv_matvec_texture",
-            "values_texture",
+            "attention_texture",
             "kv_copy_texture",
             "embed_texture",
         ],
