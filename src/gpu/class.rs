@@ -37,11 +37,9 @@ impl KernelClass {
 
     /// Whether an adapter has what the class needs.
     pub fn runs_on(self, info: &AdapterInfo, features: Features) -> bool {
-        let least = match features.contains(Features::SUBGROUP) {
-            true => info.subgroup_min_size,
-            false => 1,
-        };
-        least >= self.least_lanes()
+        let least = self.least_lanes();
+        let has_lanes = features.contains(Features::SUBGROUP) && info.subgroup_min_size >= least;
+        least == 1 || has_lanes
     }
 
     /// Neighbouring lanes that must share a subgroup.
@@ -74,5 +72,37 @@ impl KernelClass {
             Self::Workgroup => "workgroup",
             Self::Texture => "texture",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(device_type: DeviceType, least: u32) -> AdapterInfo {
+        AdapterInfo {
+            subgroup_min_size: least,
+            ..AdapterInfo::new(device_type, wgpu::Backend::Vulkan)
+        }
+    }
+
+    #[test]
+    fn a_class_is_chosen_that_the_adapter_runs() {
+        let of = |device_type, least, features| {
+            let info = adapter(device_type, least);
+            let class = KernelClass::of(&info, features);
+            assert!(class.runs_on(&info, features), "{info:?}");
+            (class, class.lanes(&info))
+        };
+        let (cpu, gpu) = (DeviceType::Cpu, DeviceType::DiscreteGpu);
+        let (some, none) = (Features::SUBGROUP, Features::empty());
+        assert_eq!(of(cpu, 8, some), (KernelClass::Texture, 8));
+        assert_eq!(of(cpu, 4, some), (KernelClass::Texture, 4));
+        assert_eq!(of(cpu, 2, some), (KernelClass::Workgroup, 1));
+        assert_eq!(of(cpu, 8, none), (KernelClass::Workgroup, 1));
+        assert_eq!(of(gpu, 32, some), (KernelClass::Subgroup, 8));
+        assert_eq!(of(gpu, 4, some), (KernelClass::Workgroup, 1));
+        // Some drivers do not say how large their subgroups are.
+        assert_eq!(of(gpu, 0, some), (KernelClass::Workgroup, 1));
     }
 }

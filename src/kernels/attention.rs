@@ -3,8 +3,8 @@
 use wgpu::{Buffer, Features, TextureView};
 
 use super::{
-    Access, Binding, Call, Cost, Kernel, KvType, LANES, Resource, TEXTURE_LANES, on_buffers,
-    params, read, read_write, words,
+    Access, Call, Cost, Kernel, KvType, LANES, Resource, TEXTURE_LANES, bound, on_buffers, params,
+    read, read_write, words,
 };
 
 params! {
@@ -60,18 +60,14 @@ pub static MERGE: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-const fn texture(name: &'static str, access: Access) -> Binding {
-    Binding { name, access }
-}
-
 /// Attention of a row that is alone, with everything in textures.
 pub static TEXTURE: Kernel = Kernel {
     name: "attention_texture",
     source: include_str!("../../shaders/attention_texture.wgsl"),
     bindings: &[
-        texture("q", Access::FloatTexture),
-        texture("kv", Access::TextureArray),
-        texture("pool", Access::FloatTexture),
+        bound("q", Access::FloatTexture),
+        bound("kv", Access::TextureArray),
+        bound("pool", Access::FloatTexture),
         read("rows"),
         read_write("out"),
         read_write("zeros"),
@@ -85,10 +81,10 @@ pub static SCORES: Kernel = Kernel {
     name: "scores_texture",
     source: include_str!("../../shaders/scores_texture.wgsl"),
     bindings: &[
-        texture("q", Access::FloatTexture),
-        texture("kv", Access::TextureArray),
+        bound("q", Access::FloatTexture),
+        bound("kv", Access::TextureArray),
         read("rows"),
-        texture("scores", Access::WriteTexture),
+        bound("scores", Access::WriteTexture),
     ],
     params: FIELDS,
     needs: Features::empty(),
@@ -99,11 +95,11 @@ pub static VALUES: Kernel = Kernel {
     name: "values_texture",
     source: include_str!("../../shaders/values_texture.wgsl"),
     bindings: &[
-        texture("q", Access::FloatTexture),
-        texture("kv", Access::TextureArray),
-        texture("pool", Access::FloatTexture),
+        bound("q", Access::FloatTexture),
+        bound("kv", Access::TextureArray),
+        bound("pool", Access::FloatTexture),
         read("rows"),
-        texture("scores", Access::FloatTexture),
+        bound("scores", Access::FloatTexture),
         read_write("out"),
         read_write("zeros"),
     ],

@@ -4,7 +4,7 @@ use super::linear::weight_format;
 use wgpu::Features;
 
 use super::{
-    Access, Binding, Call, Cost, Kernel, LANES, Resource, TEXTURE_LANES, params, read, read_write,
+    Access, Call, Cost, Kernel, LANES, Resource, TEXTURE_LANES, bound, params, read, read_write,
     words,
 };
 use crate::model::tensor::Dtype;
@@ -37,10 +37,7 @@ pub static TEXTURE: Kernel = Kernel {
     source: include_str!("../../shaders/embed_texture.wgsl"),
     bindings: &[
         read("ids"),
-        Binding {
-            name: "weights",
-            access: Access::Texture,
-        },
+        bound("weights", Access::Texture),
         read("positions"),
         read("rows"),
         read_write("x"),

@@ -3,7 +3,7 @@
 use wgpu::{Buffer, Features, TextureView};
 
 use super::{
-    Access, Binding, Call, Cost, Kernel, KvType, LANES, Resource, TEXTURE_LANES, params, read,
+    Access, Call, Cost, Kernel, KvType, LANES, Resource, TEXTURE_LANES, bound, params, read,
     read_write, words,
 };
 
@@ -29,14 +29,8 @@ pub static TEXTURE: Kernel = Kernel {
     source: include_str!("../../shaders/kv_copy_texture.wgsl"),
     bindings: &[
         read("rows"),
-        Binding {
-            name: "kv_from",
-            access: Access::TextureArray,
-        },
-        Binding {
-            name: "kv_to",
-            access: Access::WriteTextureArray,
-        },
+        bound("kv_from", Access::TextureArray),
+        bound("kv_to", Access::WriteTextureArray),
     ],
     params: FIELDS,
     needs: Features::empty(),

@@ -5,8 +5,8 @@
 use wgpu::{Buffer, Features, TextureView};
 
 use super::{
-    Access, Binding, Call, Cost, Kernel, KvType, Resource, TEXTURE_LANES, params, read, read_write,
-    words,
+    Access, Binding, Call, Cost, Kernel, KvType, Resource, TEXTURE_LANES, bound, params, read,
+    read_write, words,
 };
 use crate::model::quant::Quant;
 use crate::model::tensor::Dtype;
@@ -32,10 +32,6 @@ params! {
 }
 
 pub(super) const PARAMS: &[(&str, usize)] = FIELDS;
-
-const fn bound(name: &'static str, access: Access) -> Binding {
-    Binding { name, access }
-}
 
 const X_UNIFORM: Binding = bound("x", Access::Uniform);
 const X_TEXTURE: Binding = bound("x", Access::FloatTexture);
@@ -73,10 +69,10 @@ mod declared {
     kernel!(QKV_MATVEC_SUBGROUP, "qkv_matvec_subgroup", SUBGROUP, read("x"), read("weights"),
         read("bias"), read("rows"), read("angles"), read_write("q"), read_write("kv"),
         read("norm"));
-    kernel!(MATVEC_TEXTURE, "matvec_texture", SUBGROUP, X_UNIFORM, W_TEXTURE, read("bias"), read("rows"),
-        read_write("y"), NORM_UNIFORM);
-    kernel!(MATMUL_TEXTURE, "matmul_texture", SUBGROUP, X_TEXTURE, W_TEXTURE, read("bias"), read("rows"),
-        read_write("y"));
+    kernel!(MATVEC_TEXTURE, "matvec_texture", SUBGROUP, X_UNIFORM, W_TEXTURE, read("bias"),
+        read("rows"), read_write("y"), NORM_UNIFORM);
+    kernel!(MATMUL_TEXTURE, "matmul_texture", SUBGROUP, X_TEXTURE, W_TEXTURE, read("bias"),
+        read("rows"), read_write("y"));
     kernel!(QKV_MATVEC, "qkv_matvec", CORE, read("x"), read("weights"), read("bias"), read("rows"),
         read("angles"), read_write("q"), read_write("kv"), read("norm"));
     kernel!(QKV_MATMUL, "qkv_matmul", CORE, read("x"), read("weights"), read("bias"), read("rows"),
@@ -221,7 +217,6 @@ pub fn call<'a>(
     }
     if batch == Batch::One {
         constants.push(("NORM", operands.input_norm as u32));
-
         resources.push(match in_texture {
             true => Resource::Uniform(operands.norm),
             false => Resource::Buffer(operands.norm),

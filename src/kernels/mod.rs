@@ -99,18 +99,16 @@ pub enum Access {
 /// What every device can bind as a uniform buffer.
 pub const UNIFORM_BYTES: u64 = 64 << 10;
 
+const fn bound(name: &'static str, access: Access) -> Binding {
+    Binding { name, access }
+}
+
 const fn read(name: &'static str) -> Binding {
-    Binding {
-        name,
-        access: Access::Read,
-    }
+    bound(name, Access::Read)
 }
 
 const fn read_write(name: &'static str) -> Binding {
-    Binding {
-        name,
-        access: Access::ReadWrite,
-    }
+    bound(name, Access::ReadWrite)
 }
 
 /// Invocations of a workgroup.

@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{Access, Binding, Call, Cost, Kernel, Resource, TEXTURE_LANES, params, read, words};
+use super::{Access, Call, Cost, Kernel, Resource, TEXTURE_LANES, bound, params, read, words};
 
 params! {
     n_octets: u32,
@@ -15,10 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[
         read("x"),
         read("rows"),
-        Binding {
-            name: "packed",
-            access: Access::WriteTexture,
-        },
+        bound("packed", Access::WriteTexture),
     ],
     params: FIELDS,
     needs: Features::empty(),

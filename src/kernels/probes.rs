@@ -4,7 +4,7 @@
 
 use wgpu::Features;
 
-use super::{Access, Binding, Call, Cost, Kernel, Resource, params, read, read_write};
+use super::{Access, Binding, Call, Cost, Kernel, Resource, bound, params, read, read_write};
 
 params! {
     n_steps: u32,
@@ -49,13 +49,6 @@ const NOTHING: Features = Features::empty();
 const COOPERATIVE: Features = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 const OUT: &[Binding] = &[read_write("out")];
 
-const fn texture(access: Access) -> Binding {
-    Binding {
-        name: "data",
-        access,
-    }
-}
-
 probe!(BARRIER, "barrier", NOTHING, OUT);
 probe!(COPY, "copy", NOTHING, &[read("data"), read_write("to")]);
 probe!(FMA_F16, "fma_f16", Features::SHADER_F16, OUT);
@@ -71,13 +64,13 @@ probe!(
     READ_STORAGE_TEXTURE,
     "read_storage_texture",
     NOTHING,
-    &[texture(Access::Texture), read_write("out")]
+    &[bound("data", Access::Texture), read_write("out")]
 );
 probe!(
     READ_TEXTURE,
     "read_texture",
     NOTHING,
-    &[texture(Access::SampledTexture), read_write("out")]
+    &[bound("data", Access::SampledTexture), read_write("out")]
 );
 probe!(SKIP, "skip", NOTHING, &[read("flag"), read_write("out")]);
 probe!(SUBGROUP_SUM, "subgroup_sum", Features::SUBGROUP, OUT);

@@ -3,7 +3,7 @@
 use wgpu::{Buffer, Features};
 
 use super::linear::{PARAMS, Params, Qkv};
-use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, read, words};
+use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, bound, read, words};
 
 const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
     [
@@ -12,14 +12,8 @@ const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
         read("bias"),
         read("rows"),
         read("angles"),
-        Binding {
-            name: "q",
-            access: q,
-        },
-        Binding {
-            name: "kv",
-            access: kv,
-        },
+        bound("q", q),
+        bound("kv", kv),
     ]
 }
 
