@@ -4,7 +4,7 @@
 // A workgroup stands for a head of a listed row, a lane for an octet of it: neighbours read what
 // lies side by side. LANES keys at a time are scored, after which each lane has the score of one.
 // The softmax is online: a running maximum and sum are kept. The zero token seeds them: maximum =
-// its score, sum = 1, output = its value.
+// its score, sum = 1, output = its value. Loops are left at their end, as in `matvec_texture`.
 
 #import shared/attention
 
@@ -49,7 +49,8 @@ fn zero_score(row: u32, head: u32, lane: u32) -> f32 {
 fn scores(row: u32, head: u32, first: u32, last: u32, lane: u32, query: KvOctet) -> f32 {
     let kv_head = head / (params.n_heads / params.n_kv_heads);
     var own = 0.0;
-    for (var octets = 0u; octets < params.head_octets; octets += LANES) {
+    var octets = 0u;
+    loop {
         let octet = octets + lane;
         let is_inside = octet < params.head_octets;
         let present = min(octet, params.head_octets - 1u);
@@ -61,6 +62,10 @@ fn scores(row: u32, head: u32, first: u32, last: u32, lane: u32, query: KvOctet)
             let key = kv_get(params.cycle, KEY, kv_head, min(first + i, last), present);
             let product = select(0.0, dot_octets(q_octet, key), is_inside);
             own += select(0.0, sum_over_lanes(product), i == lane);
+        }
+        octets += LANES;
+        if octets >= params.head_octets {
+            break;
         }
     }
     return params.scale * own;
@@ -97,7 +102,8 @@ fn main(
     let start = cache_start_of(row);
     let position = position_of(row);
     let last = start + position;
-    for (var key = first_key(position); key <= position; key += LANES) {
+    var key = first_key(position);
+    loop {
         let first = start + key;
         let score = scores(row, head, first, last, lane, query);
         let is_seen = first + lane <= last;
@@ -113,6 +119,10 @@ fn main(
             let w = from_lane(vec4<f32>(weight), i);
             output.low = fma(w, value.low, output.low);
             output.high = fma(w, value.high, output.high);
+        }
+        key += LANES;
+        if key > position {
+            break;
         }
     }
     if octet >= params.head_octets {

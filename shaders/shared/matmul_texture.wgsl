@@ -100,6 +100,19 @@ fn add_octet(before: Tile, wa: Quad, wb: Quad, rows: Rows) -> Tile {
     return tile;
 }
 
+// Adds a part of the weights, `a` and `b`, times the rows' octets from `k` on.
+fn add_part(before: Tile, a: QuadTexels, b: QuadTexels, own: u32, k: u32) -> Tile {
+    var tile = add_octet(before, quad_of(a, 0u), quad_of(b, 0u), own_rows(own, k));
+    if octets_a_part() >= 2u {
+        tile = add_octet(tile, quad_of(a, 1u), quad_of(b, 1u), own_rows(own, k + 1u));
+    }
+    if octets_a_part() == 4u {
+        tile = add_octet(tile, quad_of(a, 2u), quad_of(b, 2u), own_rows(own, k + 2u));
+        tile = add_octet(tile, quad_of(a, 3u), quad_of(b, 3u), own_rows(own, k + 3u));
+    }
+    return tile;
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -117,14 +130,11 @@ fn main(
     var tile = Tile();
     let n_steps = params.n_in_octets / octets_a_step();
     for (var step = 0u; step < n_steps; step++) {
-        let a = quad_texels(low, step);
-        let b = quad_texels(high, step);
         let k = step * octets_a_step();
-        tile = add_octet(tile, quad_of(a, 0u), quad_of(b, 0u), own_rows(own, k));
-        if is_quantised() {
-            tile = add_octet(tile, quad_of(a, 1u), quad_of(b, 1u), own_rows(own, k + 1u));
-            tile = add_octet(tile, quad_of(a, 2u), quad_of(b, 2u), own_rows(own, k + 2u));
-            tile = add_octet(tile, quad_of(a, 3u), quad_of(b, 3u), own_rows(own, k + 3u));
+        tile = add_part(tile, quad_texels(low, step, 0u), quad_texels(high, step, 0u), own, k);
+        if parts_a_step() == 2u {
+            let next = k + octets_a_part();
+            tile = add_part(tile, quad_texels(low, step, 1u), quad_texels(high, step, 1u), own, next);
         }
     }
     finish(first + 0u, n, tile.a0, tile.b0);

@@ -1,6 +1,9 @@
 // One invocation stands for eight outputs of one row, weights in a texture.
 // The row is the one that is listed; the uniform buffers begin with its x and its norm. Of LANES
 // octets of x, each lane loads and norms one.
+//
+// Loops are left at the end of their body: of a loop that is left at its beginning, llvmpipe goes
+// through the body once more, with every lane masked.
 
 @group(0) @binding(1) var<uniform> x: array<vec4<f32>, 4096>; // [2 n_in_octets], at most 64 KiB
 @group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;
@@ -24,18 +27,28 @@ fn moments(lane: u32) -> Moments {
         return Moments(0.0, 1.0);
     }
     var sum = vec4<f32>();
-    for (var first = 0u; first < params.n_in_octets; first += LANES) {
+    var first = 0u;
+    loop {
         let octet = x_octet(first, lane);
         sum += octet.low + octet.high;
+        first += LANES;
+        if first >= params.n_in_octets {
+            break;
+        }
     }
     let mean = sum_over_lanes(lanes_sum(sum)) / f32(params.n_cols);
     var squares = vec4<f32>();
-    for (var first = 0u; first < params.n_in_octets; first += LANES) {
+    first = 0u;
+    loop {
         let octet = x_octet(first, lane);
         let is_inside = first + lane < params.n_in_octets;
         let low = select(vec4<f32>(), octet.low - mean, is_inside);
         let high = select(vec4<f32>(), octet.high - mean, is_inside);
         squares = fma(low, low, fma(high, high, squares));
+        first += LANES;
+        if first >= params.n_in_octets {
+            break;
+        }
     }
     let all = sum_over_lanes(lanes_sum(squares));
     return Moments(mean, deviation_scale(without_padding(all, mean)));
@@ -46,12 +59,14 @@ fn normed_octet(octet: Octet, k: u32, moments: Moments) -> Octet {
     return Octet(normed(at, octet.low, moments), normed(at + 1u, octet.high, moments));
 }
 
-// Adds to the sums of four outputs a step of their weights times what the lanes hold of x from lane
+// Adds to the sums of four outputs a part of their weights times what the lanes hold of x from lane
 // `i` on.
-fn add_step(before: vec4<f32>, texels: QuadTexels, x: Octet, i: u32) -> vec4<f32> {
+fn add_part(before: vec4<f32>, texels: QuadTexels, x: Octet, i: u32) -> vec4<f32> {
     var sums = add_octet(before, texels, 0u, octet_from_lane(x, i));
-    if is_quantised() {
+    if octets_a_part() >= 2u {
         sums = add_octet(sums, texels, 1u, octet_from_lane(x, i + 1u));
+    }
+    if octets_a_part() == 4u {
         sums = add_octet(sums, texels, 2u, octet_from_lane(x, i + 2u));
         sums = add_octet(sums, texels, 3u, octet_from_lane(x, i + 3u));
     }
@@ -79,17 +94,32 @@ fn main(
     var low = vec4<f32>();
     var high = vec4<f32>();
     var squares = vec4<f32>();
-    for (var first = 0u; first < params.n_in_octets; first += LANES) {
+    var first = 0u;
+    loop {
         let own = x_octet(first, lane);
         if NORM == 1u {
             squares = fma(own.low, own.low, fma(own.high, own.high, squares));
         }
         let ready = normed_octet(own, first + lane, moments);
         let end = min(LANES, params.n_in_octets - first);
-        for (var i = 0u; i < end; i += octets_a_step()) {
+        var i = 0u;
+        loop {
             let step = (first + i) / octets_a_step();
-            low = add_step(low, quad_texels(low_place, step), ready, i);
-            high = add_step(high, quad_texels(high_place, step), ready, i);
+            low = add_part(low, quad_texels(low_place, step, 0u), ready, i);
+            high = add_part(high, quad_texels(high_place, step, 0u), ready, i);
+            if parts_a_step() == 2u {
+                let next = i + octets_a_part();
+                low = add_part(low, quad_texels(low_place, step, 1u), ready, next);
+                high = add_part(high, quad_texels(high_place, step, 1u), ready, next);
+            }
+            i += octets_a_step();
+            if i >= end {
+                break;
+            }
+        }
+        first += LANES;
+        if first >= params.n_in_octets {
+            break;
         }
     }
     let scale = rms_scale(sum_over_lanes(lanes_sum(squares)));

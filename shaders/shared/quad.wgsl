@@ -6,7 +6,7 @@ fn present_output(n: u32) -> u32 {
     return min(n, (params.n_out - 1u) / 8u * 8u);
 }
 
-// What four outputs have for a step of inputs.
+// What four outputs have for a part of a step.
 struct QuadTexels {
     a: Texels,
     b: Texels,
@@ -16,7 +16,7 @@ struct QuadTexels {
 }
 
 // The first of them, which lies at `place`, is the first or the fifth of eight.
-fn quad_texels(place: vec2<u32>, step: u32) -> QuadTexels {
+fn quad_texels(place: vec2<u32>, step: u32, part: u32) -> QuadTexels {
     var scales = vec4<f32>(1.0);
     if is_quantised() {
         let all = weight_scales(place, step);
@@ -24,10 +24,10 @@ fn quad_texels(place: vec2<u32>, step: u32) -> QuadTexels {
         scales = vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
     }
     return QuadTexels(
-        weight_texels(place, step),
-        weight_texels(place + vec2<u32>(1u, 0u), step),
-        weight_texels(place + vec2<u32>(2u, 0u), step),
-        weight_texels(place + vec2<u32>(3u, 0u), step),
+        weight_texels(place, step, part),
+        weight_texels(place + vec2<u32>(1u, 0u), step, part),
+        weight_texels(place + vec2<u32>(2u, 0u), step, part),
+        weight_texels(place + vec2<u32>(3u, 0u), step, part),
         scales,
     );
 }
@@ -46,7 +46,7 @@ struct Quad {
     scales: vec4<f32>,
 }
 
-// Octet `i` of a step.
+// Octet `i` of a part.
 fn quad_of(texels: QuadTexels, i: u32) -> Quad {
     let a = octet_of(texels.a, i);
     let b = octet_of(texels.b, i);

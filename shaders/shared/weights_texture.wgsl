@@ -7,12 +7,18 @@ fn octets_a_step() -> u32 {
     return select(1u, BLOCK_OCTETS, is_quantised());
 }
 
-fn has_second_texel() -> bool {
-    return WEIGHT_FORMAT == 0u || WEIGHT_FORMAT == 3u;
+// A step goes in parts: what makes whole octets, in the order in which it lies in memory, so that
+// the processor sees what is next. Only q8_0 has two, of a texel an output.
+fn parts_a_step() -> u32 {
+    return select(1u, 2u, WEIGHT_FORMAT == 3u);
+}
+
+fn octets_a_part() -> u32 {
+    return octets_a_step() / parts_a_step();
 }
 
 fn step_width() -> u32 {
-    return select(8u, 16u, has_second_texel()) + u32(is_quantised());
+    return select(8u, 16u, WEIGHT_FORMAT == 0u || WEIGHT_FORMAT == 3u) + u32(is_quantised());
 }
 
 // Where an output's texels begin, but for the scales.
@@ -20,16 +26,16 @@ fn place_of(output: u32) -> vec2<u32> {
     return vec2<u32>(output % 8u, output / 8u);
 }
 
-// An output's texels of a step.
+// An output's texels of a part; only f32 has a second one.
 struct Texels {
     first: vec4<u32>,
     second: vec4<u32>,
 }
 
-fn weight_texels(place: vec2<u32>, step: u32) -> Texels {
-    let at = place + vec2<u32>(step * step_width() + u32(is_quantised()), 0u);
+fn weight_texels(place: vec2<u32>, step: u32, part: u32) -> Texels {
+    let at = place + vec2<u32>(step * step_width() + u32(is_quantised()) + 8u * part, 0u);
     let first = textureLoad(weights, at);
-    if has_second_texel() {
+    if WEIGHT_FORMAT == 0u {
         return Texels(first, textureLoad(weights, at + vec2<u32>(8u, 0u)));
     }
     return Texels(first, first);
@@ -40,7 +46,7 @@ fn weight_scales(place: vec2<u32>, step: u32) -> vec4<u32> {
     return textureLoad(weights, vec2<u32>(step * step_width(), place.y));
 }
 
-// Octet `i` of a step, without its scale.
+// Octet `i` of a part, without its scale.
 fn octet_of(texels: Texels, i: u32) -> Octet {
     if WEIGHT_FORMAT == 1u {
         return unpack_f16(texels.first);
@@ -48,10 +54,7 @@ fn octet_of(texels: Texels, i: u32) -> Octet {
     if WEIGHT_FORMAT == 2u {
         return unpack_bf16(texels.first);
     }
-    if WEIGHT_FORMAT == 3u {
-        return unpack_quants(select(texels.first, texels.second, i >= 2u), i);
-    }
-    if WEIGHT_FORMAT == 4u {
+    if is_quantised() {
         return unpack_quants(texels.first, i);
     }
     return Octet(bitcast<vec4<f32>>(texels.first), bitcast<vec4<f32>>(texels.second));
@@ -60,7 +63,8 @@ fn octet_of(texels: Texels, i: u32) -> Octet {
 fn weight_octet(output: u32, octet: u32) -> Octet {
     let step = octet / octets_a_step();
     let place = place_of(output);
-    let weights = octet_of(weight_texels(place, step), octet % octets_a_step());
+    let part = octet % octets_a_step() / octets_a_part();
+    let weights = octet_of(weight_texels(place, step, part), octet % octets_a_part());
     if !is_quantised() {
         return weights;
     }
