@@ -19,27 +19,34 @@ use crate::random::Random;
 const SHAPES: &str = "ZTT_SHAPES";
 const DEFAULT_SHAPES: usize = 200;
 
+/// More heads than a texture has room for with a batch of rows each: on such a device the class
+/// `texture` keeps everything in buffers.
+const MANY_HEADS: usize = 130;
+
 /// Trials the shapes are shared out over, so that they run in parallel and fail apart.
 const TRIALS: usize = 8;
 
 pub fn trials() -> Vec<Trial> {
     let asked = std::env::var(SHAPES).ok().and_then(|n| n.parse().ok());
     let n: usize = asked.unwrap_or(DEFAULT_SHAPES);
-    (0..TRIALS)
-        .map(|i| {
-            adapter::trial(format!("property::shapes_{i}_of_{TRIALS}"), move |gpu| {
-                (i..n)
-                    .step_by(TRIALS)
-                    .try_for_each(|seed| check(seed as u64, &gpu))
-            })
+    let shapes = (0..TRIALS).map(|i| {
+        adapter::trial(format!("property::shapes_{i}_of_{TRIALS}"), move |gpu| {
+            (i..n)
+                .step_by(TRIALS)
+                .try_for_each(|seed| check(seed as u64, None, &gpu))
         })
-        .collect()
+    });
+    let many_heads = adapter::trial("property::many_heads", |gpu| {
+        check(0, Some(MANY_HEADS), &gpu)
+    });
+    shapes.chain([many_heads]).collect()
 }
 
-fn check(seed: u64, gpu: &Arc<Gpu>) -> Result<()> {
+/// `heads`: of that many, in a shape that is drawn otherwise.
+fn check(seed: u64, heads: Option<usize>, gpu: &Arc<Gpu>) -> Result<()> {
     let mut random = Random::new(seed);
     let folder = tempfile::tempdir()?;
-    let config = write(folder.path(), &mut random)?;
+    let config = write(folder.path(), heads, &mut random)?;
     let what = || format!("seed {seed}: {config}");
     let model =
         Model::open(folder.path().to_str().context("path")?, Fetch::Never).with_context(what)?;
@@ -47,13 +54,17 @@ fn check(seed: u64, gpu: &Arc<Gpu>) -> Result<()> {
 }
 
 /// Draws a checkpoint, writes it to `folder`, and returns its config.
-fn write(folder: &Path, random: &mut Random) -> Result<Value> {
+fn write(folder: &Path, heads: Option<usize>, random: &mut Random) -> Result<Value> {
     let mut draw = |from: usize, to: usize| from + random.below(to + 1 - from);
     let family = ["llama", "llama", "mistral", "qwen2", "qwen3", "gpt2"][draw(0, 5)];
     let group = if family == "gpt2" { 1 } else { draw(1, 8) };
     let kv_heads = draw(1, 9 / group);
-    let heads = group * kv_heads;
     let head_dim = 2 * draw(4, 64);
+    // The positions of many heads are as many as a batch has rows, or more.
+    let (family, kv_heads, heads, head_dim, positions) = match heads {
+        Some(heads) => ("llama", 1, heads, 16, 200),
+        None => (family, kv_heads, group * kv_heads, head_dim, 40),
+    };
     let (hidden, intermediate, vocab) = (draw(3, 75), draw(3, 99), draw(5, 70));
     let (h, m, t, n) = (draw(0, 3), draw(1, 4), draw(0, 3), draw(1, 5));
     let scope = ["all", "middle"][draw(0, 1)];
@@ -81,7 +92,7 @@ fn write(folder: &Path, random: &mut Random) -> Result<Value> {
             "num_hidden_layers": layers, "num_attention_heads": heads,
             "num_key_value_heads": kv_heads, "head_dim": head_dim,
             "intermediate_size": intermediate, "vocab_size": vocab,
-            "max_position_embeddings": 40, "tie_word_embeddings": tied,
+            "max_position_embeddings": positions, "tie_word_embeddings": tied,
             "sliding_window": window, "use_sliding_window": true, "max_window_layers": h,
             "ztt": ztt,
         }),
