@@ -86,13 +86,15 @@ pub enum Error {
 
     /// The adapter's limits are too small for the model.
     #[error(
-        "{what} does not fit adapter `{adapter}`: expected at most {limit} bytes, found {found}{advice}"
+        "{what} does not fit adapter `{adapter}`: expected at most {limit} {unit}, found {found}{advice}"
     )]
     TooLarge {
         what: String,
         adapter: String,
         limit: u64,
         found: u64,
+        /// What the limit counts: bytes, or the texels or layers of a texture.
+        unit: &'static str,
         advice: &'static str,
     },
 

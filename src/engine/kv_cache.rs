@@ -2,6 +2,7 @@
 
 use super::buffers::{LESS_CONTEXT, Sizes};
 use super::layout::{OCTET, padded};
+use super::textures::TEXELS;
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::{KvType, Resource, kv_copy};
@@ -111,9 +112,17 @@ fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Resu
     let width = texels << places_log2;
     let height = n_places.div_ceil(1 << places_log2) * config.n_kv_heads;
     let n_layers = 2 * n_cycles;
-    if width.max(height) > limit || n_layers > limits.max_texture_array_layers as usize {
-        let n_bytes = (16 * width * height * n_layers) as u64;
-        return Err(gpu.too_large(CACHE, n_bytes, LESS_CONTEXT));
+    for (found, limit, unit) in [
+        (width.max(height), limit, TEXELS),
+        (
+            n_layers,
+            limits.max_texture_array_layers as usize,
+            "layers of a texture",
+        ),
+    ] {
+        if found > limit {
+            return Err(gpu.too_large(CACHE, found as u64, limit as u64, unit, LESS_CONTEXT));
+        }
     }
     let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
         label: Some("kv"),

@@ -7,6 +7,9 @@ use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::pack_rows::PACKED_TILE;
 use crate::model::config::Config;
 
+/// What the longest side of a texture is counted in.
+pub(super) const TEXELS: &str = "texels a side of a texture";
+
 /// Activations in textures; placeholders where the class has no use for them.
 pub struct Textures {
     /// Rows of what a linear map reads, f32 `[listed row][widest input]`.
@@ -26,15 +29,15 @@ impl Textures {
             packed: activations(
                 gpu,
                 kernels,
-                "the packed activations",
+                "the table of packed activations",
                 padded(widest),
                 n_rows.next_multiple_of(PACKED_TILE),
             )?,
-            q: activations(gpu, kernels, "the queries of a batch", q_dim, n_rows)?,
+            q: activations(gpu, kernels, "the table of queries", q_dim, n_rows)?,
             scores: activations(
                 gpu,
                 kernels,
-                "the scores of a layer's attention",
+                "the table of attention scores",
                 sizes.n_ctx.next_multiple_of(OCTET),
                 n_rows * config.n_heads,
             )?,
@@ -55,9 +58,9 @@ fn activations(
         KernelClass::Subgroup | KernelClass::Workgroup => [1, 1],
     };
     let limit = gpu.limits.max_texture_dimension_2d as usize;
-    if size.iter().any(|&n| n > limit) {
-        let n_bytes = 16 * size.iter().product::<usize>() as u64;
-        return Err(gpu.too_large(label, n_bytes, LESS_CONTEXT));
+    let longest = size[0].max(size[1]);
+    if longest > limit {
+        return Err(gpu.too_large(label, longest as u64, limit as u64, TEXELS, LESS_CONTEXT));
     }
     let usage = wgpu::TextureUsages::STORAGE_BINDING;
     let format = wgpu::TextureFormat::Rgba32Float;

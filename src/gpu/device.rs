@@ -173,17 +173,26 @@ impl Gpu {
         let limit = self.binding_limit();
         match n_bytes <= limit {
             true => Ok(()),
-            false => Err(self.too_large(what, n_bytes, advice)),
+            false => Err(self.too_large(what, n_bytes, limit, "bytes", advice)),
         }
     }
 
-    /// The error that this adapter cannot hold something of `n_bytes`.
-    pub fn too_large(&self, what: &str, n_bytes: u64, advice: &'static str) -> Error {
+    /// The error that this adapter cannot hold something: `found` of a `unit`, of which `limit`
+    /// are the most.
+    pub fn too_large(
+        &self,
+        what: &str,
+        found: u64,
+        limit: u64,
+        unit: &'static str,
+        advice: &'static str,
+    ) -> Error {
         Error::TooLarge {
             what: what.to_string(),
             adapter: self.info.name.clone(),
-            limit: self.binding_limit(),
-            found: n_bytes,
+            limit,
+            found,
+            unit,
             advice,
         }
     }

@@ -34,6 +34,11 @@ pub fn trials() -> Vec<Trial> {
             work_per_token,
         ),
         adapter::trial("models::f16_cache_is_close", f16_cache),
+        adapter::trial_of(
+            Some(KernelClass::Texture),
+            "models::a_context_beyond_textures",
+            context_beyond_textures,
+        ),
         adapter::trial(
             "models::a_vocabulary_larger_than_a_binding",
             large_vocabulary,
@@ -305,6 +310,27 @@ fn few_rows(gpu: Arc<Gpu>) -> Result<()> {
         let wrong = rows_close("logits", &other[0].logits, expected, vocab, 1e-4);
         ensure!(wrong.is_err(), "another token's logits pass");
     }
+    Ok(())
+}
+
+/// A context for which a row of attention scores is longer than a texture is refused in words that
+/// say what is too long.
+fn context_beyond_textures(gpu: Arc<Gpu>) -> Result<()> {
+    let (mut model, _) = classics()?;
+    let limit = gpu.limits.max_texture_dimension_2d as usize;
+    let n_ctx = 4 * limit + 1;
+    model.config.max_positions = n_ctx;
+    let device_model = upload(gpu, &model)?;
+    let options = Options {
+        n_ctx,
+        ..options(&model, ExitRule::default())
+    };
+    let refused = Engine::on_device(&model, &device_model, &options);
+    let error = refused.err().context("nothing is refused")?.to_string();
+    let found = n_ctx.next_multiple_of(8) / 4;
+    let words = format!("at most {limit} texels a side of a texture, found {found}");
+    ensure!(error.contains(&words), "no `{words}` in: {error}");
+    ensure!(error.contains("attention scores"), "{error}");
     Ok(())
 }
 
