@@ -2,7 +2,6 @@
 
 use super::buffers::{LESS_CONTEXT, Sizes};
 use super::layout::{OCTET, padded};
-use super::textures::TEXELS;
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::{KvType, Resource, kv_copy};
@@ -105,25 +104,13 @@ impl Kv {
 /// A cache in a texture, as many places of a head in a row of texels as fit.
 fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Result<Kv> {
     let texels = padded(config.head_dim) / OCTET * sizes.kv_type.n_bytes() / 2;
-    let limits = &gpu.limits;
-    let limit = limits.max_texture_dimension_2d as usize;
+    let limit = gpu.limits.max_texture_dimension_2d as usize;
     let n_places = sizes.n_places();
     let places_log2 = n_places.min(limit / texels).max(1).ilog2();
     let width = texels << places_log2;
     let height = n_places.div_ceil(1 << places_log2) * config.n_kv_heads;
     let n_layers = 2 * n_cycles;
-    for (found, limit, unit) in [
-        (width.max(height), limit, TEXELS),
-        (
-            n_layers,
-            limits.max_texture_array_layers as usize,
-            "layers of a texture",
-        ),
-    ] {
-        if found > limit {
-            return Err(gpu.too_large(CACHE, found as u64, limit as u64, unit, LESS_CONTEXT));
-        }
-    }
+    gpu.check_texture(CACHE, [width, height, n_layers], LESS_CONTEXT)?;
     let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
         label: Some("kv"),
         size: wgpu::Extent3d {

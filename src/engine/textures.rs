@@ -7,9 +7,6 @@ use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::pack_rows::PACKED_TILE;
 use crate::model::config::Config;
 
-/// What the longest side of a texture is counted in.
-pub(super) const TEXELS: &str = "texels a side of a texture";
-
 /// Activations in textures; placeholders where the class has no use for them.
 pub struct Textures {
     /// Rows of what a linear map reads, f32 `[listed row][widest input]`.
@@ -57,11 +54,7 @@ fn activations(
         KernelClass::Texture => [width / 4, height],
         KernelClass::Subgroup | KernelClass::Workgroup => [1, 1],
     };
-    let limit = gpu.limits.max_texture_dimension_2d as usize;
-    let longest = size[0].max(size[1]);
-    if longest > limit {
-        return Err(gpu.too_large(label, longest as u64, limit as u64, TEXELS, LESS_CONTEXT));
-    }
+    gpu.check_texture(label, [size[0], size[1], 1], LESS_CONTEXT)?;
     let usage = wgpu::TextureUsages::STORAGE_BINDING;
     let format = wgpu::TextureFormat::Rgba32Float;
     let texture = gpu.texture(label, size.map(|n| n as u32), format, usage);

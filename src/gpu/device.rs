@@ -177,9 +177,30 @@ impl Gpu {
         }
     }
 
+    /// Refuses a texture whose longest side, or whose number of layers, is beyond this adapter.
+    pub fn check_texture(
+        &self,
+        what: &str,
+        [width, height, n_layers]: [usize; 3],
+        advice: &'static str,
+    ) -> Result<()> {
+        let limits = &self.limits;
+        let sides = (width.max(height), limits.max_texture_dimension_2d);
+        let layers = (n_layers, limits.max_texture_array_layers);
+        for ((found, limit), unit) in [
+            (sides, "texels a side of a texture"),
+            (layers, "layers of a texture"),
+        ] {
+            if found > limit as usize {
+                return Err(self.too_large(what, found as u64, limit.into(), unit, advice));
+            }
+        }
+        Ok(())
+    }
+
     /// The error that this adapter cannot hold something: `found` of a `unit`, of which `limit`
     /// are the most.
-    pub fn too_large(
+    fn too_large(
         &self,
         what: &str,
         found: u64,
