@@ -4,7 +4,9 @@
 // A workgroup stands for a head of a listed row, a lane for an octet of it: neighbours read what
 // lies side by side. LANES keys at a time are scored, after which each lane has the score of one.
 // The softmax is online: a running maximum and sum are kept. The zero token seeds them: maximum =
-// its score, sum = 1, output = its value. Loops are left at their end, as in `matvec_texture`.
+// its score, sum = 1, output = its value.
+//
+// Loops over keys and their octets are left at their end, as in `matvec_texture`.
 
 #import shared/attention
 
