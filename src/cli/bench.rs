@@ -8,11 +8,9 @@ use indicatif::ProgressBar;
 use super::args::{AdapterArgs, at_least_one, finite, kv_policy, kv_type, quant};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::{compare, progress, setup};
-use crate::engine::DeviceModel;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::KvType;
-use crate::measure::check;
 use crate::measure::device::read_peak;
 use crate::measure::models::{Place, Running, Subject, Test};
 use crate::measure::report::{Peaks, Report, Row};
@@ -70,6 +68,11 @@ pub struct Args {
         help_heading = "Tests"
     )]
     n_depth: Vec<usize>,
+
+    /// Texts at once, extended together
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = at_least_one,
+          default_value = "1", help_heading = "Tests")]
+    parallel: Vec<usize>,
 
     /// Repetitions of every test
     #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 5,
@@ -186,12 +189,7 @@ pub fn main(args: Args) -> Result<()> {
         let place = match &gpu {
             None => Place::Host,
             Some(gpu) => {
-                let uploaded =
-                    pollster::block_on(DeviceModel::upload(Arc::clone(gpu), model, &mut |_| {
-                        bar.tick()
-                    }))?;
-                let device_model = Arc::new(uploaded);
-                check::against_reference(model, &device_model)?;
+                let device_model = args.synthetic.upload(gpu, model, &mut |_| bar.tick())?;
                 Place::Device(device_model)
             }
         };
@@ -257,11 +255,17 @@ fn run_tests(
 
 /// The adapter to run on; `None` is the plain Rust reference.
 fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
-    if args.adapter.is_host() {
-        return Ok(None);
+    let gpu = match args.adapter.is_host() {
+        true => None,
+        false => open(&args.adapter.choice(), args.adapter.kernels, false)?,
+    };
+    if gpu.is_none() && args.synthetic.on_device {
+        bail!(
+            "--on-device: expected a device, found `{}`, the plain Rust reference",
+            setup::HOST
+        );
     }
-    let gpu = open(&args.adapter.choice(), args.adapter.kernels, false)?;
-    if gpu.is_none() {
+    if gpu.is_none() && !args.adapter.is_host() {
         setup::warn(&[setup::NO_ADAPTER.to_string()]);
     }
     Ok(gpu)
@@ -274,7 +278,7 @@ fn open_models(args: &Args) -> Result<Vec<Model>> {
     for &Weights(quant) in &args.quant {
         let open = |name| Model::open(name, Fetch::Never)?.with_quant(quant);
         for preset in &args.synthetic.synthetic {
-            models.push(Model::synthetic(preset, cycled)?.with_quant(quant)?);
+            models.push(args.synthetic.model(preset, cycled, quant)?);
         }
         for name in &args.models {
             models.push(open(name)?);
@@ -323,17 +327,16 @@ fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
                     };
                     // Caps are refused here, before anything runs.
                     Schedule::new(&model.config, model.pool.is_some(), cap, exit.clone())?;
-                    for &n_depth in &args.n_depth {
-                        for (n_prompt, n_gen) in lengths(args, model, n_depth)? {
-                            tests.push(Test {
-                                n_prompt,
-                                n_gen,
-                                n_depth,
-                                kv_type,
-                                cap,
-                                exit: exit.clone(),
-                            });
-                        }
+                    for (n_depth, n_prompt, n_gen, n_parallel) in loads(args, model)? {
+                        tests.push(Test {
+                            n_prompt,
+                            n_gen,
+                            n_depth,
+                            n_parallel,
+                            kv_type,
+                            cap,
+                            exit: exit.clone(),
+                        });
                     }
                 }
             }
@@ -343,6 +346,18 @@ fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
         true => bail!("nothing to measure: expected a length above 0 for `-p` or `-n`"),
         false => Ok(tests),
     }
+}
+
+/// What a model is given to do: depth, lengths of prompt and of generated text, texts at once.
+fn loads(args: &Args, model: &Model) -> Result<Vec<(usize, usize, usize, usize)>> {
+    let mut loads = Vec::new();
+    for &n_depth in &args.n_depth {
+        for (n_prompt, n_gen) in lengths(args, model, n_depth)? {
+            let all = args.parallel.iter();
+            loads.extend(all.map(|&n_parallel| (n_depth, n_prompt, n_gen, n_parallel)));
+        }
+    }
+    Ok(loads)
 }
 
 /// Lengths of prompts and of generated texts, one of each pair 0. What is not asked for is made

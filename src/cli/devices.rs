@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use wgpu::{AdapterInfo, Features};
+use wgpu::{AdapterInfo, CooperativeMatrixProperties, CooperativeScalarType, Features};
 
 use super::output;
 use crate::gpu::KernelClass;
@@ -68,6 +68,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
             "storage_buffers": limits.max_storage_buffers_per_shader_stage,
             "workgroup_memory_bytes": limits.max_compute_workgroup_storage_size,
             "workgroup_invocations": limits.max_compute_invocations_per_workgroup,
+            "workgroups_a_dimension": limits.max_compute_workgroups_per_dimension,
+            "texture_side": limits.max_texture_dimension_2d,
         },
         "subgroup_sizes": match has(Features::SUBGROUP) {
             true => json!([info.subgroup_min_size, info.subgroup_max_size]),
@@ -80,8 +82,30 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
             "pipeline_cache": has(Features::PIPELINE_CACHE),
             "cooperative_matrix": has(Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         },
+        "cooperative_matrices": matrices(adapter),
+        "wgpu_features": features.iter_names().map(|(name, _)| name).collect::<Vec<_>>(),
         "kernels": KernelClass::of(&info, features).name(),
     })
+}
+
+/// The products of small matrices that the adapter's matrix units have, such as
+/// `16x16x16 f16 -> f32`.
+fn matrices(adapter: &wgpu::Adapter) -> Vec<String> {
+    let scalar = |kind| match kind {
+        CooperativeScalarType::F16 => "f16",
+        CooperativeScalarType::F32 => "f32",
+        CooperativeScalarType::I32 => "i32",
+        CooperativeScalarType::U32 => "u32",
+    };
+    let name = |p: &CooperativeMatrixProperties| {
+        let size = format!("{}x{}x{}", p.m_size, p.n_size, p.k_size);
+        format!("{size} {} -> {}", scalar(p.ab_type), scalar(p.cr_type))
+    };
+    adapter
+        .cooperative_matrix_properties()
+        .iter()
+        .map(name)
+        .collect()
 }
 
 fn for_people(d: &Value) -> String {
@@ -94,9 +118,18 @@ fn for_people(d: &Value) -> String {
         .filter(|(_, on)| on.as_bool() == Some(true))
         .map(|(name, _)| name.as_str())
         .collect();
+    let matrices: Vec<String> = match d["cooperative_matrices"].as_array() {
+        Some(list) => list.iter().map(text).collect(),
+        None => Vec::new(),
+    };
+    let matrices = if matrices.is_empty() {
+        String::new()
+    } else {
+        format!("\n   matrices {}", matrices.join(", "))
+    };
     format!(
         "{}: {} ({}, {}){}\n   driver {} {}\n   buffer {}, storage binding {}, {} storage buffers, \
-         workgroup {} invocations and {}\n   features {}; subgroups of {}\n   kernels {}\n",
+         workgroup {} invocations and {}\n   features {}; subgroups of {}{matrices}\n   kernels {}\n",
         d["index"],
         text(&d["name"]),
         text(&d["backend"]),

@@ -7,11 +7,15 @@ use anyhow::Result;
 
 use super::args::named;
 use super::output;
+use crate::engine::DeviceModel;
 use crate::gpu::adapter::{AdapterChoice, choose, type_name};
 use crate::gpu::{Gpu, KernelClass};
+use crate::measure::check;
 use crate::measure::formats::{FORMATS, Format};
 use crate::measure::report::{AdapterFacts, Report};
 use crate::measure::{html, plot};
+use crate::model::Model;
+use crate::model::quant::Quant;
 use crate::model::synthetic::{Cycled, PRESETS, Preset};
 
 /// A model without a file.
@@ -44,6 +48,11 @@ pub struct SyntheticArgs {
     #[arg(long, value_name = "N", value_parser = super::args::at_least_one,
           requires = "synthetic", help_heading = "Synthetic models")]
     pub stored_cycles: Option<usize>,
+
+    /// Let the device make the random weights: at once, whatever the size, but without a check
+    /// against the reference
+    #[arg(long, requires = "synthetic", help_heading = "Synthetic models")]
+    pub on_device: bool,
 }
 
 impl SyntheticArgs {
@@ -54,6 +63,38 @@ impl SyntheticArgs {
             tail: self.tail.unwrap_or(1),
             cycles,
         })
+    }
+
+    /// A model of that shape with its matrices in the format `quant`, or in f16.
+    pub fn model(
+        &self,
+        preset: &Preset,
+        cycled: Option<Cycled>,
+        quant: Option<Quant>,
+    ) -> crate::Result<Model> {
+        if self.on_device {
+            Model::blank(preset, cycled, quant)
+        } else {
+            Model::synthetic(preset, cycled)?.with_quant(quant)
+        }
+    }
+
+    /// Brings `model` onto the device, and holds what the device computes against the reference,
+    /// unless it makes the weights itself.
+    pub fn upload(
+        &self,
+        gpu: &Arc<Gpu>,
+        model: &Model,
+        progress: &mut dyn FnMut(u64),
+    ) -> crate::Result<Arc<DeviceModel>> {
+        let gpu = Arc::clone(gpu);
+        if self.on_device {
+            return pollster::block_on(DeviceModel::random(gpu, model, progress)).map(Arc::new);
+        }
+        let uploaded = pollster::block_on(DeviceModel::upload(gpu, model, progress))?;
+        let device_model = Arc::new(uploaded);
+        check::against_reference(model, &device_model)?;
+        Ok(device_model)
     }
 }
 

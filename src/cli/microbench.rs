@@ -1,7 +1,5 @@
 //! `microbench`: what an adapter can do, and what each kernel reaches of it.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
@@ -9,9 +7,7 @@ use super::args::{AdapterArgs, at_least_one, kv_type, quant};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::progress;
 use super::setup::HOST;
-use crate::engine::DeviceModel;
 use crate::kernels::KvType;
-use crate::measure::check;
 use crate::measure::device::{self, Request};
 use crate::measure::kernels::{self, MAX_PERCENT, Shapes};
 use crate::measure::raw;
@@ -101,7 +97,7 @@ pub fn main(args: Args) -> Result<()> {
     let gpu = open(&args.adapter.choice(), args.adapter.kernels, true)?
         .context("no adapter found: there is nothing to measure")?;
     let model = match &args.model {
-        Some(name) => Model::open(name, Fetch::Never)?,
+        Some(name) => Model::open(name, Fetch::Never)?.with_quant(args.quant)?,
         None => {
             if args.synthetic.synthetic.len() > 1 {
                 bail!("--synthetic: expected one preset, found several");
@@ -113,10 +109,9 @@ pub fn main(args: Args) -> Result<()> {
                 tail: 1,
                 cycles: 4,
             });
-            Model::synthetic(preset, Some(cycled))?
+            args.synthetic.model(preset, Some(cycled), args.quant)?
         }
     };
-    let model = model.with_quant(args.quant)?;
     eprintln!("adapter  {}\nmodel    {}", gpu.description(), model.name);
     let bar = progress::styled(ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
     let request = Request {
@@ -127,12 +122,7 @@ pub fn main(args: Args) -> Result<()> {
         },
     };
     bar.set_message("the model against the reference");
-    let device_model =
-        pollster::block_on(DeviceModel::upload(Arc::clone(&gpu), &model, &mut |_| {
-            bar.tick()
-        }))?;
-    let device_model = Arc::new(device_model);
-    check::against_reference(&model, &device_model)?;
+    let device_model = args.synthetic.upload(&gpu, &model, &mut |_| bar.tick())?;
     let shapes = Shapes {
         n_prompt: args.n_prompt,
         depth: args.n_depth,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::weights::Weights;
+use super::weights::{Matrices, Weights};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::model::Model;
@@ -24,8 +24,27 @@ impl DeviceModel {
         model: &Model,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
+        Self::with_matrices(Matrices::Stored, gpu, model, progress).await
+    }
+
+    /// A model of the shapes of `model` whose matrices the device fills with random values: those
+    /// of `model`, which may be a [blank](Model::blank) one, are not looked at.
+    pub async fn random(
+        gpu: Arc<Gpu>,
+        model: &Model,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        Self::with_matrices(Matrices::Random, gpu, model, progress).await
+    }
+
+    async fn with_matrices(
+        matrices: Matrices,
+        gpu: Arc<Gpu>,
+        model: &Model,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
         Ok(Self {
-            weights: Weights::upload(&gpu, model, progress).await?,
+            weights: Weights::upload(&gpu, model, matrices, progress).await?,
             config: model.config.clone(),
             pool: model.pool.clone(),
             gpu,

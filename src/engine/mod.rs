@@ -12,6 +12,7 @@ mod forward;
 mod kv_cache;
 mod layout;
 mod profile;
+pub mod random_weights;
 mod recorder;
 pub mod sampling;
 mod sequences;

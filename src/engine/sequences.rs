@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{MAX_BATCH, Session};
-use super::{DeviceModel, Options, schedule};
+use super::{DeviceModel, Options, Work, schedule};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::reference::{Output, Reference};
@@ -99,6 +99,14 @@ impl<'m> Sequences<'m> {
     /// Positions in the cache of a sequence.
     pub fn n_positions(&self, sequence: usize) -> usize {
         self.lengths[sequence]
+    }
+
+    /// What the device was asked to do so far; zeros on the host.
+    pub fn work(&self) -> Work {
+        match &self.backend {
+            Backend::Host(_) => Work::default(),
+            Backend::Device(session) => session.work,
+        }
     }
 
     /// Forgets all positions of a sequence from `n` on.

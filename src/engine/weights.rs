@@ -6,6 +6,7 @@ use super::layout::{
     OCTET, TEXEL_BYTES, TEXTURE_ROWS, buffer_row_bytes, in_buffer, in_texture, padded, row_bytes,
     texture_size, texture_width,
 };
+use super::random_weights::RandomWeights;
 use super::session::MAX_BATCH;
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
@@ -138,10 +139,22 @@ fn unpaired(d: usize, head_dim: usize) -> usize {
     d / 2 + d % 2 * (head_dim / 2)
 }
 
+/// Where the values of matrices come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Matrices {
+    /// From the checkpoint.
+    Stored,
+    /// The device makes them.
+    Random,
+}
+
 /// Writes weights piece by piece, telling how far it is.
 struct Uploader<'a> {
     gpu: &'a Gpu,
     kernels: KernelClass,
+    matrices: Matrices,
+    /// Of random matrices so far: each has a seed of its own.
+    n_random: u32,
     staged: usize,
     done: u64,
     progress: &'a mut dyn FnMut(u64),
@@ -149,7 +162,12 @@ struct Uploader<'a> {
 
 impl Weights {
     /// Uploads the weights of `model`. `progress` gets the bytes written so far.
-    pub async fn upload(gpu: &Gpu, model: &Model, progress: &mut dyn FnMut(u64)) -> Result<Self> {
+    pub async fn upload(
+        gpu: &Gpu,
+        model: &Model,
+        matrices: Matrices,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
         let reader = model.weights();
         let c = &model.config;
         let kernels = match gpu.kernels {
@@ -159,6 +177,8 @@ impl Weights {
         let mut uploader = Uploader {
             gpu,
             kernels,
+            matrices,
+            n_random: 0,
             staged: 0,
             done: 0,
             progress,
@@ -323,8 +343,15 @@ impl Uploader<'_> {
                     Store::Buffer(self.gpu.storage(name, part_bytes))
                 }
             };
-            self.rows(&store, first..first + n_rows, dtype, n_in, row_of)
-                .await?;
+            let rows = first..first + n_rows;
+            match self.matrices {
+                Matrices::Stored => self.rows(&store, rows, dtype, n_in, row_of).await?,
+                Matrices::Random => {
+                    self.random(&store, rows, dtype, n_in);
+                    self.gpu.queue.submit([]);
+                    self.gpu.wait().await?;
+                }
+            }
             parts.push(MatrixPart {
                 store,
                 first_row: first as u32,
@@ -418,6 +445,24 @@ impl Uploader<'_> {
                 );
             }
         }
+    }
+
+    /// Fills a whole store with random values. A texture belongs to a software adapter, which is the
+    /// host: its values are made here.
+    fn random(&mut self, store: &Store, rows: std::ops::Range<usize>, dtype: Dtype, n_in: usize) {
+        self.n_random += 1;
+        let random = RandomWeights {
+            dtype,
+            n_in,
+            n_rows: rows.len(),
+            seed: self.n_random,
+        };
+        match store {
+            Store::Buffer(buffer) => random.fill(self.gpu, buffer),
+            Store::Texture(..) => self.write(store, 0, dtype, n_in, random.rows()),
+        }
+        self.done += (rows.len() * row_bytes(dtype, n_in)) as u64;
+        (self.progress)(self.done);
     }
 
     /// Writes rows of `n_in` values into `store`, each padded with zeros.

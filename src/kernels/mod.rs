@@ -15,6 +15,7 @@ pub mod linear;
 pub mod pack_rows;
 pub mod probes;
 pub mod qkv_store;
+pub mod random_weights;
 pub mod repeat_penalty;
 pub mod rms_norm;
 pub mod top_k;
@@ -49,6 +50,7 @@ pub static KERNELS: &[&Kernel] = &[
     &pack_rows::KERNEL,
     &qkv_store::KERNEL,
     &qkv_store::TEXTURE,
+    &random_weights::KERNEL,
     &repeat_penalty::KERNEL,
     &rms_norm::KERNEL,
     &top_k::KERNEL,

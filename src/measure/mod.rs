@@ -15,3 +15,4 @@ pub mod raw;
 pub mod report;
 pub mod stats;
 pub mod stopwatch;
+mod texts;

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::check::token_ids;
 use super::report::{Detail, ModelDetail, Row, Unit};
 use super::stats::Stats;
-use crate::engine::{DeviceModel, Engine, Logits, Options, Work};
+use super::texts::Texts;
+use crate::engine::{DeviceModel, Logits, Options, Work};
 use crate::error::Result;
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -21,6 +22,8 @@ pub struct Test {
     pub n_gen: usize,
     /// Positions in the cache before.
     pub n_depth: usize,
+    /// Texts at once, each of these lengths.
+    pub n_parallel: usize,
     pub kv_type: KvType,
     pub cap: Option<usize>,
     pub exit: ExitRule,
@@ -44,42 +47,48 @@ pub struct Subject<'m> {
 }
 
 impl Test {
-    /// `pp512`, `tg128`, with `@ d512` for a cache that is not empty.
+    /// `pp512`, `tg128`, with `@ d512` for a cache that is not empty and `x 4` for four texts at
+    /// once.
     pub fn name(&self) -> String {
-        let test = match self.n_prompt {
+        let mut name = match self.n_prompt {
             0 => format!("tg{}", self.n_gen),
             n => format!("pp{n}"),
         };
-        match self.n_depth {
-            0 => test,
-            depth => format!("{test} @ d{depth}"),
+        if self.n_depth > 0 {
+            name += &format!(" @ d{}", self.n_depth);
         }
+        if self.n_parallel > 1 {
+            name += &format!(" x {}", self.n_parallel);
+        }
+        name
     }
 
+    /// Tokens of one text.
     fn n_tokens(&self) -> usize {
         self.n_prompt + self.n_gen
     }
 }
 
-/// What one repetition came to.
+/// One repetition's figures.
 struct Repetition {
     seconds: f64,
     cycles: usize,
     work: Work,
 }
 
-/// A test that is set up: the cache filled to its depth.
+/// A test that is set up: the caches filled to their depth.
 pub struct Running<'a, 'm> {
     subject: &'a Subject<'m>,
     test: Test,
-    engine: Engine<'m>,
+    texts: Texts<'m>,
+    /// What every text goes on with after its depth.
     ids: Vec<u32>,
     repetitions: Vec<Repetition>,
 }
 
 impl<'a, 'm> Running<'a, 'm> {
     /// # Errors
-    /// [`Error::TooLarge`](crate::Error::TooLarge) when the cache does not fit the adapter.
+    /// [`Error::TooLarge`](crate::Error::TooLarge) when the caches do not fit the adapter.
     pub fn new(subject: &'a Subject<'m>, test: Test) -> Result<Self> {
         let options = Options {
             cap: test.cap,
@@ -88,19 +97,16 @@ impl<'a, 'm> Running<'a, 'm> {
             kv_type: test.kv_type,
             logits: Logits::Last,
         };
-        let mut engine = match &subject.place {
-            Place::Host => Engine::on_host(subject.model, &options)?,
-            Place::Device(device) => Engine::on_device(subject.model, device, &options)?,
-        };
+        let mut texts = Texts::new(subject.model, &subject.place, &options, test.n_parallel)?;
         let mut ids = token_ids(options.n_ctx, subject.model.config.vocab);
         if test.n_depth > 0 {
-            pollster::block_on(engine.forward(&ids[..test.n_depth], Logits::Last))?;
+            texts.extend(&ids[..test.n_depth])?;
             ids.drain(..test.n_depth);
         }
         Ok(Self {
             subject,
             test,
-            engine,
+            texts,
             ids,
             repetitions: Vec::new(),
         })
@@ -108,43 +114,42 @@ impl<'a, 'm> Running<'a, 'm> {
 
     /// Runs the test without counting it.
     pub fn warm_up(&mut self) -> Result<()> {
-        repeat(&mut self.engine, &self.test, &self.ids).map(|_| ())
+        repeat(&mut self.texts, &self.test, &self.ids).map(|_| ())
     }
 
     /// Runs the test once more.
     pub fn repeat(&mut self) -> Result<()> {
-        let repetition = repeat(&mut self.engine, &self.test, &self.ids)?;
+        let repetition = repeat(&mut self.texts, &self.test, &self.ids)?;
         self.repetitions.push(repetition);
         Ok(())
     }
 
-    /// What the repetitions came to.
+    /// The row of the report.
     ///
     /// # Panics
-    /// When there was none.
+    /// When there was no repetition.
     pub fn row(&self) -> Row {
         row(self.subject, &self.test, &self.repetitions)
     }
 }
 
 /// All tokens of the test, from the same depth every time.
-fn repeat(engine: &mut Engine<'_>, test: &Test, ids: &[u32]) -> Result<Repetition> {
-    engine.truncate(test.n_depth);
-    let before = engine.work();
+fn repeat(texts: &mut Texts<'_>, test: &Test, ids: &[u32]) -> Result<Repetition> {
+    texts.truncate(test.n_depth);
+    let before = texts.work();
     let start = Instant::now();
-    let batch = match test.n_prompt {
+    let at_a_time = match test.n_prompt {
         0 => 1,
         n => n,
     };
     let mut cycles = 0;
-    for ids in ids.chunks(batch) {
-        let outputs = pollster::block_on(engine.forward(ids, Logits::Last))?;
-        cycles += outputs.iter().map(|output| output.cycles).sum::<usize>();
+    for ids in ids.chunks(at_a_time) {
+        cycles += texts.extend(ids)?;
     }
     Ok(Repetition {
         seconds: start.elapsed().as_secs_f64(),
         cycles,
-        work: engine.work().since(&before),
+        work: texts.work().since(&before),
     })
 }
 
@@ -161,7 +166,7 @@ fn format_of_weights(model: &Model) -> String {
 
 fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
     let model = subject.model;
-    let n = test.n_tokens() as f64;
+    let n = (test.n_parallel * test.n_tokens()) as f64;
     let samples: Vec<f64> = repetitions.iter().map(|r| n / r.seconds).collect();
     let stats = Stats::new(&samples);
     // The walk is the same in every repetition.
@@ -195,6 +200,7 @@ fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
             n_prompt: test.n_prompt,
             n_gen: test.n_gen,
             n_depth: test.n_depth,
+            n_parallel: test.n_parallel,
             mean_cycles: *cycles as f64 / n,
             gb_per_s,
             percent_of_bandwidth: gb_per_s

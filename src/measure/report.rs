@@ -116,6 +116,9 @@ pub struct ModelDetail {
     pub n_gen: usize,
     /// Positions in the cache before the test.
     pub n_depth: usize,
+    /// Texts at once; 1 in reports that do not say.
+    #[serde(default = "one")]
+    pub n_parallel: usize,
     pub mean_cycles: f64,
     /// Bytes that the pass cannot avoid moving, over the median time; `null` on the host.
     pub gb_per_s: Option<f64>,
@@ -126,6 +129,10 @@ pub struct ModelDetail {
     pub submissions_per_token: f64,
     pub dispatches_per_token: f64,
     pub read_backs_per_token: f64,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// What time was read from.

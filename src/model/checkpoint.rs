@@ -123,6 +123,12 @@ impl Checkpoint {
         Self::from_shards(vec![shard])
     }
 
+    /// A safetensors file in a memory map; `name` stands for it in errors.
+    pub fn mapped(name: &str, map: Mmap) -> Result<Self> {
+        let shard = Shard::parse(name.to_string(), Bytes::Mapped(map))?;
+        Self::from_shards(vec![shard])
+    }
+
     /// Maps the shards that an index (`model.safetensors.index.json`) names.
     pub fn open_index(path: &Path) -> Result<Self> {
         let file = path.display().to_string();

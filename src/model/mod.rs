@@ -1,5 +1,6 @@
 //! What a checkpoint says. Nothing here knows of a device.
 
+mod blank;
 pub mod chat_template;
 pub mod checkpoint;
 pub mod config;

@@ -95,17 +95,7 @@ impl Model {
     /// # Errors
     /// [`Error::Field`] when `cycled` leaves no layer to cycle.
     pub fn synthetic(preset: &Preset, cycled: Option<Cycled>) -> Result<Self> {
-        let name = match cycled {
-            None => format!("synthetic {}", preset.name),
-            Some(c) => format!(
-                "synthetic {} {}+{}x{}+{}",
-                preset.name,
-                c.head,
-                preset.layers.saturating_sub(c.head + c.tail),
-                c.cycles,
-                c.tail
-            ),
-        };
+        let name = model_name(preset, cycled);
         let config = config(preset, cycled).to_string();
         // Before gigabytes are made, the config is checked.
         super::config::Config::parse(&name, &config)?;
@@ -116,7 +106,22 @@ impl Model {
     }
 }
 
-fn config(p: &Preset, cycled: Option<Cycled>) -> serde_json::Value {
+/// What a synthetic model is called.
+pub(super) fn model_name(preset: &Preset, cycled: Option<Cycled>) -> String {
+    match cycled {
+        None => format!("synthetic {}", preset.name),
+        Some(c) => format!(
+            "synthetic {} {}+{}x{}+{}",
+            preset.name,
+            c.head,
+            preset.layers.saturating_sub(c.head + c.tail),
+            c.cycles,
+            c.tail
+        ),
+    }
+}
+
+pub(super) fn config(p: &Preset, cycled: Option<Cycled>) -> serde_json::Value {
     let mut config = json!({
         "model_type": "llama",
         "hidden_size": p.hidden,
@@ -139,7 +144,7 @@ fn config(p: &Preset, cycled: Option<Cycled>) -> serde_json::Value {
 }
 
 /// A tensor whose values are made when they are asked for.
-struct Values {
+pub(super) struct Values {
     shape: Vec<usize>,
     seed: u64,
     kind: Kind,
@@ -156,7 +161,7 @@ enum Kind {
     },
 }
 
-fn tensors(p: &Preset, cycled: Option<Cycled>) -> Vec<(String, Values)> {
+pub(super) fn tensors(p: &Preset, cycled: Option<Cycled>) -> Vec<(String, Values)> {
     let mut list: Vec<(String, Values)> = Vec::new();
     let mut add = |name: String, shape: &[usize], kind: Kind| {
         let values = Values {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use libtest_mimic::{Failed, Trial};
 use safetensors::SafeTensors;
 
-/// A file or folder below `tests/fixtures`.
+/// A file or folder below `tests/fixtures`. The project's folder is where cargo says at run time,
+/// so that the binary also runs where the project has been copied to.
 pub fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    let project = std::env::var_os("CARGO_MANIFEST_DIR");
+    let project = project.map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    project.join("tests/fixtures").join(name)
 }
 
 /// A test made of a function that panics or returns an error.

@@ -25,6 +25,9 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("measuring::bench_on_the_reference", bench_on_host),
         adapter::trial("measuring::bench_on_the_adapter", |_| bench_on_adapter()),
+        adapter::trial("measuring::bench_of_several_texts", |_| {
+            bench_of_several_texts()
+        }),
         adapter::trial("measuring::microbench", |_| microbench()),
         adapter::trial("measuring::a_failure_leaves_no_report", |_| {
             no_empty_report()
@@ -122,6 +125,47 @@ fn bench_on_adapter() -> Result<()> {
     // scores, two of the logits.
     let n = rows[3]["dispatches_per_token"].as_f64();
     ensure!(n == Some(77.0) || n == Some(65.0), "{}", rows[3]);
+    Ok(())
+}
+
+/// Weights made on the device, and several texts at once.
+fn bench_of_several_texts() -> Result<()> {
+    let tests = [
+        "-p",
+        "6",
+        "-n",
+        "2",
+        "-d",
+        "3",
+        "-r",
+        "1",
+        "--parallel",
+        "1,3",
+    ];
+    let names = ["pp6 @ d3", "pp6 @ d3 x 3", "tg2 @ d3", "tg2 @ d3 x 3"];
+    let synthetic = ["--synthetic", "tiny", "--on-device", "--quant", "none,q8_0"];
+    let report = bench(&[&synthetic[..], &tests].concat())?;
+    same("tests", &tests_of(&report), &[names, names].concat())?;
+    for row in report["rows"].as_array().context("rows")? {
+        let n_parallel = row["n_parallel"].as_f64().context("n_parallel")?;
+        let is_prompt = row["n_prompt"] == 6;
+        // A pass takes the whole prompt of every text, or one token of each.
+        let passes = if is_prompt { 6.0 } else { 1.0 } * n_parallel;
+        let submissions = row["submissions_per_token"]
+            .as_f64()
+            .context("submissions")?;
+        // A short prompt of one text may be run token by token.
+        let expected = [1.0 / passes, 1.0];
+        ensure!(expected.contains(&submissions), "{row}");
+    }
+    let report = bench(&[&tests[..], &HOST].concat())?;
+    same("tests", &tests_of(&report), &names)?;
+    let refused = run(&[&["bench"], &synthetic[..], &HOST].concat())?;
+    ensure!(
+        refused.status == 1 && refused.stderr.contains("--on-device: expected a device"),
+        "{}",
+        refused.stderr
+    );
     Ok(())
 }
 

@@ -95,6 +95,7 @@ pub fn bench(thresholds: &[Option<f64>]) -> Report {
                 n_prompt,
                 n_gen,
                 n_depth: 0,
+                n_parallel: 1,
                 mean_cycles,
                 gb_per_s: None,
                 percent_of_bandwidth: Some(50.0),

@@ -13,6 +13,7 @@ mod layout;
 mod linear;
 mod matrix;
 mod norms;
+mod random_weights;
 mod sampling;
 
 use anyhow::{Result, ensure};
@@ -37,6 +38,7 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(cache::trials());
     trials.extend(attention::trials());
     trials.extend(exit::trials());
+    trials.extend(random_weights::trials());
     trials.extend(sampling::trials());
     trials
 }

@@ -1,0 +1,45 @@
+//! Fills a matrix with random weights, for measuring.
+
+use wgpu::Features;
+
+use super::{Call, Cost, Kernel, LANES, on_buffers, params, read_write};
+
+params! {
+    n_words: u32,
+    n_invocations: u32,
+    row_words: u32,
+    number_words: u32,
+    scale_words: u32,
+    random_bits: u32,
+    set_bits: u32,
+    scales: u32,
+    seed: u32,
+}
+
+pub static KERNEL: Kernel = Kernel {
+    name: "random_weights",
+    source: include_str!("../../shaders/random_weights.wgsl"),
+    bindings: &[read_write("matrix")],
+    params: FIELDS,
+    needs: Features::empty(),
+};
+
+/// Workgroups of a dispatch: more than any GPU runs at a time.
+const N_GROUPS: u32 = 4096;
+
+/// `params.n_invocations` is set here; `matrix` has `params.n_words` words.
+pub fn call(params: Params, matrix: &wgpu::Buffer) -> Call<'_> {
+    let params = Params {
+        n_invocations: N_GROUPS * LANES,
+        ..params
+    };
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: bytemuck::bytes_of(&params).to_vec(),
+        resources: on_buffers(&[matrix]),
+        x: N_GROUPS,
+        rows_per_group: 1,
+        cost: Cost::default(),
+    }
+}

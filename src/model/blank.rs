@@ -1,0 +1,128 @@
+//! Synthetic models without values: the shapes alone, for a device that makes its own weights.
+
+use std::collections::HashMap;
+
+use memmap2::MmapOptions;
+use safetensors::View;
+use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
+use serde_json::json;
+
+use super::Model;
+use super::checkpoint::Checkpoint;
+use super::quant::Quant;
+use super::synthetic::{Cycled, Preset, Values, config, model_name, tensors};
+use crate::error::{Error, Result, first_line};
+
+impl Model {
+    /// A model of `preset`'s shape whose matrices, in f16 or in the format `quant`, are zeros that
+    /// take no memory. Norms and zero tokens are those of [`Model::synthetic`].
+    ///
+    /// # Errors
+    /// [`Error::Field`] when `cycled` leaves no layer to cycle, [`Error::File`] when the machine
+    /// has no room for the addresses.
+    pub fn blank(preset: &Preset, cycled: Option<Cycled>, quant: Option<Quant>) -> Result<Self> {
+        let name = model_name(preset, cycled);
+        let mut config = config(preset, cycled);
+        if let Some(quant) = quant {
+            config["quantization_config"] = json!({"quant_method": quant.name()});
+        }
+        let config = config.to_string();
+        super::config::Config::parse(&name, &config)?;
+        let failed = |e: String| Error::file(&name, "weights that fit in memory", e);
+        let tensors = tensors(preset, cycled);
+        let mut infos = Vec::with_capacity(tensors.len());
+        let mut end = 0;
+        for (tensor_name, values) in &tensors {
+            let start = end;
+            let (dtype, shape, n_bytes) = stored(values, preset, quant);
+            end += n_bytes;
+            let data_offsets = (start, end);
+            let info = TensorInfo {
+                dtype,
+                shape,
+                data_offsets,
+            };
+            infos.push((tensor_name.clone(), info));
+        }
+        let metadata = HashMap::from([("config.json".to_string(), config)]);
+        let header = Metadata::new(Some(metadata), infos.clone());
+        let header = header.map_err(|e| failed(first_line(e)))?;
+        let mut header = serde_json::to_string(&header).map_err(|e| failed(first_line(e)))?;
+        header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+        let data_start = 8 + header.len();
+        // Pages of the map that are never written are never there.
+        let map = MmapOptions::new()
+            .len(data_start + end)
+            .no_reserve_swap()
+            .map_anon();
+        let mut map = map.map_err(|e| failed(first_line(e)))?;
+        map[..8].copy_from_slice(&(header.len() as u64).to_le_bytes());
+        map[8..data_start].copy_from_slice(header.as_bytes());
+        for ((_, values), (_, info)) in tensors.iter().zip(&infos) {
+            if !is_matrix(values) {
+                let (start, end) = info.data_offsets;
+                map[data_start + start..data_start + end].copy_from_slice(&values.data());
+            }
+        }
+        let map = map.make_read_only().map_err(|e| failed(first_line(e)))?;
+        Self::from_checkpoint(&name, Checkpoint::mapped(&name, map)?, None)
+    }
+}
+
+fn is_matrix(values: &Values) -> bool {
+    values.shape().len() == 2
+}
+
+/// Type, shape and bytes of a tensor as the checkpoint has it.
+fn stored(
+    values: &Values,
+    preset: &Preset,
+    quant: Option<Quant>,
+) -> (StoredDtype, Vec<usize>, usize) {
+    let shape = values.shape();
+    if let (Some(quant), [n_out, n_in]) = (quant, shape) {
+        // The embedding is the one matrix with an output for each token.
+        let is_embedding = *n_out == preset.vocab;
+        let quant = if is_embedding {
+            Quant::OF_EMBEDDING
+        } else {
+            quant
+        };
+        if quant.fits(*n_in) {
+            let row_bytes = quant.n_bytes(*n_in);
+            return (StoredDtype::U8, vec![*n_out, row_bytes], n_out * row_bytes);
+        }
+    }
+    (StoredDtype::F16, shape.to_vec(), values.data_len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::synthetic::PRESETS;
+
+    #[test]
+    fn a_blank_model_is_a_synthetic_one_without_values() {
+        let cycled = Some(Cycled {
+            head: 1,
+            tail: 1,
+            cycles: 2,
+        });
+        let synthetic = Model::synthetic(&PRESETS[0], cycled).unwrap();
+        for quant in [None, Some(Quant::Q8_0), Some(Quant::Q4_0)] {
+            let blank = Model::blank(&PRESETS[0], cycled, quant).unwrap();
+            assert_eq!(blank.name, synthetic.name);
+            assert_eq!(blank.quant, quant);
+            assert_eq!(blank.n_parameters(), synthetic.n_parameters());
+            let (blank, synthetic) = (blank.weights(), synthetic.weights());
+            assert_eq!(
+                blank.pool().unwrap().unwrap().key,
+                synthetic.pool().unwrap().unwrap().key
+            );
+            let [a, b] = [&blank, &synthetic].map(|reader| reader.layer(1).unwrap());
+            assert_eq!(a.attn_norm.weight, b.attn_norm.weight);
+            assert_eq!(a.mlp_in.n_out(), b.mlp_in.n_out());
+            assert!(a.mlp_in.matrices[0].bytes.iter().all(|&byte| byte == 0));
+        }
+    }
+}
