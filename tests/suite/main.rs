@@ -21,6 +21,7 @@ mod kernels;
 mod measuring;
 mod models;
 mod mutations;
+mod on_gpu;
 mod portability;
 mod program;
 mod property;
@@ -54,6 +55,7 @@ fn main() {
     trials.extend(measuring::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());
+    trials.extend(on_gpu::trials());
     trials.extend(portability::trials());
     trials.extend(property::trials());
     trials.extend(quant::trials());
