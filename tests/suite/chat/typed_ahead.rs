@@ -64,8 +64,7 @@ fn while_loading() -> Result<()> {
     same("said", &said(&model)?, &SAID.map(str::to_string))
 }
 
-/// Ctrl-C ends the answer, and takes nothing along: neither lines nor one that a terminal by
-/// itself would cut.
+/// Ctrl-C ends the answer, and takes nothing along.
 fn during_an_answer() -> Result<()> {
     let model = ChatModel::endless()?;
     let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];
@@ -73,14 +72,7 @@ fn during_an_answer() -> Result<()> {
     session.send_line("Who is it?")?;
     session.exp_string("Who is it?")?;
     session.exp_regex("[a-z]+[^\n]*\n")?;
-    let long = "long ".repeat(1200);
     let save = save(&model);
-    session.send(&format!("/system {long}end\r{save}\r{CTRL_D}{CTRL_C}"))?;
-    session.flush()?;
-    ends_well(session)?;
-    same("said", &said(&model)?, &["Who is it?".to_string()])?;
-    let text = std::fs::read_to_string(model.file("saved.json"))?;
-    let messages: Vec<Value> = serde_json::from_str(&text)?;
-    let expected = Value::from(format!("{long}end"));
-    same("system", &[&messages[0]["content"]], &[&expected])
+    types(session, &format!("{save}\r{CTRL_D}{CTRL_C}"))?;
+    same("said", &said(&model)?, &["Who is it?".to_string()])
 }
