@@ -72,6 +72,12 @@ pub enum Error {
     #[error("the prompt does not fit the context: expected at most {limit} tokens, found {found}")]
     ContextFull { limit: usize, found: usize },
 
+    /// A text is to be continued, and there is nothing that its first token follows.
+    #[error(
+        "there is nothing to generate from: expected a prompt of at least one token, found none"
+    )]
+    EmptyPrompt,
+
     /// A text has too few tokens to be scored.
     #[error("the text is too short: expected at least {least} tokens, found {found}")]
     TooFewTokens { least: usize, found: usize },

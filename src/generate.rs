@@ -92,6 +92,10 @@ impl Summary {
 /// Runs the prompt and then token after token. `receive` gets every token as soon as its text is
 /// certain to be part of the output. Where the device draws the tokens it works ahead; what it
 /// computed past the end is neither given out nor counted.
+///
+/// # Errors
+/// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt) without a prompt; those of
+/// [`Engine::forward`] and of the tokenizer.
 pub async fn generate(
     engine: &mut Engine<'_>,
     tokenizer: Option<&Tokenizer>,

@@ -84,8 +84,9 @@ impl<'m> ChatSession<'m> {
     /// conversation, be it interrupted; a turn without any of it leaves no trace.
     ///
     /// # Errors
-    /// [`Error::ContextFull`] and [`Error::ChatTemplate`], after which the conversation is as it
-    /// was before; those of the engine.
+    /// [`Error::ContextFull`], [`Error::ChatTemplate`] and, where the template writes nothing,
+    /// [`Error::EmptyPrompt`], after which the conversation is as it was before; those of the
+    /// engine.
     pub async fn ask(
         &mut self,
         text: &str,
@@ -113,7 +114,7 @@ impl<'m> ChatSession<'m> {
         let (ids, n_dropped) = self.fit(options)?;
         // The last token is run again where all are cached: its logits begin the answer.
         let in_common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b);
-        let n_cached = in_common.count().min(ids.len().saturating_sub(1));
+        let n_cached = in_common.count().min(ids.len() - 1);
         self.engine.truncate(n_cached);
         self.cached.truncate(n_cached);
         let sampling = SamplingOptions {
@@ -163,6 +164,9 @@ impl<'m> ChatSession<'m> {
             let text = self.template.render(&self.conversation.seen(), true)?;
             let ids = self.tokenizer.encode_verbatim(&text)?;
             let found = ids.len();
+            if found == 0 {
+                return Err(Error::EmptyPrompt);
+            }
             if found + room <= limit {
                 return Ok((ids, n_dropped));
             }

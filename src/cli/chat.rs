@@ -2,6 +2,7 @@
 
 mod command;
 mod lines;
+mod typed_ahead;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -50,6 +51,13 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
+    // Before anything that takes time, so that nothing is lost of what is typed meanwhile.
+    let mut lines = Lines::open()?;
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let watched = match lines.is_terminal() {
+        true => Some(interrupt::watch_when(Arc::clone(&is_ready), lines.leave())?),
+        false => None,
+    };
     let model = args.model.open()?.with_quant(args.engine.device.quant)?;
     // Before the weights are loaded.
     model.chat_template()?;
@@ -58,12 +66,12 @@ pub fn main(args: Args) -> Result<()> {
     let ready = setup::engine(&args.engine, &model, Logits::Last)?;
     let mut session = ChatSession::new(&model, ready.engine)?;
     session.conversation.set_system(args.system);
-    let mut lines = Lines::open()?;
-    let interrupt = match lines.is_terminal() {
-        true => interrupt::watch()?,
+    let interrupt = match watched {
+        Some(interrupt) => interrupt,
         // A script may wait for a line, or for the device.
-        false => interrupt::watch_and_end(|| {})?,
+        None => interrupt::watch_and_end(|| {})?,
     };
+    is_ready.store(true, Ordering::Relaxed);
     setup::warn(&ready.warnings);
     eprintln!(
         "model    {name}\nadapter  {}\nseed     {seed}",
@@ -155,8 +163,11 @@ impl Chat<'_> {
         Ok(())
     }
 
-    /// Says what to do where the conversation is too long.
+    /// Says what to do where the conversation is too long, and why there is none.
     fn explain(&self, e: Error) -> anyhow::Error {
+        if matches!(e, Error::EmptyPrompt) {
+            return anyhow::Error::from(e).context("the chat template writes nothing");
+        }
         let is_full = matches!(e, Error::ContextFull { .. });
         let e = anyhow::Error::from(e);
         match (is_full, self.options.shift) {
@@ -219,7 +230,7 @@ impl Chat<'_> {
 /// Whether the conversation can go on after an error.
 fn is_harmless(e: &anyhow::Error) -> bool {
     match e.downcast_ref::<Error>() {
-        Some(Error::ContextFull { .. } | Error::ChatTemplate { .. }) => true,
+        Some(Error::ContextFull { .. } | Error::ChatTemplate { .. } | Error::EmptyPrompt) => true,
         Some(_) => false,
         None => !super::is_closed_output(e),
     }

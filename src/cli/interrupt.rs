@@ -22,15 +22,25 @@ const GRACE: Duration = Duration::from_millis(700);
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// From now on Ctrl-C sets the flag that is returned, and the program goes on.
-pub fn watch() -> Result<Arc<AtomicBool>> {
+/// Once `is_ready` is set, Ctrl-C sets the flag that is returned, and the program goes on; before,
+/// it ends the program, after `leave` has tidied up.
+pub fn watch_when(
+    is_ready: Arc<AtomicBool>,
+    leave: impl Fn() + Send + 'static,
+) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
-    handle(move || set.store(true, Ordering::Relaxed))?;
+    handle(move || {
+        set.store(true, Ordering::Relaxed);
+        if !is_ready.load(Ordering::Relaxed) {
+            leave();
+            process::exit(i32::from(STATUS));
+        }
+    })?;
     Ok(flag)
 }
 
-/// The same, but a program that has not ended [`GRACE`] later is ended, after `late` has said
+/// From now on Ctrl-C sets the flag that is returned, and a program that has not ended [`GRACE`] later is ended, after `late` has said
 /// what there is to say.
 pub fn watch_and_end(late: impl Fn() + Send + 'static) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));

@@ -49,7 +49,8 @@ Examples:
   ztt-wgpu bench ./model
 
 `ztt-wgpu help COMMAND` says more. ZTT_MODEL, ZTT_CTX, ZTT_ADAPTER, ZTT_BACKEND, ZTT_KERNELS,
-ZTT_KV_TYPE and ZTT_API_KEY stand for arguments that are not given; NO_COLOR turns colours off.";
+ZTT_KV_TYPE, ZTT_API_KEY and ZTT_ALIAS stand for arguments that are not given; NO_COLOR turns
+colours off.";
 
 /// Runs Zero Token Transformers on any GPU.
 #[derive(Parser)]

@@ -1,5 +1,7 @@
 //! `serve`: requests of OpenAI's format over HTTP.
 
+mod name;
+
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::time::Duration;
 
@@ -30,8 +32,9 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// What requests call the model [default: MODEL]
-    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    /// What requests call the model [default: the name of its folder, or `org/name`]
+    #[arg(long, value_name = "NAME", env = "ZTT_ALIAS",
+          value_parser = NonEmptyStringValueParser::new(), help_heading = "Server")]
     alias: Option<String>,
 
     /// Address to listen on; one that others can reach needs --api-key
@@ -125,9 +128,9 @@ pub fn main(args: Args) -> Result<()> {
 }
 
 fn settings(args: &Args, model: &crate::model::Model) -> Settings {
-    let name = args.alias.as_deref().unwrap_or(args.model.name());
+    let alias = args.alias.clone();
     Settings {
-        name: name.to_string(),
+        name: alias.unwrap_or_else(|| name::of(args.model.name())),
         sampling: args.sampling.over(model),
         seed: args.seed,
         max_tokens: max_tokens(args.max_tokens, model).max(1),

@@ -24,13 +24,17 @@ impl<'e, 'm> Decoding<'e, 'm> {
     /// where the device draws.
     ///
     /// # Errors
-    /// Those of [`Engine::forward`].
+    /// [`Error::EmptyPrompt`] without a prompt, be there positions in the cache: their logits are
+    /// not kept; those of [`Engine::forward`].
     pub async fn start(
         engine: &'e mut Engine<'m>,
         sampler: &'e mut Sampler,
         prompt: &[u32],
         n_passes: usize,
     ) -> Result<(Self, Vec<Output>)> {
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
         let mut decoding = Self {
             engine,
             sampler,
@@ -118,5 +122,26 @@ impl<'e, 'm> Decoding<'e, 'm> {
         let last = outputs.last().map_or(&[][..], |output| &output.logits);
         self.id = self.sampler.sample(last);
         Ok(outputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Options;
+    use crate::engine::sampling::SamplingOptions;
+    use crate::model::{BUILTIN, Fetch, Model};
+
+    #[test]
+    fn there_must_be_something_to_generate_from() {
+        let model = Model::open(BUILTIN, Fetch::Never).unwrap();
+        let mut engine = Engine::on_host(&model, &Options::of(&model)).unwrap();
+        for n_before in [0, 2] {
+            pollster::block_on(engine.forward(&[1, 2][..n_before], Logits::Last)).unwrap();
+            let mut sampler = Sampler::new(SamplingOptions::default(), &[]);
+            let started = pollster::block_on(Decoding::start(&mut engine, &mut sampler, &[], 3));
+            assert!(matches!(started, Err(Error::EmptyPrompt)));
+            assert_eq!(engine.n_positions(), n_before);
+        }
     }
 }

@@ -110,6 +110,11 @@ impl ChatTemplate {
         }
     }
 
+    /// Whether the template speaks of `word`, such as a role that it may know.
+    pub fn mentions(&self, word: &str) -> bool {
+        self.source.contains(word)
+    }
+
     /// The text of `messages`, special tokens written out. Each message is an object, as a rule
     /// with `role` and `content`. With `add_generation_prompt` the text ends where the model's
     /// answer begins.

@@ -57,7 +57,7 @@ pub fn environment(mut set: impl FnMut(&str, Option<PathBuf>)) {
         set(variable, None);
     }
     for variable in [
-        "MODEL", "CTX", "ADAPTER", "BACKEND", "KERNELS", "KV_TYPE", "API_KEY",
+        "MODEL", "CTX", "ADAPTER", "BACKEND", "KERNELS", "KV_TYPE", "API_KEY", "ALIAS",
     ] {
         set(&format!("ZTT_{variable}"), None);
     }

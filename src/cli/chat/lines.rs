@@ -11,13 +11,21 @@ use rustyline::{
     RepeatCount,
 };
 
+use super::typed_ahead::TypedAhead;
+
 const PROMPT: &str = "> ";
 
 /// A terminal with line editing and a history of this session, or whatever else standard input
 /// is, read line by line.
 pub enum Lines {
-    Terminal(Box<Editor<(), MemHistory>>),
+    Terminal(Box<Terminal>),
     Plain(StdinLock<'static>),
+}
+
+/// A terminal, and what keeps what is typed between two lines.
+pub struct Terminal {
+    editor: Editor<(), MemHistory>,
+    typed_ahead: Option<TypedAhead>,
 }
 
 impl Lines {
@@ -31,17 +39,42 @@ impl Lines {
         let mut editor = Editor::with_history(config, history).context("the terminal")?;
         let clear = EventHandler::Conditional(Box::new(ClearLine));
         editor.bind_sequence(KeyEvent::ctrl('C'), clear);
-        Ok(Self::Terminal(Box::new(editor)))
+        // Terminals that cannot edit read whole lines, as standard input has them; rustyline prints
+        // beside a line only where it edits it.
+        let typed_ahead = match editor.create_external_printer() {
+            Ok(_) => Some(TypedAhead::keep()?),
+            Err(_) => None,
+        };
+        if typed_ahead.as_ref().is_some_and(|typed| typed.is_late) {
+            editor.bind_sequence(KeyEvent::ctrl('@'), Cmd::EndOfFile);
+        }
+        let terminal = Terminal {
+            editor,
+            typed_ahead,
+        };
+        Ok(Self::Terminal(Box::new(terminal)))
     }
 
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Terminal(_))
     }
 
+    /// What leaves the terminal as it was, from any thread, where the program ends at once.
+    pub fn leave(&self) -> Box<dyn Fn() + Send> {
+        let kept = match self {
+            Self::Terminal(terminal) => terminal.typed_ahead.as_ref(),
+            Self::Plain(_) => None,
+        };
+        match kept {
+            Some(typed_ahead) => Box::new(typed_ahead.undo()),
+            None => Box::new(|| {}),
+        }
+    }
+
     /// The next line without its end; `None` where there are no more.
     pub fn next(&mut self) -> Result<Option<String>> {
         match self {
-            Self::Terminal(editor) => match editor.readline(PROMPT) {
+            Self::Terminal(terminal) => match terminal.editor.readline(PROMPT) {
                 Ok(line) => Ok(Some(line)),
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
                 Err(e) => Err(e).context("the terminal"),

@@ -105,6 +105,12 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
     fn admit(&mut self) {
         let n_free = self.slots.iter().filter(|s| s.active.is_none()).count();
         for job in self.queue.take(n_free) {
+            // Nothing would ever be run for it.
+            if job.prompt.is_empty() {
+                self.queue.done();
+                job.tell(Event::Failed(Error::EmptyPrompt.to_string()));
+                continue;
+            }
             self.begin(job);
         }
     }

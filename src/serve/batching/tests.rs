@@ -160,6 +160,19 @@ fn a_long_prompt_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_text_that_begins_with_nothing_takes_no_sequence() {
+    let fixture = Fixture::new(2, 1);
+    let mut batcher = fixture.batcher(Fake::new(1), no_other);
+    let mut empty = fixture.push(&[], 5);
+    let mut other = fixture.push(&[1, 2], 1);
+    (0..2).for_each(|_| batcher.step());
+    let (_, outcome, failure) = received(&mut empty);
+    assert!(outcome.is_none() && failure.unwrap().contains("at least one token"));
+    assert_eq!(received(&mut other).0, expected(&[1, 2], 1));
+    assert_eq!(fixture.queue.lengths(), (0, 0));
+}
+
+#[test]
 fn a_full_context_ends_a_text() {
     let fixture = Fixture::new(1, 1);
     let mut batcher = fixture.batcher(Fake::new(1), no_other);

@@ -85,7 +85,7 @@ impl From<Error> for ApiError {
             Error::NoChatTemplate { .. } | Error::ChatTemplate { .. } => {
                 invalid.with_param("messages")
             }
-            Error::File { .. } => invalid,
+            Error::File { .. } | Error::EmptyPrompt => invalid,
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, invalid.message),
         }
     }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod conversation;
 mod error;
 mod generate;
 mod prepare;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::conversation;
 use super::error::ApiError;
 use crate::error::{Error, Result};
 use crate::generate::StopRules;
@@ -28,14 +29,7 @@ pub struct Prepared {
 pub fn chat(app: &App, body: &[u8], since: Instant) -> Result<Prepared, ApiError> {
     let request = ChatRequest::parse(body)?;
     check_model(app, &request.generation)?;
-    let text = match &app.template {
-        Ok(template) => template.render(&request.messages, true)?,
-        Err(e) => {
-            let none = ApiError::new(StatusCode::BAD_REQUEST, e.to_string());
-            return Err(none.with_param("messages"));
-        }
-    };
-    let prompt = app.tokenizer.encode_verbatim(&text)?;
+    let prompt = conversation::ids(app, request.messages)?;
     let (generation, n_top) = (request.generation, request.n_top);
     prepare(app, Format::Chat, vec![prompt], generation, n_top, since)
 }
@@ -66,10 +60,9 @@ pub fn no_model(asked: &str, name: &str) -> ApiError {
         .with_code("model_not_found")
 }
 
-/// The tokens of a prompt; an empty text is what every text begins with.
+/// The tokens of a prompt; where there are none, what every text begins with.
 fn ids(app: &App, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
     let ids = match prompt {
-        Prompt::Text(text) if text.is_empty() => Vec::new(),
         Prompt::Text(text) => app.tokenizer.encode(&text)?,
         Prompt::Ids(ids) => ids,
     };

@@ -1,11 +1,10 @@
 //! The body of a request to /v1/chat/completions.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::Generation;
 use super::fields::{BODY, check_names, parse};
-use crate::chat::Message;
-use crate::error::{Error, Result};
+use super::{Generation, RequestMessage};
+use crate::error::Result;
 use crate::model::json::{Object, kind};
 
 /// The most `top_logprobs`, as OpenAI has it.
@@ -19,18 +18,9 @@ const FIELDS: [&str; 4] = [
     "top_logprobs",
 ];
 
-/// Roles and what templates call them.
-const ROLES: [(&str, &str); 4] = [
-    ("assistant", "assistant"),
-    // OpenAI's newer name for the same.
-    ("developer", "system"),
-    ("system", "system"),
-    ("user", "user"),
-];
-
 /// A conversation to be answered.
 pub struct ChatRequest {
-    pub messages: Vec<Message>,
+    pub messages: Vec<RequestMessage>,
     pub generation: Generation,
     /// See [`Job::n_top`](crate::serve::batching::Job::n_top).
     pub n_top: Option<usize>,
@@ -40,10 +30,11 @@ impl ChatRequest {
     /// Reads a body.
     ///
     /// # Errors
-    /// [`Error::File`] where it is no JSON object, [`Error::Field`] where a field is not known,
-    /// not implemented, missing, or has an impossible value.
+    /// [`Error::File`](crate::Error::File) where it is no JSON object,
+    /// [`Error::Field`](crate::Error::Field) where a field is not known, not implemented, missing,
+    /// or has an impossible value.
     pub fn parse(body: &[u8]) -> Result<Self> {
-        let fields = parse(body)?;
+        let fields = parse(body, &["messages"])?;
         check_names(&fields, &[&FIELDS, &Generation::FIELDS])?;
         let body = Object::new(BODY, &fields);
         let mut generation = Generation::read(&body)?;
@@ -67,7 +58,8 @@ fn n_top(body: &Object) -> Result<Option<usize>> {
             let expected = format!("at most {MAX_TOP}");
             Err(body.error("top_logprobs", &expected, &n.to_string()))
         }
-        (false, None) => Ok(None),
+        // None of the likeliest beside none.
+        (false, None | Some(0)) => Ok(None),
         (false, Some(_)) => {
             let expected = "none where `logprobs` is not true";
             Err(body.error("top_logprobs", expected, "one"))
@@ -75,7 +67,7 @@ fn n_top(body: &Object) -> Result<Option<usize>> {
     }
 }
 
-fn messages(body: &Object) -> Result<Vec<Message>> {
+fn messages(body: &Object) -> Result<Vec<RequestMessage>> {
     const FIELD: &str = "messages";
     let expected = "a list of at least one message";
     let list = match body.get(FIELD) {
@@ -86,65 +78,13 @@ fn messages(body: &Object) -> Result<Vec<Message>> {
     };
     let items = list.iter().enumerate();
     items
-        .map(|(i, value)| message(&format!("{FIELD}[{i}]"), value))
+        .map(|(i, value)| RequestMessage::read(&format!("{FIELD}[{i}]"), value))
         .collect()
-}
-
-fn message(path: &str, value: &Value) -> Result<Message> {
-    let fields = object(path, value)?;
-    let message = Object::nested(BODY, path, fields);
-    message.check_names(&["role", "content"])?;
-    let role = match message.get("role") {
-        Some(_) => message.choice("role", &ROLES, "")?,
-        None => return Err(message.error("role", "a string", "nothing")),
-    };
-    Ok(Message {
-        role: role.to_string(),
-        content: content(&message, path)?,
-    })
-}
-
-/// A string, or the texts of a list of parts, one after the other.
-fn content(message: &Object, path: &str) -> Result<String> {
-    let expected = "a string or a list of text parts";
-    match message.get("content") {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Array(parts)) => {
-            let parts = parts.iter().enumerate();
-            parts
-                .map(|(i, value)| part(&format!("{path}.content[{i}]"), value))
-                .collect()
-        }
-        Some(other) => Err(message.error("content", expected, &kind(other))),
-        None => Err(message.error("content", expected, "nothing")),
-    }
-}
-
-fn part(path: &str, value: &Value) -> Result<String> {
-    let fields = object(path, value)?;
-    let part = Object::nested(BODY, path, fields);
-    if part.text("type")? != Some("text") {
-        let found = part.get("type").map_or("nothing".to_string(), kind);
-        return Err(part.error("type", "`text`", &found));
-    }
-    part.check_names(&["type", "text"])?;
-    match part.text("text")? {
-        Some(text) => Ok(text.to_string()),
-        None => Err(part.error("text", "a string", "nothing")),
-    }
-}
-
-fn object<'a>(path: &str, value: &'a Value) -> Result<&'a Map<String, Value>> {
-    value.as_object().ok_or_else(|| Error::Field {
-        file: BODY.to_string(),
-        field: path.to_string(),
-        expected: "an object".to_string(),
-        found: kind(value),
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Role;
     use super::*;
 
     fn parse(body: &str) -> Result<ChatRequest, String> {
@@ -152,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_a_string_or_parts_of_text() {
+    fn fields_are_read() {
         let request = parse(
             r#"{"messages": [{"role": "developer", "content": "Be brief."},
                 {"role": "user", "content": [{"type": "text", "text": "a"},
@@ -162,9 +102,10 @@ mod tests {
         )
         .unwrap();
         let texts: Vec<_> = (request.messages.iter())
-            .map(|m| (m.role.as_str(), m.content.as_str()))
+            .map(|m| (m.role, m.content.as_str()))
             .collect();
-        assert_eq!(texts, [("system", "Be brief."), ("user", "ab")]);
+        let expected = [(Role::Developer, "Be brief."), (Role::User, "ab")];
+        assert_eq!(texts, expected);
         assert_eq!(request.n_top, Some(2));
         let generation = request.generation;
         assert_eq!(generation.max_tokens, Some(7));
@@ -172,6 +113,32 @@ mod tests {
             (generation.stop, generation.seed),
             (vec!["x".to_string()], Some(u64::MAX))
         );
+    }
+
+    #[test]
+    fn fields_that_are_left_open_are_as_if_absent() {
+        for left_open in ["null", "false", "[]", "{}"] {
+            let fields = ["logprobs", "max_completion_tokens", "model", "top_logprobs"];
+            let fields = fields.iter().chain(&Generation::FIELDS);
+            let fields = fields.map(|name| format!(r#", "{name}": {left_open}"#));
+            let fields: String = fields.collect();
+            let messages = r#""messages": [{"role": "user", "content": "a"}]"#;
+            let request = parse(&format!("{{{messages}{fields}}}")).unwrap();
+            let generation = request.generation;
+            assert_eq!((request.n_top, generation.max_tokens), (None, None));
+            assert_eq!((generation.n, generation.stream), (1, false));
+            assert_eq!((generation.model, generation.seed), (None, None));
+        }
+        let hello = r#"{"messages": [{"role": "user", "content": "Hello"}]"#;
+        for fields in [
+            r#""logprobs": false, "top_logprobs": 0"#,
+            r#""stream_options": {"include_usage": false}"#,
+            r#""stream": true, "stream_options": {"include_obfuscation": false}"#,
+            r#""stream": true, "stream_options": {"include_obfuscation": true, "x": null}"#,
+        ] {
+            let read = parse(&format!("{hello}, {fields}}}"));
+            assert!(read.is_ok(), "{fields}: {:?}", read.err());
+        }
     }
 
     #[test]
@@ -186,18 +153,7 @@ mod tests {
                 r#""n": 1"#,
                 "`messages`: expected a list of at least one message, found nothing",
             ),
-            (
-                r#""messages": [{"role": "tool", "content": ""}]"#,
-                "`messages[0].role`",
-            ),
-            (
-                r#""messages": [{"role": "user", "content": "", "name": "x"}]"#,
-                "`messages[0].name`",
-            ),
-            (
-                r#""messages": [{"role": "user", "content": [{"type": "image_url"}]}]"#,
-                "`messages[0].content[0].type`: expected `text`, found `image_url`",
-            ),
+            (r#""messages": ["a"]"#, "`messages[0]`: expected an object"),
             (
                 &format!(r#"{hello}, "temperature": -1"#),
                 "`temperature`: expected a number of at",
@@ -208,7 +164,7 @@ mod tests {
                 "at most 20",
             ),
             (
-                &format!(r#"{hello}, "stream_options": {{}}"#),
+                &format!(r#"{hello}, "stream_options": {{"include_usage": true}}"#),
                 "`stream_options`",
             ),
             (

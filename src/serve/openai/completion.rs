@@ -34,7 +34,7 @@ impl CompletionRequest {
     /// # Errors
     /// Those of [`ChatRequest::parse`](super::ChatRequest::parse).
     pub fn parse(body: &[u8]) -> Result<Self> {
-        let fields = parse(body)?;
+        let fields = parse(body, &["prompt"])?;
         check_names(&fields, &[&FIELDS, &Generation::FIELDS])?;
         let body = Object::new(BODY, &fields);
         let n_top = body.whole("logprobs")?;
@@ -129,7 +129,9 @@ mod tests {
             request.map(|r| r.n_top).map_err(|e| e.to_string())
         };
         assert_eq!(parse(r#""logprobs": 0"#), Ok(Some(0)));
-        assert_eq!(parse(r#""logprobs": null"#), Ok(None));
+        for none in ["null", "false"] {
+            assert_eq!(parse(&format!(r#""logprobs": {none}"#)), Ok(None));
+        }
         for bad in [r#""logprobs": 6"#, r#""logprobs": true"#] {
             assert!(parse(bad).unwrap_err().contains("`logprobs`"), "{bad}");
         }

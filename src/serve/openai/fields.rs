@@ -8,9 +8,8 @@ use crate::model::json::{Object, parse_object};
 /// How errors name the body of a request.
 pub const BODY: &str = "request";
 
-/// OpenAI's fields that are not implemented, with the values (JSON) that ask for nothing. `null`
-/// always does.
-const NEUTRAL: [(&str, &[&str]); 25] = [
+/// OpenAI's fields that are not implemented, with the values (JSON) that ask for nothing.
+const NEUTRAL: [(&str, &[&str]); 18] = [
     ("audio", &[]),
     ("best_of", &["1"]),
     ("echo", &["false"]),
@@ -18,30 +17,49 @@ const NEUTRAL: [(&str, &[&str]); 25] = [
     ("function_call", &["\"none\"", "\"auto\""]),
     ("functions", &["[]"]),
     ("logit_bias", &["{}"]),
-    ("metadata", &["{}"]),
     ("modalities", &["[\"text\"]"]),
     ("moderation", &[]),
-    ("parallel_tool_calls", &["true", "false"]),
-    ("prediction", &[]),
     ("presence_penalty", &["0", "0.0"]),
-    ("prompt_cache_key", &[]),
-    ("prompt_cache_retention", &[]),
-    ("reasoning_effort", &[]),
+    ("reasoning_effort", &["\"none\""]),
     ("response_format", &["{\"type\":\"text\"}"]),
-    ("safety_identifier", &[]),
-    ("service_tier", &["\"auto\"", "\"default\""]),
     ("store", &["false"]),
     ("suffix", &["\"\""]),
     ("tool_choice", &["\"none\"", "\"auto\""]),
     ("tools", &["[]"]),
-    ("verbosity", &[]),
+    ("verbosity", &["\"medium\""]),
     ("web_search_options", &[]),
 ];
 
-/// Parses a body, which must be one JSON object.
-pub fn parse(body: &[u8]) -> Result<Map<String, Value>> {
+/// OpenAI's fields that change no text, whatever they say: names and tags for the provider, and
+/// what is to be kept, or to be quick.
+const CHANGE_NOTHING: [&str; 9] = [
+    "metadata",
+    "parallel_tool_calls",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "user",
+];
+
+/// Fields of OpenAI's and other servers in which something empty or false asks for something.
+const NEVER_NOTHING: [&str; 7] = [
+    "add_generation_prompt",
+    "add_special_tokens",
+    "do_sample",
+    "enable_thinking",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "web_search_options",
+];
+
+/// Parses a body, which must be one JSON object, and leaves out the fields that ask for nothing,
+/// whatever they are called; those called `kept` stay.
+pub fn parse(body: &[u8], kept: &[&str]) -> Result<Map<String, Value>> {
     match std::str::from_utf8(body) {
-        Ok(text) => parse_object(BODY, text),
+        Ok(text) => Ok(without_nothing(&parse_object(BODY, text)?, kept)),
         Err(e) => Err(Error::File {
             file: BODY.to_string(),
             expected: "UTF-8".to_string(),
@@ -50,10 +68,29 @@ pub fn parse(body: &[u8]) -> Result<Map<String, Value>> {
     }
 }
 
+/// The fields that say something, and those called `kept`: `null`, `false` and what is empty ask
+/// for nothing. Clients send them for what they leave open.
+pub fn without_nothing(fields: &Map<String, Value>, kept: &[&str]) -> Map<String, Value> {
+    let says = |name: &str, value: &Value| match value {
+        Value::Null => false,
+        _ if NEVER_NOTHING.contains(&name) => true,
+        Value::Bool(value) => *value,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Number(_) => true,
+    };
+    let fields = fields.iter();
+    let fields = fields.filter(|(name, value)| kept.contains(&name.as_str()) || says(name, value));
+    fields.map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
 /// Refuses every field that is not in `read` and asks for something.
 pub fn check_names(fields: &Map<String, Value>, read: &[&[&str]]) -> Result<()> {
-    let is_read = |name: &str| read.iter().any(|names| names.contains(&name));
-    for (name, value) in fields.iter().filter(|(name, _)| !is_read(name)) {
+    let is_taken = |name: &str| {
+        CHANGE_NOTHING.contains(&name) || read.iter().any(|names| names.contains(&name))
+    };
+    for (name, value) in fields.iter().filter(|(name, _)| !is_taken(name)) {
         let refuse = |expected: String, found: &str| {
             let object = Object::new(BODY, fields);
             Err(object.error(name, &expected, found))
@@ -61,11 +98,7 @@ pub fn check_names(fields: &Map<String, Value>, read: &[&[&str]]) -> Result<()> 
         let Some((_, neutral)) = NEUTRAL.iter().find(|(known, _)| known == name) else {
             return refuse("a field that this route has".to_string(), "another");
         };
-        let asks_for_nothing = |text: &&str| {
-            let neutral: Option<Value> = serde_json::from_str(text).ok();
-            neutral.as_ref() == Some(value)
-        };
-        if !value.is_null() && !neutral.iter().any(asks_for_nothing) {
+        if !asks_for_nothing(fields, name, value, neutral) {
             let neutral = neutral.iter().map(|text| format!(" or `{text}`"));
             let expected = format!("none{}", neutral.collect::<String>());
             return refuse(expected, "one, which is not implemented");
@@ -74,28 +107,83 @@ pub fn check_names(fields: &Map<String, Value>, read: &[&[&str]]) -> Result<()> 
     Ok(())
 }
 
+/// Whether `value` is one of the `neutral` ones, or comes to the same beside the other fields.
+fn asks_for_nothing(
+    fields: &Map<String, Value>,
+    name: &str,
+    value: &Value,
+    neutral: &[&str],
+) -> bool {
+    let is = |text: &&str| {
+        let neutral: Option<Value> = serde_json::from_str(text).ok();
+        match value {
+            Value::Object(fields) => neutral == Some(without_nothing(fields, &[]).into()),
+            _ => neutral.as_ref() == Some(value),
+        }
+    };
+    let comes_to_it = match (name, value) {
+        // All texts are asked for, so there is no choice between them.
+        ("best_of", n) => fields.get("n") == Some(n),
+        ("logit_bias", Value::Object(biases)) => biases.values().all(|b| b.as_f64() == Some(0.0)),
+        _ => false,
+    };
+    comes_to_it || neutral.iter().any(is)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(body: &str) -> Result<(), String> {
-        let fields = parse(body.as_bytes()).map_err(|e| e.to_string())?;
+        let fields = parse(body.as_bytes(), &[]).map_err(|e| e.to_string())?;
         check_names(&fields, &[&["seed"], &["n"]]).map_err(|e| e.to_string())
     }
 
     #[test]
-    fn only_what_asks_for_nothing_is_taken() {
-        let neutral = r#"{"seed": 1, "n": 2, "tools": null, "frequency_penalty": 0.0,
-                          "response_format": {"type": "text"}, "logit_bias": {}}"#;
-        assert_eq!(check(neutral), Ok(()));
+    fn what_asks_for_nothing_is_taken() {
+        for body in [
+            r#"{"seed": 1, "n": 2, "tools": null, "frequency_penalty": 0.0, "logit_bias": {},
+                "response_format": {"type": "text", "json_schema": null}, "best_of": 2}"#,
+            r#"{"tools": [], "functions": [], "tool_choice": "none", "function_call": "auto",
+                "parallel_tool_calls": true, "store": false, "echo": false, "suffix": "",
+                "modalities": ["text"], "logit_bias": {"50256": 0}, "verbosity": "medium"}"#,
+            r#"{"metadata": {"a": "b"}, "user": "me", "prompt_cache_key": "k",
+                "safety_identifier": "s", "service_tier": "default", "reasoning_effort": "none",
+                "prediction": {"type": "content", "content": "a"}}"#,
+            r#"{"sed": null, "chat_template_kwargs": {}, "guided_choice": [], "echo_": false}"#,
+        ] {
+            assert_eq!(check(body), Ok(()), "{body}");
+        }
+        // Every field that OpenAI knows, left open.
+        let names = NEUTRAL.iter().map(|(name, _)| *name);
+        for name in names.chain(CHANGE_NOTHING) {
+            assert_eq!(check(&format!(r#"{{"{name}": null}}"#)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_asks_for_something_is_named() {
         for (body, words) in [
             (r#"{"sed": 1}"#, ["`sed`", "a field that this route has"]),
-            (r#"{"sed": null}"#, ["`sed`", "a field that this route has"]),
             (
                 r#"{"presence_penalty": 0.5}"#,
                 ["`presence_penalty`", "not implemented"],
             ),
             (r#"{"tools": [{}]}"#, ["`tools`", "none or `[]`"]),
+            (r#"{"tool_choice": "required"}"#, ["`tool_choice`", "none"]),
+            (r#"{"best_of": 2}"#, ["`best_of`", "none or `1`"]),
+            (r#"{"logit_bias": {"1": -100}}"#, ["`logit_bias`", "none"]),
+            (
+                r#"{"response_format": {"type": "json_object"}}"#,
+                ["`response_format`", "none"],
+            ),
+            (r#"{"store": true}"#, ["`store`", "none or `false`"]),
+            // Defaults that are not what is empty or false.
+            (
+                r#"{"web_search_options": {}}"#,
+                ["`web_search_options`", "none"],
+            ),
+            (r#"{"do_sample": false}"#, ["`do_sample`", "this route has"]),
             ("[1]", ["JSON object", "array"]),
             ("{", ["valid JSON", "EOF"]),
         ] {

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use super::fields::{BODY, without_nothing};
 use crate::engine::sampling::SamplingOptions;
 use crate::error::Result;
 use crate::model::generation::REPEAT_PENALTIES;
-use crate::model::json::Object;
+use crate::model::json::{Object, kind};
 
 /// Stop texts that a request may have.
 const MAX_STOPS: usize = 4;
@@ -35,7 +36,7 @@ pub struct Generation {
 
 impl Generation {
     /// The fields that are read here.
-    pub const FIELDS: [&str; 13] = [
+    pub const FIELDS: [&str; 12] = [
         "max_tokens",
         "min_p",
         "model",
@@ -48,8 +49,6 @@ impl Generation {
         "temperature",
         "top_k",
         "top_p",
-        // Changes nothing, by OpenAI's own definition.
-        "user",
     ];
 
     /// Reads the fields of a body.
@@ -61,7 +60,6 @@ impl Generation {
             let is_fraction = |x: f64| (0.0..=1.0).contains(&x);
             body.number_that(field, "a number from 0 to 1", is_fraction)
         };
-        body.text("user")?;
         let stream = body.flag("stream", false)?;
         let n = body.whole_from("n", 1, Some(1))?;
         if n > MAX_TEXTS {
@@ -134,13 +132,20 @@ fn stop(body: &Object) -> Result<Vec<String>> {
 }
 
 fn include_usage(body: &Object, stream: bool) -> Result<bool> {
-    let Some(options) = body.object("stream_options", "stream_options")? else {
-        return Ok(false);
+    const FIELD: &str = "stream_options";
+    let fields = match body.get(FIELD) {
+        None => return Ok(false),
+        Some(Value::Object(fields)) => without_nothing(fields, &[]),
+        Some(other) => return Err(body.error(FIELD, "an object", &kind(other))),
     };
-    if !stream {
+    let options = Object::nested(BODY, FIELD, &fields);
+    // Padding makes no difference to the text, and there is none here.
+    options.check_names(&["include_obfuscation", "include_usage"])?;
+    options.flag("include_obfuscation", false)?;
+    let include_usage = options.flag("include_usage", false)?;
+    if include_usage && !stream {
         let expected = "none without `stream`";
-        return Err(body.error("stream_options", expected, "one"));
+        return Err(body.error(FIELD, expected, "one"));
     }
-    options.check_names(&["include_usage"])?;
-    options.flag("include_usage", false)
+    Ok(include_usage)
 }

@@ -7,10 +7,12 @@ mod fields;
 mod format;
 mod generation;
 mod logprobs;
+mod message;
 mod usage;
 
 pub use chat::ChatRequest;
 pub use completion::{CompletionRequest, Prompt};
 pub use format::{Format, Head, Text, unix_time};
 pub use generation::Generation;
+pub use message::{RequestMessage, Role};
 pub use usage::Usage;

@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("chat::lines::templates_in_tokenizer_config", in_config),
         trial("chat::lines::answers_end_at_any_eos_token", eos),
         trial("chat::lines::errors", errors),
+        trial("chat::lines::a_template_that_writes_nothing", nothing),
     ]
 }
 
@@ -265,5 +266,23 @@ fn errors() -> Result<()> {
     );
     let run = chat(&model, &[], &["/save /nowhere/a.json"])?;
     ensure!(run.status == 1 && run.stderr.contains("/nowhere/a.json"));
+    Ok(())
+}
+
+/// Nothing to answer ends a script in one line, be it the first turn or a later one.
+fn nothing() -> Result<()> {
+    let template = format!("{{% if messages[-1].content != 'mum' %}}{TEMPLATE}{{% endif %}}");
+    let model = ChatModel::without_template()?.with("chat_template.jinja", &template)?;
+    for lines in [&["mum", "Who is it?"][..], &["Who is it?", "mum"]] {
+        let run = chat(&model, &[], lines)?;
+        let last = run.stderr.lines().last().context("no line")?;
+        let words = "ztt-wgpu: the chat template writes nothing: there is nothing to generate from";
+        ensure!(
+            run.status == 1 && last.starts_with(words),
+            "{}: {last}",
+            run.status
+        );
+        same("answered", &[!run.stdout.is_empty()], &[lines[1] == "mum"])?;
+    }
     Ok(())
 }

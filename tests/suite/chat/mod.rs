@@ -7,6 +7,8 @@ mod smollm2;
 mod templates;
 #[cfg(unix)]
 mod terminal;
+#[cfg(unix)]
+mod typed_ahead;
 
 use libtest_mimic::Trial;
 
@@ -18,5 +20,7 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(templates::trials());
     #[cfg(unix)]
     trials.extend(terminal::trials());
+    #[cfg(unix)]
+    trials.extend(typed_ahead::trials());
     trials
 }

@@ -45,11 +45,17 @@ impl ChatModel {
 
     /// One whose positions do not end while a test lasts.
     pub fn endless() -> Result<Self> {
-        let model = Model::open(BUILTIN, Fetch::Never)?;
-        let config = model.texts.iter().find(|t| t.name == "config.json");
-        let mut config: Value = serde_json::from_str(&config.context("config")?.text)?;
+        let mut config = config()?;
         config["max_position_embeddings"] = 1_000_000.into();
         Self::new()?.with("config.json", &config.to_string())
+    }
+
+    /// Nothing says what a text begins with.
+    pub fn without_bos(self) -> Result<Self> {
+        let mut config = config()?;
+        config["bos_token_id"] = Value::Null;
+        let model = self.with("config.json", &config.to_string())?;
+        model.with("generation_config.json", "{}")
     }
 
     /// Puts a file beside the weights.
@@ -65,4 +71,11 @@ impl ChatModel {
     pub fn name(&self) -> String {
         self.folder.path().display().to_string()
     }
+}
+
+/// The embedded model's config.
+fn config() -> Result<Value> {
+    let model = Model::open(BUILTIN, Fetch::Never)?;
+    let config = model.texts.iter().find(|t| t.name == "config.json");
+    Ok(serde_json::from_str(&config.context("config")?.text)?)
 }

@@ -9,7 +9,7 @@ use rexpect::process::WaitStatus;
 use rexpect::session::{Options, PtySession, spawn_with_options};
 use serde_json::Value;
 
-use super::model::ChatModel;
+use super::model::{ChatModel, TEMPLATE};
 use crate::fixtures::trial;
 use crate::models::SMOLLM2;
 use crate::program::environment;
@@ -41,21 +41,26 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// A chat on the reference, at its first prompt.
-fn chat(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
+/// A chat on the reference, which has only just begun.
+pub fn spawn(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
     let name = model.name();
     let host = ["--adapter", "cpu", "--temperature", "0"];
     let command = program(&[&["chat", &name], &host[..], flags].concat());
     let options = Options::new()
         .timeout_ms(Some(PATIENCE_MS))
         .strip_ansi_escape_codes(true);
-    let mut session = spawn_with_options(command, options)?;
+    Ok(spawn_with_options(command, options)?)
+}
+
+/// The same, at its first prompt.
+pub fn chat(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
+    let mut session = spawn(model, flags)?;
     session.exp_string("lists the commands")?;
     session.exp_string("> ")?;
     Ok(session)
 }
 
-fn ends_well(mut session: PtySession) -> Result<()> {
+pub fn ends_well(mut session: PtySession) -> Result<()> {
     session.exp_eof()?;
     let status = session.process().wait()?;
     ensure!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
@@ -112,13 +117,17 @@ fn ctrl_c() -> Result<()> {
 }
 
 fn mistakes() -> Result<()> {
-    let model = ChatModel::new()?;
+    let template = format!("{{% if messages[-1].content != 'mum' %}}{TEMPLATE}{{% endif %}}");
+    let model = ChatModel::without_template()?.with("chat_template.jinja", &template)?;
     let mut session = chat(&model, &["-n", "3", "--ctx", "32"])?;
     session.send_line("/nope")?;
     session.exp_string("no command is called `/nope`")?;
     session.exp_string("> ")?;
     session.send_line(&"too long a line ".repeat(20))?;
     session.exp_string("expected at most 32 tokens")?;
+    session.exp_string("> ")?;
+    session.send_line("mum")?;
+    session.exp_string("ztt-wgpu: the chat template writes nothing: ")?;
     session.exp_string("> ")?;
     // It has left no trace.
     session.send_line("Who?")?;

@@ -62,6 +62,36 @@ class Client(unittest.TestCase):
         self.assertEqual("".join(texts), whole.choices[0].message.content)
         self.assertEqual(parts[-1].usage.completion_tokens, whole.usage.completion_tokens)
 
+    def test_conversation(self):
+        """Answers are sent back as they are, and as `model_dump` writes them."""
+        create = self.client.chat.completions.create
+        messages = [{"role": "developer", "content": "SCENE II."}, *QUESTION]
+        answers = []
+        for again in ["Why so?", "And whence?", None]:
+            answer = create(model=MODEL, messages=messages, max_tokens=6).choices[0].message
+            answers.append(answer.content)
+            messages.append(answer)
+            messages.append({"role": "user", "content": again, "name": "bob"})
+        plain = [{"role": "system", "content": "SCENE II."}, *QUESTION]
+        for answer, again in zip(answers[:2], ["Why so?", "And whence?"]):
+            plain.append({"role": "assistant", "content": answer})
+            parts = [{"type": "text", "text": again[:3]}, {"type": "text", "text": again[3:]}]
+            plain.append({"role": "user", "content": parts})
+        last = create(model=MODEL, messages=plain, max_tokens=6).choices[0].message
+        self.assertEqual(last.content, answers[2])
+        dumped = [m if isinstance(m, dict) else m.model_dump() for m in messages[:-2]]
+        last = create(model=MODEL, messages=dumped, max_tokens=6).choices[0].message
+        self.assertEqual(last.content, answers[2])
+        stream = create(
+            model=MODEL,
+            messages=messages[:-2],
+            max_tokens=6,
+            stream=True,
+            stream_options={"include_usage": True, "include_obfuscation": False},
+        )
+        texts = [p.choices[0].delta.content or "" for p in stream if p.choices]
+        self.assertEqual("".join(texts), answers[2])
+
     def test_stop(self):
         asked = {"model": MODEL, "messages": QUESTION, "max_tokens": 12}
         whole = self.client.chat.completions.create(**asked).choices[0].message.content

@@ -1,6 +1,7 @@
 //! `serve`, on the real binary over loopback.
 
 mod api;
+mod clients;
 mod end;
 mod faults;
 mod limits;
@@ -14,6 +15,7 @@ use libtest_mimic::Trial;
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     trials.extend(api::trials());
+    trials.extend(clients::trials());
     trials.extend(end::trials());
     trials.extend(faults::trials());
     trials.extend(limits::trials());
