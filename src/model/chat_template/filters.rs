@@ -4,7 +4,7 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error as Failure, State, Value, filters};
 
 use super::arguments::{Arguments, Given, failure, items};
-use super::methods::attribute;
+use super::methods::{attribute, is_namespace};
 use super::objects::{Generator, pair};
 use super::python::repr;
 use super::to_json::{same_kind, to_json};
@@ -238,7 +238,7 @@ fn sorted(value: &Value) -> Value {
             .map(|item| sorted(&item))
     };
     match value.kind() {
-        ValueKind::Map => {
+        ValueKind::Map if !is_namespace(value) => {
             let pairs = value.as_object().and_then(|o| o.try_iter_pairs());
             let mut pairs: Vec<_> = pairs.into_iter().flatten().collect();
             pairs.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -40,7 +40,7 @@ const CHANGING: [&str; 12] = [
 pub fn is_method(name: &str) -> bool {
     OF_DICTIONARIES.contains(&name)
         || OF_SEQUENCES.contains(&name)
-        || strings::METHODS.contains(&name)
+        || strings::has(name)
         || CHANGING.contains(&name)
 }
 
@@ -82,7 +82,7 @@ pub fn unknown_method(
 /// The attribute `name`, or the method, not called.
 pub fn attribute(value: &Value, name: &str) -> Result<Value, Failure> {
     let has = match value.kind() {
-        ValueKind::String => strings::METHODS.contains(&name),
+        ValueKind::String => strings::has(name),
         ValueKind::Map => OF_DICTIONARIES.contains(&name) && !is_namespace(value),
         ValueKind::Seq => OF_SEQUENCES.contains(&name),
         _ => false,

@@ -1,7 +1,12 @@
 //! Values as Python's `str` and `repr` write them.
 
+use std::cell::Cell;
+
 use minijinja::value::ValueKind;
 use minijinja::{Error as Failure, Output, State, Value, escape_formatter};
+
+use super::methods::is_namespace;
+use super::objects::Range;
 
 /// What `{{ value }}` writes.
 pub fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Failure> {
@@ -31,7 +36,30 @@ pub fn repr(value: &Value) -> String {
     out
 }
 
+/// Values inside each other that are written at most. What else has no end is a namespace that
+/// holds itself, so none is written inside another value.
+const MAX_DEPTH: usize = 200;
+
+/// Bytes after which writing ends: lists that hold one list twice, and so on, are large.
+const MAX_BYTES: usize = 1 << 26;
+
+thread_local! {
+    /// How deep inside a value the writing is.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
 fn write_repr(out: &mut String, value: &Value) {
+    let depth = DEPTH.get();
+    if depth > MAX_DEPTH || out.len() > MAX_BYTES || (depth > 0 && is_namespace(value)) {
+        out.push_str("...");
+        return;
+    }
+    DEPTH.set(depth + 1);
+    write_part(out, value);
+    DEPTH.set(depth);
+}
+
+fn write_part(out: &mut String, value: &Value) {
     if let Some(text) = value.as_str() {
         return write_quoted(out, text);
     }
@@ -40,11 +68,7 @@ fn write_repr(out: &mut String, value: &Value) {
         ValueKind::None => out.push_str("None"),
         ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
         ValueKind::Number => out.push_str(&number(value)),
-        ValueKind::Seq
-            if value
-                .downcast_object_ref::<super::objects::Range>()
-                .is_none() =>
-        {
+        ValueKind::Seq if value.downcast_object_ref::<Range>().is_none() => {
             let (open, close) = if value.is_tuple() {
                 ("(", ")")
             } else {
@@ -59,14 +83,18 @@ fn write_repr(out: &mut String, value: &Value) {
         }
         ValueKind::Map => {
             let pairs = value.as_object().and_then(|o| o.try_iter_pairs());
-            out.push('{');
+            out.push_str(if is_namespace(value) {
+                "<Namespace {"
+            } else {
+                "{"
+            });
             for (i, (key, value)) in pairs.into_iter().flatten().enumerate() {
                 out.push_str(if i == 0 { "" } else { ", " });
                 write_repr(out, &key);
                 out.push_str(": ");
                 write_repr(out, &value);
             }
-            out.push('}');
+            out.push_str(if is_namespace(value) { "}>" } else { "}" });
         }
         _ => out.push_str(&value.to_string()),
     }

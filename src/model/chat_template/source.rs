@@ -3,15 +3,13 @@
 //! Nothing is parsed here: tags are cut into tokens, and a few of these become others that mean
 //! the same to the engine. What it would silently take for something else is refused.
 
+use super::macros::Macros;
 use super::methods::{ATTRIBUTE, ITEM, is_method};
 use super::text_filters::PERCENT;
 use super::tokens::{Kind, Token, group_end, next, previous, tag};
 
 /// The function that a loop's values go through.
 pub const ITERATE: &str = "__iterate__";
-
-/// What a macro may not ask for.
-const REST: [&str; 2] = ["varargs", "kwargs"];
 
 /// `source` for the engine, or what in it is not supported.
 pub fn prepare(source: &str) -> Result<String, String> {
@@ -245,61 +243,6 @@ fn iterate(tokens: &mut Vec<Token>) {
         tokens.insert(last + 1, Token::operator(")"));
         tokens.insert(first, Token::operator(&format!("{ITERATE}(")));
     }
-}
-
-/// What macros are open, for what the engine does not know of them.
-#[derive(Default)]
-struct Macros {
-    /// The parameters of each.
-    open: Vec<Vec<String>>,
-}
-
-impl Macros {
-    fn check(&mut self, tag: &str, tokens: &[Token]) -> Result<(), String> {
-        if tag == "macro" {
-            let parameters = parameters(tokens)?;
-            self.open.push(parameters);
-        } else if tag == "endmacro" {
-            self.open.pop();
-        }
-        let Some(parameters) = self.open.last() else {
-            return Ok(());
-        };
-        for (at, token) in tokens.iter().enumerate() {
-            let is = |at: Option<usize>, text| at.is_some_and(|at: usize| tokens[at].text == text);
-            let free = !is(previous(tokens, at), ".") && !is(next(tokens, at + 1), "=");
-            let rest = token.kind == Kind::Name && REST.contains(&token.text.as_str());
-            if rest && free && !parameters.contains(&token.text) {
-                return Err(format!("`{}` of a macro", token.text));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The parameters of a macro. Their defaults may not refer to other parameters, which the engine
-/// does not know yet when it computes them.
-fn parameters(tokens: &[Token]) -> Result<Vec<String>, String> {
-    let mut parameters: Vec<String> = Vec::new();
-    let mut depth = 0;
-    let mut default = false;
-    for (at, token) in tokens.iter().enumerate() {
-        depth += token.depth();
-        match (token.kind, token.text.as_str()) {
-            (Kind::Operator, ",") if depth == 1 => default = false,
-            (Kind::Operator, "=") if depth == 1 => default = true,
-            (Kind::Name, name) if depth == 1 && !default => parameters.push(name.to_string()),
-            (Kind::Name, name) if parameters.iter().any(|p| p == name) => {
-                if previous(tokens, at).is_some_and(|at| tokens[at].text != ".") {
-                    return Err(format!(
-                        "a macro's default that refers to its parameter `{name}`"
-                    ));
-                }
-            }
-            _ => (),
-        }
-    }
-    Ok(parameters)
 }
 
 #[cfg(test)]

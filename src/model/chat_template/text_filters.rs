@@ -9,7 +9,8 @@ use super::arguments::{Arguments, Given, failure, items, pay, split};
 use super::characters::line_end;
 use super::filters::as_float;
 use super::python::{repr, text};
-use super::strings::{centred, formatted, replace, strip};
+use super::string_making::{centred, formatted, replace};
+use super::string_parts::strip;
 
 /// What stands for the operator `%` on a text, in a template that was made ready for the engine.
 pub const PERCENT: &str = "__percent__";

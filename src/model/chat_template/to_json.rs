@@ -1,9 +1,9 @@
 //! JSON as Python writes it, for templates.
 
 use minijinja::value::ValueKind;
-use minijinja::{Error as Failure, Value};
+use minijinja::{Error as Failure, State, Value};
 
-use super::arguments::{Arguments, Given, failure};
+use super::arguments::{Arguments, Given, failure, pay};
 use super::methods::is_namespace;
 use super::objects::Range;
 use super::python::number;
@@ -12,7 +12,7 @@ use super::python::number;
 const MAX_DEPTH: usize = 200;
 
 /// `tojson` as transformers has it: Python's `json.dumps`, nothing escaped for HTML.
-pub fn to_json(value: &Value, given: Given) -> Result<String, Failure> {
+pub fn to_json(state: &State, value: &Value, given: Given) -> Result<String, Failure> {
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     let arguments = Arguments::of("tojson", names, given)?;
     let indent = match arguments.some(1) {
@@ -36,6 +36,7 @@ pub fn to_json(value: &Value, given: Given) -> Result<String, Failure> {
         }
     };
     let mut writer = Writer {
+        state,
         ascii: arguments.flag(0, false),
         sorted: arguments.flag(3, false),
         indent,
@@ -46,7 +47,8 @@ pub fn to_json(value: &Value, given: Given) -> Result<String, Failure> {
     Ok(writer.out)
 }
 
-struct Writer {
+struct Writer<'a, 't, 'e> {
+    state: &'a State<'t, 'e>,
     ascii: bool,
     sorted: bool,
     indent: Option<String>,
@@ -55,7 +57,7 @@ struct Writer {
     out: String,
 }
 
-impl Writer {
+impl Writer<'_, '_, '_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Failure> {
         if depth > MAX_DEPTH {
             return Err(failure("tojson expects a value that is less deep"));
@@ -105,22 +107,26 @@ impl Writer {
             if i > 0 {
                 self.out.push_str(&self.separators[0]);
             }
-            self.line(depth + 1);
+            self.state.consume_fuel(1)?;
+            pay(self.state, self.separators.iter().map(String::len).sum())?;
+            self.line(depth + 1)?;
             write(self, item)?;
         }
         if !empty {
-            self.line(depth);
+            self.line(depth)?;
         }
         self.out.push(close);
         Ok(())
     }
 
     /// Begins a line, where there is an indent.
-    fn line(&mut self, depth: usize) {
+    fn line(&mut self, depth: usize) -> Result<(), Failure> {
         if let Some(indent) = &self.indent {
+            pay(self.state, indent.len().saturating_mul(depth))?;
             self.out.push('\n');
             self.out.push_str(&indent.repeat(depth));
         }
+        Ok(())
     }
 
     fn text(&mut self, text: &str) {
