@@ -5,7 +5,7 @@ use minijinja::{Environment, Error as Failure, Value};
 
 use super::arguments::failure;
 use super::methods::is_namespace;
-use super::objects::Cycler;
+use super::objects::{Cycler, is_list};
 
 /// Tests that the engine has and Jinja does not.
 const FOREIGN: [&str; 4] = ["startingwith", "endingwith", "int", "safe"];
@@ -23,7 +23,7 @@ pub fn add(environment: &mut Environment) {
     });
     environment.add_test("iterable", |value: &Value| is_iterable(value));
     environment.add_test("sequence", |value: &Value| {
-        is_iterable(value) && value.kind() != ValueKind::Iterable
+        is_iterable(value) && (value.kind() != ValueKind::Iterable || is_list(value))
     });
     environment.add_test("odd", |value: &Value| {
         remainder(value, "odd").map(|n| n == 1.0)

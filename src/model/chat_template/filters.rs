@@ -5,7 +5,7 @@ use minijinja::{Environment, Error as Failure, State, Value, filters};
 
 use super::arguments::{Arguments, Given, failure, items};
 use super::methods::{attribute, is_namespace};
-use super::objects::{Generator, pair};
+use super::objects::{Generator, is_list, pair};
 use super::python::repr;
 use super::to_json::{same_kind, to_json};
 
@@ -247,7 +247,7 @@ fn sorted(value: &Value) -> Value {
         ValueKind::Seq if value.is_tuple() => {
             Value::from(minijinja::value::Tuple::new(within().collect()))
         }
-        ValueKind::Seq => Value::from(within().collect::<Vec<_>>()),
+        _ if is_list(value) => Value::from(within().collect::<Vec<_>>()),
         _ => value.clone(),
     }
 }

@@ -4,7 +4,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error as Failure, ErrorKind, State, Value};
 
 use super::arguments::{Arguments, failure, items};
-use super::objects::{Bound, View, pair};
+use super::objects::{Bound, View, is_list, pair};
 use super::strings;
 
 /// Looks an attribute up as Python's `getattr` does: methods first. What stands for it in a
@@ -69,11 +69,16 @@ pub fn unknown_method(
             Some(text) => strings::call(state, text, method, given),
             None => Err(Failure::from(ErrorKind::UnknownMethod)),
         },
-        kind @ (ValueKind::Map | ValueKind::Seq) if changing && !value.is_tuple() => Err(failure(
-            format!("`{method}` of a {kind} is refused: templates may not change values"),
-        )),
+        kind @ (ValueKind::Map | ValueKind::Seq | ValueKind::Iterable)
+            if changing && !value.is_tuple() =>
+        {
+            Err(failure(format!(
+                "`{method}` of a {kind} is refused: templates may not change values"
+            )))
+        }
         ValueKind::Map => of_dictionary(value, method, given),
         ValueKind::Seq => of_sequence(value, method, given),
+        _ if is_list(value) => of_sequence(value, method, given),
         ValueKind::Number => of_number(value, method, given),
         _ => Err(Failure::from(ErrorKind::UnknownMethod)),
     }
@@ -84,7 +89,7 @@ pub fn attribute(value: &Value, name: &str) -> Result<Value, Failure> {
     let has = match value.kind() {
         ValueKind::String => strings::has(name),
         ValueKind::Map => OF_DICTIONARIES.contains(&name) && !is_namespace(value),
-        ValueKind::Seq => OF_SEQUENCES.contains(&name),
+        ValueKind::Seq | ValueKind::Iterable if is_list(value) => OF_SEQUENCES.contains(&name),
         _ => false,
     };
     if has {

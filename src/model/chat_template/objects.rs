@@ -133,6 +133,18 @@ impl Object for Range {
     }
 }
 
+/// Whether `value` is a list or a tuple. The engine has slices of them as iterators.
+pub fn is_list(value: &Value) -> bool {
+    match value.kind() {
+        ValueKind::Seq => value.downcast_object_ref::<Range>().is_none(),
+        ValueKind::Iterable => {
+            value.downcast_object_ref::<View>().is_none()
+                && value.downcast_object_ref::<Generator>().is_none()
+        }
+        _ => false,
+    }
+}
+
 /// A method that was looked up and not called.
 #[derive(Debug)]
 pub struct Bound {

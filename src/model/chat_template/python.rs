@@ -6,7 +6,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error as Failure, Output, State, Value, escape_formatter};
 
 use super::methods::is_namespace;
-use super::objects::Range;
+use super::objects::is_list;
 
 /// What `{{ value }}` writes.
 pub fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Failure> {
@@ -68,7 +68,7 @@ fn write_part(out: &mut String, value: &Value) {
         ValueKind::None => out.push_str("None"),
         ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
         ValueKind::Number => out.push_str(&number(value)),
-        ValueKind::Seq if value.downcast_object_ref::<Range>().is_none() => {
+        ValueKind::Seq | ValueKind::Iterable if is_list(value) => {
             let (open, close) = if value.is_tuple() {
                 ("(", ")")
             } else {

@@ -5,7 +5,7 @@ use minijinja::{Error as Failure, State, Value};
 
 use super::arguments::{Arguments, Given, failure, pay};
 use super::methods::is_namespace;
-use super::objects::Range;
+use super::objects::is_list;
 use super::python::number;
 
 /// Objects and lists inside each other that are written at most.
@@ -67,7 +67,7 @@ impl Writer<'_, '_, '_> {
             return Ok(());
         }
         match value.kind() {
-            ValueKind::Seq if value.downcast_object_ref::<Range>().is_none() => {
+            ValueKind::Seq | ValueKind::Iterable if is_list(value) => {
                 let items: Vec<Value> = value.try_iter()?.collect();
                 self.container(['[', ']'], depth, items, |this, item| {
                     this.value(&item, depth + 1)
