@@ -1,22 +1,37 @@
 //! The checkpoint's chat template: messages to the text that the model was trained on.
 //!
-//! Templates are Jinja, with the additions that transformers makes to it
-//! (`apply_chat_template`): Python's methods of strings, `raise_exception`, `strftime_now`, a
-//! `tojson` that does not escape for HTML.
+//! Templates are Jinja, set up as transformers sets it up (`apply_chat_template`). The engine is
+//! minijinja; what it has not or has otherwise is in the modules here: Python's methods and its
+//! ways to write values, Jinja2's filters and tests, and what transformers adds.
 
+mod arguments;
+mod characters;
+mod checks;
+mod dates;
+mod environment;
+mod filters;
+mod macros;
+mod methods;
+mod objects;
+mod python;
+mod source;
+mod special_tokens;
+mod string_making;
+mod string_parts;
+mod strings;
+mod text_filters;
 mod to_json;
+mod tokens;
 
 use std::collections::BTreeMap;
 
-use jiff::ZonedDateTime;
 use jiff::civil::DateTime;
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{Environment, Error as Failure, ErrorKind, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
+use serde_json::Value;
 
-use to_json::to_json;
+use environment::environment;
+use special_tokens::special_tokens;
 
 use super::Text;
 use super::json::{Object, parse_object};
@@ -25,46 +40,40 @@ use crate::error::{Error, Result, first_line};
 /// Which of several templates is meant for chats.
 const DEFAULT: &str = "default";
 
-/// Steps that a template may take: far more than any conversation needs, and a second or so of a
-/// template that would never end.
-const FUEL: u64 = 10_000_000;
-
-/// Tokens that templates know by these names, where `tokenizer_config.json` has them.
-const SPECIAL_TOKENS: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-];
+/// The names a message may have for what the assistant thought, the first one that templates
+/// look for.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// A template that has been read without an error.
 pub struct ChatTemplate {
     /// How errors name the file.
     file: String,
+    /// The source as the engine takes it.
     source: String,
-    special_tokens: BTreeMap<&'static str, String>,
+    special_tokens: BTreeMap<String, String>,
     /// What `strftime_now` takes for the time: the clock's, where nothing is set.
     now: Option<DateTime>,
 }
 
 /// What a template sees.
 #[derive(Serialize)]
-struct Context<'a, M> {
-    messages: &'a [M],
+struct Context<'a> {
+    messages: Vec<Value>,
     tools: Option<()>,
     documents: Option<()>,
     add_generation_prompt: bool,
     #[serde(flatten)]
-    special_tokens: &'a BTreeMap<&'static str, String>,
+    special_tokens: &'a BTreeMap<String, String>,
 }
 
 impl ChatTemplate {
     /// The template of a checkpoint, of its `tokenizer_config.json` and `chat_template.jinja`:
-    /// the latter wins, the former also says what the special tokens are.
-    pub fn of_checkpoint(config: Option<&Text>, template: Option<&Text>) -> Result<Option<Self>> {
+    /// the latter wins. What the special tokens are the former says, or `special_tokens_map.json`.
+    pub fn of_checkpoint(
+        config: Option<&Text>,
+        template: Option<&Text>,
+        special_tokens_map: Option<&Text>,
+    ) -> Result<Option<Self>> {
         let fields = match config {
             Some(text) => parse_object(&text.file, &text.text)?,
             None => serde_json::Map::new(),
@@ -78,7 +87,8 @@ impl ChatTemplate {
                 None => return Ok(None),
             },
         };
-        Self::parse(file, source, special_tokens(&json)?).map(Some)
+        let special_tokens = special_tokens(config_file, &fields, special_tokens_map)?;
+        Self::parse(file, source, special_tokens).map(Some)
     }
 
     /// Reads `source`; `file` names it in errors.
@@ -88,15 +98,19 @@ impl ChatTemplate {
     pub fn parse(
         file: &str,
         source: String,
-        special_tokens: BTreeMap<&'static str, String>,
+        special_tokens: BTreeMap<String, String>,
     ) -> Result<Self> {
+        let refused = |what| {
+            let found = format!("{what}, which is not supported");
+            Error::file(file, "a chat template", found)
+        };
         let template = Self {
             file: file.to_string(),
-            source: without_marks(&source),
+            source: source::prepare(&source).map_err(refused)?,
             special_tokens,
             now: None,
         };
-        match template.environment().template_from_str(&template.source) {
+        match environment(None).template_from_str(&template.source) {
             Ok(_) => Ok(template),
             Err(e) => Err(Error::file(file, "a chat template", first_line(e))),
         }
@@ -137,73 +151,51 @@ impl ChatTemplate {
         messages: &[M],
         add_generation_prompt: bool,
     ) -> Result<String> {
+        let failed = |message: String| Error::ChatTemplate {
+            file: self.file.clone(),
+            message,
+        };
+        let messages = messages
+            .iter()
+            .map(as_templates_see)
+            .collect::<Result<_, _>>();
         let context = Context {
-            messages,
+            messages: messages.map_err(|e| failed(first_line(e)))?,
             tools: None,
             documents: None,
             add_generation_prompt,
             special_tokens: &self.special_tokens,
         };
-        let environment = self.environment();
+        let environment = environment(self.now);
         let rendered = environment
             .template_from_str(&self.source)
             .and_then(|template| template.render(Serde(&context)));
-        rendered.map_err(|e| Error::ChatTemplate {
-            file: self.file.clone(),
-            message: first_line(e),
-        })
-    }
-
-    /// Jinja as transformers sets it up.
-    fn environment(&self) -> Environment<'_> {
-        let mut environment = Environment::new();
-        let mut syntax = SyntaxConfig::builder();
-        syntax.trim_blocks(true).lstrip_blocks(true);
-        if let Ok(syntax) = syntax.build() {
-            environment.set_syntax(syntax);
-        }
-        environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(unknown_method_callback);
-        environment.add_filter("tojson", to_json);
-        environment.add_function("raise_exception", |message: String| -> Result<Value, _> {
-            Err(Failure::new(ErrorKind::InvalidOperation, message))
-        });
-        let now = self.now;
-        environment.add_function("strftime_now", move |format: String| {
-            let now = now.unwrap_or_else(|| ZonedDateTime::now().datetime());
-            jiff::fmt::strtime::format(format, now)
-                .map_err(|e| Failure::new(ErrorKind::InvalidOperation, e.to_string()))
-        });
-        environment
+        rendered.map_err(|e| failed(first_line(e)))
     }
 }
 
-/// `source` without the marks that some templates put round what the assistant says. Transformers
-/// looks at `{% generation %}` in training alone; a block that is always there stands for it.
-fn without_marks(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some((before, opened)) = rest.split_once("{%") {
-        let Some((tag, after)) = opened.split_once("%}") else {
-            break;
-        };
-        let name = tag.trim_matches(|c: char| c.is_whitespace() || "-+".contains(c));
-        let tag = match name {
-            "generation" => tag.replace(name, "if true"),
-            "endgeneration" => tag.replace(name, "endif"),
-            _ => tag.to_string(),
-        };
-        out.extend([before, "{%", &tag, "%}"]);
-        rest = after;
+/// A message as transformers gives it to templates: what is null is not there, and what the
+/// assistant thought has the names that templates look for.
+fn as_templates_see<M: Serialize>(message: &M) -> serde_json::Result<Value> {
+    let mut message = serde_json::to_value(message)?;
+    let Value::Object(fields) = &mut message else {
+        return Ok(message);
+    };
+    fields.retain(|_, value| !value.is_null());
+    if let Some(reasoning) = REASONING.iter().find_map(|name| fields.get(*name)).cloned() {
+        let mut named = serde_json::Map::from_iter([("thinking".to_string(), reasoning.clone())]);
+        named.append(fields);
+        named.insert(REASONING[0].to_string(), reasoning);
+        *fields = named;
     }
-    out + rest
+    Ok(message)
 }
 
 /// The template for chats in a `tokenizer_config.json`, which may have several, each with a name.
 fn in_config(json: &Object) -> Result<Option<String>> {
     const FIELD: &str = "chat_template";
     let templates = match json.get(FIELD) {
-        Some(serde_json::Value::Array(templates)) => templates,
+        Some(Value::Array(templates)) => templates,
         Some(_) => return Ok(json.text(FIELD)?.map(str::to_string)),
         None => return Ok(None),
     };
@@ -221,28 +213,15 @@ fn in_config(json: &Object) -> Result<Option<String>> {
     }
 }
 
-/// The special tokens a `tokenizer_config.json` names, each a string or an object with one.
-fn special_tokens(json: &Object) -> Result<BTreeMap<&'static str, String>> {
-    let mut tokens = BTreeMap::new();
-    for name in SPECIAL_TOKENS {
-        let token = match json.get(name) {
-            Some(serde_json::Value::Object(token)) => token["content"].as_str(),
-            _ => json.text(name)?,
-        };
-        tokens.extend(token.map(|text| (name, text.to_string())));
-    }
-    Ok(tokens)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn render(source: &str, messages: &[serde_json::Value]) -> Result<String> {
+    fn render(source: &str, messages: &[Value]) -> Result<String> {
         let now = DateTime::constant(2025, 3, 9, 12, 0, 0, 0);
-        let tokens = BTreeMap::from([("bos_token", "<s>".to_string())]);
+        let tokens = BTreeMap::from([("bos_token".to_string(), "<s>".to_string())]);
         let template = ChatTemplate::parse("t.jinja", source.to_string(), tokens)?;
         template.at(now).render(messages, true)
     }
@@ -261,10 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn marks_round_an_answer_are_left_out() {
-        let source = "a {%- generation %} b {% endgeneration -%} c {% if true %}d{% endif %}{% ";
-        let plain = "a {%- if true %} b {% endif -%} c {% if true %}d{% endif %}{% ";
-        assert_eq!(without_marks(source), plain);
+    fn messages_are_as_transformers_gives_them() {
+        let message = json!({"role": "assistant", "content": null, "reasoning": "so"});
+        let found = render("{{ messages[0] }}", &[message]).unwrap();
+        let expected = "{'thinking': 'so', 'role': 'assistant', 'reasoning': 'so', ";
+        assert_eq!(found, expected.to_string() + "'reasoning_content': 'so'}");
     }
 
     #[test]
@@ -282,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_default_of_several_templates_is_taken() {
-        let of = |config: serde_json::Value, file: Option<&str>| {
+        let of = |config: Value, file: Option<&str>| {
             let text = |name, text: String| Text {
                 name,
                 file: name.to_string(),
@@ -290,7 +270,7 @@ mod tests {
             };
             let config = text("tokenizer_config.json", config.to_string());
             let file = file.map(|t| text("chat_template.jinja", t.to_string()));
-            ChatTemplate::of_checkpoint(Some(&config), file.as_ref())
+            ChatTemplate::of_checkpoint(Some(&config), file.as_ref(), None)
         };
         let named = |name: &str| json!({"name": name, "template": name});
         let several = json!({"chat_template": [named("tool_use"), named("default")],

@@ -43,11 +43,12 @@ static BUILTIN_BYTES: &[u8] = include_bytes!("builtin/ztt-classics.safetensors")
 const CONFIG: &str = "config.json";
 
 /// The texts of a checkpoint.
-const TEXTS: [&str; 5] = [
+const TEXTS: [&str; 6] = [
     CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
     "chat_template.jinja",
 ];
 
@@ -207,7 +208,8 @@ impl Model {
             self.text("tokenizer_config.json"),
             self.text("chat_template.jinja"),
         );
-        match ChatTemplate::of_checkpoint(config, file)? {
+        let special_tokens_map = self.text("special_tokens_map.json");
+        match ChatTemplate::of_checkpoint(config, file, special_tokens_map)? {
             Some(template) => Ok(template),
             None => Err(Error::NoChatTemplate {
                 model: self.name.clone(),

@@ -1,58 +1,201 @@
 //! JSON as Python writes it, for templates.
 
-use minijinja::value::Kwargs;
-use minijinja::{Error as Failure, ErrorKind, Value};
-use serde::Serialize;
+use minijinja::value::ValueKind;
+use minijinja::{Error as Failure, State, Value};
+
+use super::arguments::{Arguments, Given, failure, pay};
+use super::methods::is_namespace;
+use super::objects::is_list;
+use super::python::number;
+
+/// Objects and lists inside each other that are written at most.
+const MAX_DEPTH: usize = 200;
 
 /// `tojson` as transformers has it: Python's `json.dumps`, nothing escaped for HTML.
-pub fn to_json(value: Value, arguments: Kwargs) -> Result<String, Failure> {
-    let indent: Option<usize> = arguments.get("indent")?;
-    let _: Option<bool> = arguments.get("ensure_ascii")?;
-    arguments.assert_all_used()?;
-    let mut out = Vec::new();
-    let written = match indent {
-        Some(n) => {
-            let indent = " ".repeat(n);
-            let pretty = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(
-                &mut out, pretty,
-            ))
-        }
-        None => value.serialize(&mut serde_json::Serializer::with_formatter(
-            &mut out, OneLine,
-        )),
+pub fn to_json(state: &State, value: &Value, given: Given) -> Result<String, Failure> {
+    let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
+    let arguments = Arguments::of("tojson", names, given)?;
+    let indent = match arguments.some(1) {
+        None => None,
+        Some(indent) => Some(match indent.as_str() {
+            Some(text) => text.to_string(),
+            None => " ".repeat(arguments.whole(1, 0)?.clamp(0, 1000) as usize),
+        }),
     };
-    let failed =
-        |e: &dyn std::fmt::Display| Failure::new(ErrorKind::BadSerialization, e.to_string());
-    written.map_err(|e| failed(&e))?;
-    String::from_utf8(out).map_err(|e| failed(&e))
+    let separators = match arguments.some(2) {
+        None => [if indent.is_some() { "," } else { ", " }, ": "].map(str::to_string),
+        Some(given) => {
+            let parts: Vec<_> = given
+                .try_iter()?
+                .map(|v| v.as_str().map(str::to_string))
+                .collect();
+            match <[Option<String>; 2]>::try_from(parts) {
+                Ok([Some(items), Some(keys)]) => [items, keys],
+                _ => return Err(arguments.wrong(given, "two strings as `separators`")),
+            }
+        }
+    };
+    let mut writer = Writer {
+        state,
+        ascii: arguments.flag(0, false),
+        sorted: arguments.flag(3, false),
+        indent,
+        separators,
+        out: String::new(),
+    };
+    writer.value(value, 0)?;
+    Ok(writer.out)
 }
 
-/// JSON with a blank after commas and colons, as Python writes it.
-struct OneLine;
+struct Writer<'a, 't, 'e> {
+    state: &'a State<'t, 'e>,
+    ascii: bool,
+    sorted: bool,
+    indent: Option<String>,
+    /// Between items, and between a key and its value.
+    separators: [String; 2],
+    out: String,
+}
 
-impl serde_json::ser::Formatter for OneLine {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
+impl Writer<'_, '_, '_> {
+    fn value(&mut self, value: &Value, depth: usize) -> Result<(), Failure> {
+        if depth > MAX_DEPTH {
+            return Err(failure("tojson expects a value that is less deep"));
+        }
+        if let Some(text) = value.as_str() {
+            self.text(text);
+            return Ok(());
+        }
+        match value.kind() {
+            ValueKind::Seq | ValueKind::Iterable if is_list(value) => {
+                let items: Vec<Value> = value.try_iter()?.collect();
+                self.container(['[', ']'], depth, items, |this, item| {
+                    this.value(&item, depth + 1)
+                })
+            }
+            ValueKind::Map if !is_namespace(value) => {
+                let pairs = value.as_object().and_then(|o| o.try_iter_pairs());
+                let mut pairs: Vec<_> = pairs.into_iter().flatten().collect();
+                if self.sorted {
+                    same_kind(pairs.iter().map(|(key, _)| key))?;
+                    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+                }
+                self.container(['{', '}'], depth, pairs, |this, (key, value)| {
+                    this.text(&key_text(&key)?);
+                    this.out.push_str(&this.separators[1]);
+                    this.value(&value, depth + 1)
+                })
+            }
+            _ => {
+                let text = scalar(value)?;
+                self.out.push_str(&text);
+                Ok(())
+            }
+        }
     }
 
-    fn begin_object_key<W: ?Sized + std::io::Write>(
+    fn container<T>(
         &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
+        [open, close]: [char; 2],
+        depth: usize,
+        items: Vec<T>,
+        mut write: impl FnMut(&mut Self, T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.out.push(open);
+        let empty = items.is_empty();
+        for (i, item) in items.into_iter().enumerate() {
+            if i > 0 {
+                self.out.push_str(&self.separators[0]);
+            }
+            self.state.consume_fuel(1)?;
+            pay(self.state, self.separators.iter().map(String::len).sum())?;
+            self.line(depth + 1)?;
+            write(self, item)?;
+        }
+        if !empty {
+            self.line(depth)?;
+        }
+        self.out.push(close);
+        Ok(())
     }
 
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        out: &mut W,
-    ) -> std::io::Result<()> {
-        out.write_all(b": ")
+    /// Begins a line, where there is an indent.
+    fn line(&mut self, depth: usize) -> Result<(), Failure> {
+        if let Some(indent) = &self.indent {
+            pay(self.state, indent.len().saturating_mul(depth))?;
+            self.out.push('\n');
+            self.out.push_str(&indent.repeat(depth));
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        self.out.push('"');
+        for c in text.chars() {
+            match c {
+                '"' => self.out.push_str("\\\""),
+                '\\' => self.out.push_str("\\\\"),
+                '\n' => self.out.push_str("\\n"),
+                '\r' => self.out.push_str("\\r"),
+                '\t' => self.out.push_str("\\t"),
+                '\u{8}' => self.out.push_str("\\b"),
+                '\u{c}' => self.out.push_str("\\f"),
+                c if c < ' ' || (self.ascii && !(' '..='~').contains(&c)) => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        self.out.push_str(&format!("\\u{unit:04x}"));
+                    }
+                }
+                c => self.out.push(c),
+            }
+        }
+        self.out.push('"');
+    }
+}
+
+/// A key as text, as Python's `json` has it.
+fn key_text(key: &Value) -> Result<String, Failure> {
+    match key.as_str() {
+        Some(text) => Ok(text.to_string()),
+        None => scalar(key),
+    }
+}
+
+/// What is neither text nor holds other values.
+fn scalar(value: &Value) -> Result<String, Failure> {
+    Ok(match value.kind() {
+        ValueKind::None => "null".to_string(),
+        ValueKind::Bool => value.is_true().to_string(),
+        ValueKind::Number => match number(value).as_str() {
+            "inf" => "Infinity".to_string(),
+            "-inf" => "-Infinity".to_string(),
+            "nan" => "NaN".to_string(),
+            number => number.to_string(),
+        },
+        kind => {
+            return Err(failure(format!(
+                "tojson cannot write a value of kind {kind}"
+            )));
+        }
+    })
+}
+
+/// Refuses to order values that Python cannot compare.
+pub fn same_kind<'a>(values: impl Iterator<Item = &'a Value>) -> Result<(), Failure> {
+    let kinds = values.map(|value| match value.kind() {
+        ValueKind::Bool => ValueKind::Number,
+        kind => kind,
+    });
+    let kinds: Vec<ValueKind> = kinds.collect();
+    let ordered = [ValueKind::Number, ValueKind::String, ValueKind::Seq];
+    match kinds
+        .iter()
+        .find(|kind| **kind != kinds[0] || !ordered.contains(kind))
+    {
+        Some(kind) if kinds.len() > 1 => Err(failure(format!(
+            "there is no order between {} and {kind}",
+            kinds[0]
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -76,5 +219,8 @@ mod tests {
         assert_eq!(render("{{ value | tojson }}").unwrap(), expected);
         let found = render("{{ value.a[:2] | tojson(indent=4) }}").unwrap();
         assert_eq!(found, "[\n    1,\n    2.5\n]");
+        let expected = r#"{"a":[1,2.5,null,true],"b":{},"z":"<\u00e9'>"}"#;
+        let source = "{{ value | tojson(true, separators=(',', ':'), sort_keys=true) }}";
+        assert_eq!(render(source).unwrap(), expected);
     }
 }

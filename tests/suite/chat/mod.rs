@@ -1,5 +1,6 @@
 //! Chats: templates against transformers, and sessions on the real binary.
 
+mod jinja;
 mod lines;
 pub mod model;
 mod sessions;
@@ -14,6 +15,7 @@ use libtest_mimic::Trial;
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
+    trials.extend(jinja::trials());
     trials.extend(lines::trials());
     trials.extend(sessions::trials());
     trials.push(smollm2::trial());

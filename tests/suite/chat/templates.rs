@@ -56,7 +56,7 @@ fn like_transformers(name: &str) -> Result<()> {
     for case in cases {
         let tokens = ["bos_token", "eos_token"].into_iter().filter_map(|token| {
             let text = case[token].as_str()?;
-            Some((token, text.to_string()))
+            Some((token.to_string(), text.to_string()))
         });
         let tokens: BTreeMap<_, _> = tokens.collect();
         let template = ChatTemplate::parse(&file, source.clone(), tokens)?.at(now);

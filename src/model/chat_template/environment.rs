@@ -1,0 +1,70 @@
+//! Jinja as transformers sets it up.
+
+use jiff::ZonedDateTime;
+use jiff::civil::DateTime;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error as Failure, Value};
+use minijinja_contrib::globals::joiner;
+
+use super::arguments::{Arguments, Given, failure, items};
+use super::dates::strftime;
+use super::objects::{Dict, Generator, View, cycler, namespace, range};
+use super::source::ITERATE;
+use super::{checks, filters, methods, python, text_filters};
+
+/// Steps that a template may take: far more than any conversation needs, and a second or so of a
+/// template that would never end.
+const FUEL: u64 = 10_000_000;
+
+/// What templates are rendered in; `now` is the time, the clock's where nothing is set.
+pub fn environment<'a>(now: Option<DateTime>) -> Environment<'a> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    if let Ok(syntax) = syntax.build() {
+        environment.set_syntax(syntax);
+    }
+    environment.set_fuel(Some(FUEL));
+    environment.set_formatter(python::write_value);
+    environment.set_unknown_method_callback(methods::unknown_method);
+    checks::add(&mut environment);
+    filters::add(&mut environment);
+    text_filters::add(&mut environment);
+    environment.remove_global("debug");
+    environment.add_global("dict", Value::from_object(Dict));
+    environment.add_function("cycler", |given: Given| cycler(&given.into_values()));
+    environment.add_function("joiner", |given: Given| {
+        let arguments = Arguments::of("joiner()", ["sep"], given)?;
+        Ok::<_, Failure>(joiner(arguments.get(0).cloned()))
+    });
+    environment.add_function("namespace", |given: Given| namespace(&given.into_values()));
+    environment.add_function("range", |given: Given| range(&given.into_values()));
+    environment.add_function("raise_exception", |given: Given| {
+        let arguments = Arguments::of("raise_exception()", ["message"], given)?;
+        Err::<Value, _>(failure(python::text(arguments.need(0)?)))
+    });
+    environment.add_function("strftime_now", move |given: Given| {
+        let arguments = Arguments::of("strftime_now()", ["format"], given)?;
+        let now = now.unwrap_or_else(|| ZonedDateTime::now().datetime());
+        strftime(arguments.text(0)?, now)
+    });
+    environment.add_function(ITERATE, |given: Given| iterate(&given.into_values()));
+    environment
+}
+
+/// What a loop goes through: a list of what has no length of its own, so that the loop knows how
+/// long it is; several values stand for a tuple of them.
+fn iterate(given: &[Value]) -> Result<Value, Failure> {
+    match given {
+        [value] if value.is_none() => Err(failure("`None` is not iterable")),
+        [value] => {
+            let listed = value.downcast_object_ref::<Generator>().is_some()
+                || value.downcast_object_ref::<View>().is_some();
+            match listed {
+                true => Ok(Value::from(items(value)?)),
+                false => Ok(value.clone()),
+            }
+        }
+        several => Ok(Value::from(minijinja::value::Tuple::from(several))),
+    }
+}
