@@ -65,6 +65,7 @@ pub fn main(args: Args) -> Result<()> {
         false => interrupt::watch_and_end(|| {})?,
     };
     setup::warn(&ready.warnings);
+    setup::warn(session.tokenizer().warnings());
     eprintln!(
         "model    {name}\nadapter  {}\nseed     {seed}",
         ready.adapter

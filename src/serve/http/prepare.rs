@@ -66,10 +66,9 @@ pub fn no_model(asked: &str, name: &str) -> ApiError {
         .with_code("model_not_found")
 }
 
-/// The tokens of a prompt; an empty text is what every text begins with.
+/// The tokens of a prompt; where an empty text has none, it is what every text begins with.
 fn ids(app: &App, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
     let ids = match prompt {
-        Prompt::Text(text) if text.is_empty() => Vec::new(),
         Prompt::Text(text) => app.tokenizer.encode(&text)?,
         Prompt::Ids(ids) => ids,
     };

@@ -1,24 +1,33 @@
 //! Probabilities, in the two forms that OpenAI has for them.
+//!
+//! The texts of the drawn tokens join to the text, and so do their bytes: the first tokens of a
+//! character have bytes and no text, special tokens that the text leaves out have neither. Tokens
+//! that were not drawn have names where they have no text.
 
 use serde_json::{Map, Value, json};
 
 use crate::error::Result;
-use crate::model::tokenizer::Tokenizer;
-use crate::serve::batching::Piece;
+use crate::model::tokenizer::{Tokenizer, bytes_name};
+use crate::serve::batching::{Candidate, Piece, TokenLogprobs};
 
 /// The form of chats.
 pub fn chat(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Value> {
-    let token = |id: u32, logprob: f64| -> Result<Value> {
-        let text = tokenizer.decode(&[id], false)?;
-        // A part of a character is no text, and what bytes it has the tokenizer does not say.
-        let bytes = (!text.contains('\u{fffd}')).then_some(text.as_bytes());
-        Ok(json!({"token": text, "logprob": logprob, "bytes": bytes}))
+    let token = |text: &str, bytes: Vec<u8>, logprob: f64| {
+        json!({"token": text, "logprob": logprob, "bytes": bytes})
     };
     let mut content = Vec::new();
     for (piece, logprobs) in with_logprobs(pieces) {
-        let mut drawn = token(piece.id, logprobs.drawn)?;
-        let top = logprobs.top.iter().map(|&(id, logprob)| token(id, logprob));
-        drawn["top_logprobs"] = top.collect::<Result<Vec<_>>>()?.into();
+        let bytes = tokenizer.bytes(piece.id, &piece.text);
+        let top = logprobs.top.iter().map(|candidate| {
+            let (text, bytes) = match candidate.id == piece.id {
+                true => (&piece.text, bytes.clone()),
+                false => (&candidate.name, candidate_bytes(tokenizer, candidate)),
+            };
+            token(text, bytes, candidate.logprob)
+        });
+        let top: Vec<Value> = top.collect();
+        let mut drawn = token(&piece.text, bytes, logprobs.drawn);
+        drawn["top_logprobs"] = top.into();
         content.push(drawn);
     }
     Ok(json!({"content": content, "refusal": null}))
@@ -31,13 +40,9 @@ pub fn completion(tokenizer: &Tokenizer, pieces: &[Piece], mut offset: usize) ->
     let mut top_logprobs = Vec::new();
     let mut text_offset = Vec::new();
     for (piece, logprobs) in with_logprobs(pieces) {
-        tokens.push(tokenizer.decode(&[piece.id], false)?);
+        tokens.push(piece.text.as_str());
         token_logprobs.push(logprobs.drawn);
-        let mut top = Map::new();
-        for &(id, logprob) in &logprobs.top {
-            top.insert(tokenizer.decode(&[id], false)?, logprob.into());
-        }
-        top_logprobs.push(top);
+        top_logprobs.push(by_text(tokenizer, piece, &logprobs.top));
         text_offset.push(offset);
         offset += piece.text.chars().count();
     }
@@ -49,9 +54,29 @@ pub fn completion(tokenizer: &Tokenizer, pieces: &[Piece], mut offset: usize) ->
     }))
 }
 
-fn with_logprobs(
-    pieces: &[Piece],
-) -> impl Iterator<Item = (&Piece, &crate::serve::batching::TokenLogprobs)> {
+/// Candidates by their text, the drawn token by that in the text. Of two with one text, the
+/// drawn or else the likelier one has it, and the other one is called by its bytes.
+fn by_text(tokenizer: &Tokenizer, piece: &Piece, top: &[Candidate]) -> Map<String, Value> {
+    let mut map = Map::new();
+    let drawn = top.iter().find(|candidate| candidate.id == piece.id);
+    if let Some(drawn) = drawn {
+        map.insert(piece.text.clone(), drawn.logprob.into());
+    }
+    for candidate in top.iter().filter(|candidate| candidate.id != piece.id) {
+        let mut name = candidate.name.clone();
+        if map.contains_key(&name) {
+            name = bytes_name(&candidate_bytes(tokenizer, candidate));
+        }
+        map.entry(name).or_insert_with(|| candidate.logprob.into());
+    }
+    map
+}
+
+fn candidate_bytes(tokenizer: &Tokenizer, candidate: &Candidate) -> Vec<u8> {
+    tokenizer.bytes(candidate.id, &candidate.name)
+}
+
+fn with_logprobs(pieces: &[Piece]) -> impl Iterator<Item = (&Piece, &TokenLogprobs)> {
     let all = pieces.iter();
     all.filter_map(|piece| Some((piece, piece.logprobs.as_ref()?)))
 }
