@@ -2,6 +2,8 @@
 //! transformers reads beside it.
 
 mod added;
+mod class;
+mod cleaning;
 mod joining;
 mod stream;
 
@@ -18,6 +20,8 @@ pub struct Tokenizer {
     inner: Inner,
     model: String,
     joining: Joining,
+    /// Whether texts are cleaned up.
+    cleans_up: bool,
     warnings: Vec<String>,
 }
 
@@ -40,6 +44,7 @@ impl Tokenizer {
             joining: Joining::of(inner.get_decoder()),
             inner,
             model: model.to_string(),
+            cleans_up: false,
             warnings: Vec::new(),
         })
     }
@@ -54,10 +59,13 @@ impl Tokenizer {
         let Some(file) = find("tokenizer.json") else {
             return Ok(None);
         };
-        let mut tokenizer = Self::parse(model, &file.file, &file.text)?;
+        let adapted = class::adapted(file, &find)?;
+        let text = adapted.as_deref().unwrap_or(&file.text);
+        let mut tokenizer = Self::parse(model, &file.file, text)?;
         let beside = added::Beside::read(&find)?;
         let add = unpanicking(|| Ok(beside.add_to(&mut tokenizer.inner)));
         tokenizer.warnings = add.map_err(|message| tokenizer.error(message))?;
+        tokenizer.cleans_up = beside.cleans_up(&tokenizer.inner);
         Ok(Some(tokenizer))
     }
 
@@ -91,6 +99,15 @@ impl Tokenizer {
 
     /// The text of `ids`. Bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let text = self.decode_raw(ids, skip_special)?;
+        Ok(match self.cleans_up {
+            true => cleaning::clean(&text),
+            false => text,
+        })
+    }
+
+    /// The same before any cleaning.
+    fn decode_raw(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         // Some decoders of the library assume that there is a token.
         if !ids.iter().any(|&id| self.shown(id, skip_special).is_some()) {
             return Ok(String::new());
@@ -152,6 +169,14 @@ impl Tokenizer {
     }
 }
 
+/// Bytes that both texts begin with, whole characters.
+fn in_common(a: &str, b: &str) -> usize {
+    let both = a.chars().zip(b.chars());
+    both.take_while(|(a, b)| a == b)
+        .map(|(c, _)| c.len_utf8())
+        .sum()
+}
+
 /// How OpenAI writes bytes that are no text.
 pub fn bytes_name(bytes: &[u8]) -> String {
     let escapes = bytes.iter().map(|b| format!("\\x{b:02x}"));
@@ -180,7 +205,10 @@ mod tests {
         let text = "Çà et là — 日本語 🦀 naïve\n";
         let ids = tokenizer.encode(text).unwrap();
         let mut stream = TextStream::new(&tokenizer);
-        let pieces: Vec<String> = ids.iter().flat_map(|&id| stream.push(id).unwrap()).collect();
+        let pieces: Vec<String> = ids
+            .iter()
+            .flat_map(|&id| stream.push(id).unwrap())
+            .collect();
         assert_eq!(pieces.len(), ids.len());
         // The control: this tokenizer does split characters.
         assert!(pieces.iter().any(String::is_empty));
@@ -197,10 +225,16 @@ mod tests {
         let start = tokenizer.encode("日").unwrap()[0];
         let mut stream = TextStream::new(&tokenizer);
         let ids = [start; 6];
-        let text: String = ids.iter().flat_map(|&id| stream.push(id).unwrap()).collect();
+        let text: String = ids
+            .iter()
+            .flat_map(|&id| stream.push(id).unwrap())
+            .collect();
         assert!(text.contains('\u{fffd}'));
         let word = tokenizer.encode("Romeo").unwrap();
-        let rest: String = word.iter().flat_map(|&id| stream.push(id).unwrap()).collect();
+        let rest: String = word
+            .iter()
+            .flat_map(|&id| stream.push(id).unwrap())
+            .collect();
         assert!(rest.ends_with("Romeo"), "{rest:?}");
     }
 }

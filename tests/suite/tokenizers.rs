@@ -3,11 +3,14 @@
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
+use ztt_wgpu::model::Text;
 use ztt_wgpu::model::tokenizer::{TextStream, Tokenizer};
 
 use crate::fixtures::{path, trial};
+use crate::program::{Checkpoint, json_lines, run, succeed};
 use crate::random::Random;
+use crate::serve::server::{COMPLETIONS, HOST, Server};
 
 /// How many random texts are streamed with each kind of tokenizer.
 const TEXTS: &str = "ZTT_TEXTS";
@@ -26,6 +29,9 @@ pub fn trials() -> Vec<Trial> {
         })
         .collect();
     all.push(trial("tokenizers::spaces_are_there", spaces_are_there));
+    all.push(trial("tokenizers::as_transformers", as_transformers));
+    all.push(trial("tokenizers::an_empty_text_has_its_bos", empty_text));
+    all.push(trial("tokenizers::ids_that_disagree_are_told", other_ids));
     all
 }
 
@@ -125,12 +131,18 @@ fn spaces_are_there() -> Result<()> {
         texts.extend(stream.finish()?);
         Ok(texts)
     };
-    let found = texts(&llama, "Call me", &["▁the", "<|user|>", "▁a", "<0x0A>", "▁a"])?;
+    let found = texts(
+        &llama,
+        "Call me",
+        &["▁the", "<|user|>", "▁a", "<0x0A>", "▁a"],
+    )?;
     ensure!(found == [" the", "", " a", "\n", " a"], "{found:?}");
     let found = texts(&llama, "", &["▁the", "▁a"])?;
     ensure!(found == ["the", " a"], "{found:?}");
     // The crab, a stray byte, and what follows it.
-    let crab = ["<0xF0>", "<0x9F>", "<0xA6>", "<0x80>", "▁a", "<0xF0>", "▁a", "<0xE2>"];
+    let crab = [
+        "<0xF0>", "<0x9F>", "<0xA6>", "<0x80>", "▁a", "<0xF0>", "▁a", "<0xE2>",
+    ];
     let found = texts(&llama, "I", &crab)?;
     let expected = ["", "", "", "🦀", " a", "\u{fffd}", " a", "\u{fffd}"];
     ensure!(found == expected, "{found:?}");
@@ -148,5 +160,105 @@ fn spaces_are_there() -> Result<()> {
     let words = tokenizer("word_piece")?;
     let found = texts(&words, "the dog", &["##s", "the", ".", "dog"])?;
     ensure!(found == ["s", " the", ".", " dog"], "{found:?}");
+    Ok(())
+}
+
+/// Ids and texts with the files that may lie beside `tokenizer.json`.
+fn as_transformers() -> Result<()> {
+    let cases = std::fs::read(path("tokenizers/expected.json"))?;
+    let cases: Vec<Value> = serde_json::from_slice(&cases)?;
+    for case in &cases {
+        let name = case["name"].as_str().context("name")?;
+        with_files(case).with_context(|| format!("case {name}"))?;
+    }
+    Ok(())
+}
+
+fn with_files(case: &Value) -> Result<()> {
+    let kind = case["tokenizer"].as_str().context("tokenizer")?;
+    let file = std::fs::read(path(&format!("tokenizers/{kind}.json")))?;
+    let mut file: Value = serde_json::from_slice(&file)?;
+    for (name, value) in case["changes"].as_object().context("changes")? {
+        file[name] = value.clone();
+    }
+    let text = |name: &'static str, content: &Value| Text {
+        name,
+        file: name.to_string(),
+        text: content.to_string(),
+    };
+    let mut texts = vec![text("tokenizer.json", &file)];
+    let names = [
+        "config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ];
+    for name in names {
+        texts.extend(case["files"].get(name).map(|content| text(name, content)));
+    }
+    let tokenizer = Tokenizer::of_checkpoint("model", &texts)?.context("tokenizer.json")?;
+    ensure!(
+        tokenizer.warnings().is_empty(),
+        "{:?}",
+        tokenizer.warnings()
+    );
+    for expected in case["texts"].as_array().context("texts")? {
+        let ids = tokenizer.encode(expected[0].as_str().context("text")?)?;
+        let decoded = tokenizer.decode(&ids, true)?;
+        let found = json!([expected[0], ids, decoded]);
+        ensure!(&found == expected, "{found} is not {expected}");
+        // The same as a stream, of a text that begins anywhere.
+        for n_prompt in 0..=ids.len() {
+            let (prompt, new) = ids.split_at(n_prompt);
+            check(&tokenizer, prompt, new)?;
+        }
+    }
+    Ok(())
+}
+
+/// A model whose first token only the tokenizer's post-processor knows.
+fn without_bos() -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::copy_of("llama-plain")?.set("", "bos_token_id", Value::Null)?;
+    std::fs::copy(
+        path("tokenizers/llama.json"),
+        checkpoint.file("tokenizer.json"),
+    )?;
+    Ok(checkpoint)
+}
+
+fn empty_text() -> Result<()> {
+    let checkpoint = without_bos()?;
+    let name = checkpoint.name();
+    for text in [&[""][..], &[]] {
+        let arguments = [&["trace", &name], text, &["--adapter", "cpu", "--json"]].concat();
+        let lines = json_lines(&succeed(&arguments)?)?;
+        ensure!(lines.len() == 1 && lines[0]["id"] == 1, "{lines:?}");
+        ensure!(lines[0]["text"] == "<s>", "{lines:?}");
+        let arguments = [&["run", &name], text, &["--adapter", "cpu", "-n", "1"]].concat();
+        succeed(&arguments)?;
+    }
+    let server = Server::start(&name, &HOST)?;
+    let response = server.ok(COMPLETIONS, &json!({"prompt": "", "max_tokens": 1}))?;
+    ensure!(response["usage"]["prompt_tokens"] == 1, "{response}");
+    Ok(())
+}
+
+fn other_ids() -> Result<()> {
+    let checkpoint = without_bos()?;
+    let config = json!({"added_tokens_decoder": {"900": {"content": "<x>", "special": true}}});
+    std::fs::write(checkpoint.file("tokenizer_config.json"), config.to_string())?;
+    let run = run(&[
+        "trace",
+        &checkpoint.name(),
+        "",
+        "--adapter",
+        "cpu",
+        "--json",
+    ])?;
+    ensure!(run.status == 0, "{}", run.stderr);
+    let expected = "warning: ";
+    let said = run.stderr.lines().find(|line| line.contains(expected));
+    let said = said.with_context(|| run.stderr.clone())?;
+    ensure!(said.contains("`<x>` has id 900 there and 361"), "{said}");
     Ok(())
 }

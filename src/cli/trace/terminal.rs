@@ -49,7 +49,9 @@ fn legend(counts: &[usize]) -> String {
 pub fn line(position: &Position, style: Style) -> String {
     let scores: Vec<_> = position.scores.iter().map(|s| format!("{s:.3}")).collect();
     let next = position.top.iter().zip(&position.names);
-    let next: Vec<_> = next.map(|((_, logit), name)| format!("{name} {logit:.2}")).collect();
+    let next: Vec<_> = next
+        .map(|((_, logit), name)| format!("{name} {logit:.2}"))
+        .collect();
     let name = token_name(position.id, position.text.as_deref());
     let padding = 14_usize.saturating_sub(name.chars().count());
     format!(

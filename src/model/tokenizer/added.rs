@@ -11,13 +11,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use tokenizers::{AddedToken, Tokenizer as Inner};
+use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Inner};
 
 use crate::error::Result;
 use crate::model::Text;
 use crate::model::json::{Object, kind, parse_object};
 
 const DECODER: &str = "added_tokens_decoder";
+const FORCED_CLEANUP: &str =
+    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
 const EXTRA: &str = "extra_special_tokens";
 /// Its name before version 5.
 const ADDITIONAL: &str = "additional_special_tokens";
@@ -32,6 +34,8 @@ pub struct Beside {
     named: Vec<AddedToken>,
     splits_special: bool,
     fixes_regex: bool,
+    /// `None`: not asked for; else, whether it is forced upon a BPE.
+    cleanup: Option<bool>,
 }
 
 impl Beside {
@@ -41,10 +45,7 @@ impl Beside {
     /// [`Error::File`](crate::Error::File) and [`Error::Field`](crate::Error::Field) where one is not what it should be.
     pub fn read<'t>(find: &impl Fn(&str) -> Option<&'t Text>) -> Result<Self> {
         let read = |name: &str| match find(name) {
-            Some(text) => Ok((
-                text.file.clone(),
-                parse_object(&text.file, &text.text)?,
-            )),
+            Some(text) => Ok((text.file.clone(), parse_object(&text.file, &text.text)?)),
             None => Ok((name.to_string(), Map::new())),
         };
         let (config_file, config) = read("tokenizer_config.json")?;
@@ -57,6 +58,10 @@ impl Beside {
             named: Vec::new(),
             splits_special: json.flag("split_special_tokens", false)?,
             fixes_regex: json.flag("fix_mistral_regex", false)?,
+            cleanup: match json.flag("clean_up_tokenization_spaces", false)? {
+                true => Some(json.flag(FORCED_CLEANUP, false)?),
+                false => None,
+            },
         };
         let mut fields = Fields::default();
         fields.read(&config_file, &config)?;
@@ -68,7 +73,8 @@ impl Beside {
                 let json = Object::new(&added_file, &added);
                 for (content, id) in &added {
                     let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
-                    let id = id.ok_or_else(|| json.error(content, "a token id", "something else"))?;
+                    let id =
+                        id.ok_or_else(|| json.error(content, "a token id", "something else"))?;
                     let is_special = fields.names(content);
                     let token = AddedToken::from(content.clone(), is_special);
                     beside.by_id.insert(id, token);
@@ -100,6 +106,12 @@ impl Beside {
         }
         tokenizer.set_encode_special_tokens(self.splits_special);
         self.warnings(tokenizer)
+    }
+
+    /// Whether texts are cleaned up: those of a BPE are not, but where that is forced.
+    pub fn cleans_up(&self, tokenizer: &Inner) -> bool {
+        let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
+        self.cleanup.is_some_and(|is_forced| is_forced || !is_bpe)
     }
 
     fn warnings(&self, tokenizer: &Inner) -> Vec<String> {

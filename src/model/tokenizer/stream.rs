@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::Tokenizer;
+use super::cleaning::Cleaning;
 use super::joining::{Joining, fallback_byte, incomplete_tail};
+use super::{Tokenizer, in_common};
 use crate::error::Result;
 
 /// Turns a stream of ids into their texts, one for each id, which together are what decoding all
@@ -47,7 +48,12 @@ pub struct TextStream<'a> {
     run: Vec<u8>,
     /// Which of `texts` are theirs; of a byte-level tokenizer, which is of the newest token.
     open: Vec<usize>,
+    /// Where texts are cleaned up.
+    cleaning: Option<Cleaning>,
 }
+
+/// Tokens before a text that its cleaning looks back on.
+const CLEANED_BACK: usize = 64;
 
 /// What takes the place of bytes that are no character.
 const BROKEN: char = '\u{fffd}';
@@ -63,6 +69,7 @@ impl<'a> TextStream<'a> {
             texts: Vec::new(),
             run: Vec::new(),
             open: Vec::new(),
+            cleaning: tokenizer.cleans_up.then(|| Cleaning::after("")),
         }
     }
 
@@ -73,8 +80,13 @@ impl<'a> TextStream<'a> {
     pub fn after(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Result<Self> {
         let mut stream = Self::new(tokenizer);
         let (window, run) = stream.window_of(prompt, false)?;
-        stream.base = tokenizer.decode(&window, true)?;
+        stream.base = tokenizer.decode_raw(&window, true)?;
         (stream.window, stream.run) = (window, run);
+        if tokenizer.cleans_up {
+            let end = &prompt[prompt.len().saturating_sub(CLEANED_BACK)..];
+            let end = tokenizer.decode_raw(end, true)?;
+            stream.cleaning = Some(Cleaning::after(&end));
+        }
         Ok(stream)
     }
 
@@ -92,6 +104,15 @@ impl<'a> TextStream<'a> {
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn push(&mut self, id: u32) -> Result<Vec<String>> {
+        let texts = self.push_raw(id)?;
+        Ok(match &mut self.cleaning {
+            Some(cleaning) => cleaning.push(texts),
+            None => texts,
+        })
+    }
+
+    /// The same before any cleaning.
+    fn push_raw(&mut self, id: u32) -> Result<Vec<String>> {
         let Some(token) = self.tokenizer.shown(id, self.skip_special) else {
             self.texts.push(String::new());
             return Ok(self.settled());
@@ -123,6 +144,15 @@ impl<'a> TextStream<'a> {
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn finish(&mut self) -> Result<Vec<String>> {
+        let mut texts = self.finish_raw()?;
+        if let Some(cleaning) = &mut self.cleaning {
+            texts = cleaning.push(texts);
+            texts.extend(cleaning.finish());
+        }
+        Ok(texts)
+    }
+
+    fn finish_raw(&mut self) -> Result<Vec<String>> {
         match self.tokenizer.joining {
             Joining::Runs => self.end_run()?,
             _ => self.grow(false)?,
@@ -138,13 +168,13 @@ impl<'a> TextStream<'a> {
     /// [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn name(&self, id: u32) -> Result<String> {
         if self.tokenizer.joining == Joining::Whole {
-            return self.tokenizer.decode(&[id], false);
+            return self.tokenizer.decode_raw(&[id], false);
         }
         let mut next = self.clone();
-        let text = match next.push(id)?.pop() {
+        let text = match next.push_raw(id)?.pop() {
             text if next.texts.is_empty() => text,
             _ if next.is_incomplete() => None,
-            _ => next.finish()?.pop(),
+            _ => next.finish_raw()?.pop(),
         };
         match text {
             Some(text) if !text.is_empty() && !text.contains(BROKEN) => Ok(text),
@@ -170,7 +200,7 @@ impl<'a> TextStream<'a> {
     /// Gives the newest token what the window's text has grown by, but for a character that is
     /// not complete.
     fn grow(&mut self, is_incomplete: bool) -> Result<()> {
-        let whole = self.tokenizer.decode(&self.window, self.skip_special)?;
+        let whole = self.tokenizer.decode_raw(&self.window, self.skip_special)?;
         let is_kept_back = is_incomplete && whole.ends_with(BROKEN);
         let sure = match is_kept_back {
             true => &whole[..whole.len() - BROKEN.len_utf8()],
@@ -200,7 +230,7 @@ impl<'a> TextStream<'a> {
         if self.run.is_empty() {
             return Ok(());
         }
-        let whole = self.tokenizer.decode(&self.window, self.skip_special)?;
+        let whole = self.tokenizer.decode_raw(&self.window, self.skip_special)?;
         let new = &whole[in_common(&self.base, &whole)..];
         let is_text = std::str::from_utf8(&self.run).is_ok();
         let n_characters = new.chars().count();
@@ -242,7 +272,7 @@ impl<'a> TextStream<'a> {
     /// but for a character at its end that is kept back.
     fn shrink(&mut self, is_kept_back: bool) -> Result<()> {
         let (window, _) = self.window_of(&self.window, true)?;
-        let mut base = self.tokenizer.decode(&window, self.skip_special)?;
+        let mut base = self.tokenizer.decode_raw(&window, self.skip_special)?;
         if is_kept_back && base.ends_with(BROKEN) {
             base.pop();
         }
@@ -278,7 +308,7 @@ impl<'a> TextStream<'a> {
                 Joining::Bytes => n_bytes >= 2 * 4,
                 Joining::Local | Joining::Runs => true,
             };
-            let text = |ids: &[u32]| self.tokenizer.decode(ids, self.skip_special);
+            let text = |ids: &[u32]| self.tokenizer.decode_raw(ids, self.skip_special);
             if is_enough && !text(before.make_contiguous())?.is_empty() {
                 break;
             }
@@ -287,12 +317,4 @@ impl<'a> TextStream<'a> {
         before.extend(row.into_iter().rev());
         Ok((before.into(), run))
     }
-}
-
-/// Bytes that both texts begin with, whole characters.
-fn in_common(a: &str, b: &str) -> usize {
-    let both = a.chars().zip(b.chars());
-    both.take_while(|(a, b)| a == b)
-        .map(|(c, _)| c.len_utf8())
-        .sum()
 }

@@ -12,9 +12,7 @@ use crate::serve::batching::{Candidate, Piece, TokenLogprobs};
 
 /// The form of chats.
 pub fn chat(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Value> {
-    let token = |text: &str, bytes: Vec<u8>, logprob: f64| {
-        json!({"token": text, "logprob": logprob, "bytes": bytes})
-    };
+    let token = |text: &str, bytes: Vec<u8>, logprob: f64| json!({"token": text, "logprob": logprob, "bytes": bytes});
     let mut content = Vec::new();
     for (piece, logprobs) in with_logprobs(pieces) {
         let bytes = tokenizer.bytes(piece.id, &piece.text);
@@ -79,4 +77,72 @@ fn candidate_bytes(tokenizer: &Tokenizer, candidate: &Candidate) -> Vec<u8> {
 fn with_logprobs(pieces: &[Piece]) -> impl Iterator<Item = (&Piece, &TokenLogprobs)> {
     let all = pieces.iter();
     all.filter_map(|piece| Some((piece, piece.logprobs.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tokenizer::TextStream;
+
+    fn tokenizer(kind: &str) -> Tokenizer {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+        let text = std::fs::read_to_string(format!("{folder}/{kind}.json")).unwrap();
+        Tokenizer::parse(kind, kind, &text).unwrap()
+    }
+
+    /// The token `drawn` after `prompt`, with all of `top` as candidates.
+    fn piece(tokenizer: &Tokenizer, prompt: &str, drawn: &str, top: &[&str]) -> Piece {
+        let prompt = tokenizer.encode(prompt).unwrap();
+        let mut stream = TextStream::after(tokenizer, &prompt).unwrap();
+        let candidates = (1..).zip(top).map(|(i, token)| {
+            let id = tokenizer.id(token).unwrap();
+            Candidate {
+                id,
+                name: stream.name(id).unwrap(),
+                logprob: -f64::from(i),
+            }
+        });
+        let top = candidates.collect();
+        let id = tokenizer.id(drawn).unwrap();
+        let mut texts = stream.push(id).unwrap();
+        texts.extend(stream.finish().unwrap());
+        Piece {
+            id,
+            text: texts.concat(),
+            logprobs: Some(TokenLogprobs { drawn: -1.0, top }),
+        }
+    }
+
+    #[test]
+    fn tokens_of_one_text_are_told_apart() {
+        let llama = tokenizer("llama");
+        let top = ["a", "▁a", "<0x61>", "<0xF0>", "</s>"];
+        let found = completion(&llama, &[piece(&llama, "I", "a", &top)], 0).unwrap();
+        let expected = json!({"a": -1.0, " a": -2.0, "bytes:\\x61": -3.0, "bytes:\\xf0": -4.0,
+                              "</s>": -5.0});
+        assert_eq!(found["top_logprobs"][0], expected);
+        assert_eq!(found["tokens"], json!(["a"]));
+        // The drawn token has its text, be another one likelier.
+        let found = completion(&llama, &[piece(&llama, "I", "<0x61>", &top)], 0).unwrap();
+        assert_eq!(found["tokens"], json!(["a"]));
+        assert_eq!(found["top_logprobs"][0]["a"], -3.0);
+        assert_eq!(found["top_logprobs"][0]["bytes:\\x61"], -1.0);
+        // The first token of a text has no blank.
+        let found = completion(&llama, &[piece(&llama, "", "▁a", &["▁a", "a"])], 0).unwrap();
+        assert_eq!(found["top_logprobs"][0]["a"], -1.0);
+    }
+
+    #[test]
+    fn bytes_are_the_tokens_own() {
+        for (kind, start, blank) in [("llama", "<0xF0>", "▁a"), ("byte_level", "ð", "Ġ")] {
+            let tokenizer = tokenizer(kind);
+            let found = chat(&tokenizer, &[piece(&tokenizer, "I", start, &[blank])]).unwrap();
+            let token = &found["content"][0];
+            assert_eq!(token["bytes"], json!([0xf0]), "{kind}");
+            let top = &token["top_logprobs"][0];
+            let text = top["token"].as_str().unwrap();
+            assert!(text.starts_with(' '), "{kind}: {top}");
+            assert_eq!(top["bytes"], json!(text.as_bytes()), "{kind}");
+        }
+    }
 }
