@@ -266,4 +266,53 @@ mod tests {
         assert_eq!((out, finish), (whole, Some(Finish::Length)));
         assert_eq!(run(&[], "one two", 0).1, Some(Finish::Length));
     }
+
+    /// What comes of tokens `<0xNN>`, which are held back until the row ends.
+    fn run_bytes(stops: &[&str], tokens: &[&str], end: &str) -> (Vec<String>, Option<Finish>) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+        let text = std::fs::read_to_string(format!("{folder}/llama.json")).unwrap();
+        let tokenizer = Tokenizer::parse("llama", "tokenizer.json", &text).unwrap();
+        let rules = StopRules {
+            max_tokens: 99,
+            eos: vec![tokenizer.id("</s>").unwrap()],
+            strings: stops.iter().map(|s| s.to_string()).collect(),
+            interrupt: Default::default(),
+        };
+        let prompt = tokenizer.encode("Call").unwrap();
+        let mut generated = GeneratedText::new(Some(&tokenizer), &prompt, &rules).unwrap();
+        let mut given_out = Vec::new();
+        for token in tokens.iter().chain((!end.is_empty()).then_some(&end)) {
+            let id = tokenizer.id(token).unwrap();
+            generated.push(id, &Output::default(), false).unwrap();
+            given_out.extend(generated.release());
+        }
+        if generated.finish().is_none() {
+            generated.interrupt().unwrap();
+            given_out.extend(generated.release());
+        }
+        let texts = given_out.into_iter().map(|token| token.text).collect();
+        (texts, generated.finish())
+    }
+
+    #[test]
+    fn nothing_is_lost_however_a_text_ends() {
+        let tokens = ["▁me", "<0x0A>", "<0x0A>"];
+        for (end, finish) in [("</s>", Finish::Eos), ("", Finish::Interrupted)] {
+            let (out, found) = run_bytes(&[], &tokens, end);
+            assert_eq!(out, [" me", "\n", "\n"], "{end}");
+            assert_eq!(found, Some(finish));
+        }
+        let (out, found) = run_bytes(&[], &["▁me", "<0xF0>", "<0x9F>"], "</s>");
+        assert_eq!(out, [" me", "\u{fffd}", "\u{fffd}"]);
+        assert_eq!(found, Some(Finish::Eos));
+    }
+
+    #[test]
+    fn a_stop_text_of_bytes_is_found() {
+        for end in ["▁a", "</s>", ""] {
+            let (out, finish) = run_bytes(&["\n"], &["▁me", "<0x0A>"], end);
+            assert_eq!(out.concat(), " me", "{end}");
+            assert_eq!(finish, Some(Finish::StopString));
+        }
+    }
 }

@@ -24,6 +24,9 @@ const EXTRA: &str = "extra_special_tokens";
 /// Its name before version 5.
 const ADDITIONAL: &str = "additional_special_tokens";
 
+/// Tokens below which transformers leaves the regex alone.
+const FIXED_FROM: usize = 100_000;
+
 /// What the files beside `tokenizer.json` say of tokens.
 pub struct Beside {
     /// The file that `by_id` is from, for warnings.
@@ -57,7 +60,7 @@ impl Beside {
             by_id: BTreeMap::new(),
             named: Vec::new(),
             splits_special: json.flag("split_special_tokens", false)?,
-            fixes_regex: json.flag("fix_mistral_regex", false)?,
+            fixes_regex: json.flag("fix_mistral_regex", false)? && may_fix_regex(find),
             cleanup: match json.flag("clean_up_tokenization_spaces", false)? {
                 true => Some(json.flag(FORCED_CLEANUP, false)?),
                 false => None,
@@ -127,7 +130,7 @@ impl Beside {
                 _ => {}
             }
         }
-        if self.fixes_regex {
+        if self.fixes_regex && tokenizer.get_vocab_size(true) > FIXED_FROM {
             warnings.push(format!(
                 "`{}`: `fix_mistral_regex` is not implemented: text is split as tokenizer.json says",
                 self.file
@@ -135,6 +138,17 @@ impl Beside {
         }
         warnings
     }
+}
+
+/// Whether transformers looks at `fix_mistral_regex`, as far as config.json tells.
+fn may_fix_regex<'t>(find: &impl Fn(&str) -> Option<&'t Text>) -> bool {
+    let config = find("config.json").and_then(|t| parse_object(&t.file, &t.text).ok());
+    let config = config.unwrap_or_default();
+    let text = |name: &str| config.get(name).and_then(Value::as_str);
+    let version = text("transformers_version").and_then(|v| v.split('.').next()?.parse().ok());
+    let models = ["mistral", "mistral3", "voxtral", "ministral", "pixtral"];
+    version.is_none_or(|major: u32| major < 5)
+        && text("model_type").is_none_or(|model| models.contains(&model))
 }
 
 /// The fields of `tokenizer_config.json` and `special_tokens_map.json` that name special tokens;
