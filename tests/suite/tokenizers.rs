@@ -10,11 +10,11 @@ use ztt_wgpu::model::tokenizer::{TextStream, Tokenizer};
 use crate::fixtures::{path, trial};
 use crate::program::{Checkpoint, json_lines, run, succeed};
 use crate::random::Random;
-use crate::serve::server::{COMPLETIONS, HOST, Server};
+use crate::serve::server::{COMPLETIONS, Server};
 
 /// How many random texts are streamed with each kind of tokenizer.
 const TEXTS: &str = "ZTT_TEXTS";
-const DEFAULT_TEXTS: usize = 300;
+const DEFAULT_TEXTS: usize = 2000;
 
 const KINDS: [&str; 5] = ["byte_level", "gemma", "llama", "unigram", "word_piece"];
 
@@ -237,7 +237,7 @@ fn empty_text() -> Result<()> {
         let arguments = [&["run", &name], text, &["--adapter", "cpu", "-n", "1"]].concat();
         succeed(&arguments)?;
     }
-    let server = Server::start(&name, &HOST)?;
+    let server = Server::start(&name, &[])?;
     let response = server.ok(COMPLETIONS, &json!({"prompt": "", "max_tokens": 1}))?;
     ensure!(response["usage"]["prompt_tokens"] == 1, "{response}");
     Ok(())
