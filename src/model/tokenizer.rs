@@ -120,9 +120,10 @@ impl Tokenizer {
     /// has bytes, but no text of its own.
     pub fn bytes(&self, id: u32, text: &str) -> Vec<u8> {
         let own = self.own_bytes(id, true);
+        let is_broken = text.contains(char::REPLACEMENT_CHARACTER);
         match own.as_deref().map(std::str::from_utf8) {
             // A stop text has cut it off.
-            Some(Ok(whole)) if !text.ends_with(whole) => text.as_bytes().to_vec(),
+            Some(Ok(whole)) if !text.ends_with(whole) && !is_broken => text.as_bytes().to_vec(),
             Some(_) => own.unwrap_or_default(),
             None => text.as_bytes().to_vec(),
         }

@@ -56,7 +56,7 @@ pub struct TextStream<'a> {
 const CLEANED_BACK: usize = 64;
 
 /// What takes the place of bytes that are no character.
-const BROKEN: char = '\u{fffd}';
+const BROKEN: char = char::REPLACEMENT_CHARACTER;
 
 impl<'a> TextStream<'a> {
     /// A text that begins with nothing before it; special tokens have no text.
