@@ -107,9 +107,7 @@ mod tests {
     /// Texts of a few pieces, each as a stream of every split.
     #[test]
     fn a_stream_is_cleaned_as_the_whole_is() {
-        const PIECES: [&str; 13] = [
-            " ", "'", "n", "t", " '", " n", " .", "ve", " v", "e", " 'm", "?", "x",
-        ];
+        const PIECES: [&str; 9] = [" ", "'", "n", "t", " n", " .", "ve", " v", "x"];
         let n = PIECES.len();
         for i in 0..n.pow(5) {
             let pieces = [i, i / n, i / n / n, i / n.pow(3), i / n.pow(4)].map(|i| PIECES[i % n]);
