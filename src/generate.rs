@@ -102,8 +102,22 @@ pub async fn generate(
     prompt: &[u32],
     sampler: &mut Sampler,
     rules: &StopRules,
+    receive: impl FnMut(&Token) -> ControlFlow<()>,
+) -> Result<Summary> {
+    generate_after(engine, tokenizer, prompt, 0, sampler, rules, receive).await
+}
+
+/// The same for a prompt whose first `n_cached` ids the engine has run already.
+pub async fn generate_after(
+    engine: &mut Engine<'_>,
+    tokenizer: Option<&Tokenizer>,
+    ids: &[u32],
+    n_cached: usize,
+    sampler: &mut Sampler,
+    rules: &StopRules,
     mut receive: impl FnMut(&Token) -> ControlFlow<()>,
 ) -> Result<Summary> {
+    let prompt = &ids[n_cached..];
     let mut summary = Summary {
         finish: Finish::Length,
         n_prompt: 0,
@@ -140,17 +154,19 @@ pub async fn generate(
     let mut last = outputs.into_iter().next_back().unwrap_or_default();
     summary.prompt_profile = decoding.engine.take_profile();
     let work_before = decoding.engine.work();
-    let mut text = GeneratedText::new(tokenizer, rules);
+    let mut text = GeneratedText::new(tokenizer, ids, rules)?;
+    let mut is_wanted = true;
     let start = Instant::now();
     while text.finish().is_none() {
         if interrupted() {
-            text.interrupt();
+            text.interrupt()?;
             break;
         }
         let is_full = decoding.engine.n_positions() == decoding.engine.n_ctx();
         text.push(decoding.id(), &last, is_full)?;
         if text.release().iter().try_for_each(&mut receive).is_break() {
-            text.interrupt();
+            is_wanted = false;
+            text.interrupt()?;
         }
         if text.finish().is_some() {
             break;
@@ -162,8 +178,8 @@ pub async fn generate(
         summary.count(std::slice::from_ref(&last));
     }
     // What was held back when an interrupt came.
-    if text.release().iter().try_for_each(&mut receive).is_break() {
-        text.interrupt();
+    if is_wanted && text.release().iter().try_for_each(&mut receive).is_break() {
+        text.interrupt()?;
     }
     summary.n_generated = text.n_tokens();
     summary.finish = text.finish().unwrap_or(Finish::Length);

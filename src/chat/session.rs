@@ -6,7 +6,7 @@ use super::Conversation;
 use crate::engine::Engine;
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::error::{Error, Result};
-use crate::generate::{Finish, StopRules, Summary, Token, generate};
+use crate::generate::{Finish, StopRules, Summary, Token, generate_after};
 use crate::model::Model;
 use crate::model::chat_template::ChatTemplate;
 use crate::model::tokenizer::Tokenizer;
@@ -75,6 +75,11 @@ impl<'m> ChatSession<'m> {
         })
     }
 
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// Positions in use, and positions there is room for.
     pub fn context(&self) -> (usize, usize) {
         (self.engine.n_positions(), self.engine.n_ctx())
@@ -130,10 +135,11 @@ impl<'m> ChatSession<'m> {
             text.push_str(&token.text);
             receive(token)
         };
-        let generated = generate(
+        let generated = generate_after(
             &mut self.engine,
             Some(&self.tokenizer),
-            &ids[n_cached..],
+            &ids,
+            n_cached,
             &mut sampler,
             &options.rules,
             receive,

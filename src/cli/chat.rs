@@ -73,6 +73,7 @@ pub fn main(args: Args) -> Result<()> {
     };
     is_ready.store(true, Ordering::Relaxed);
     setup::warn(&ready.warnings);
+    setup::warn(session.tokenizer().warnings());
     eprintln!(
         "model    {name}\nadapter  {}\nseed     {seed}",
         ready.adapter

@@ -61,16 +61,12 @@ pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
     let model = args.model.open()?.with_quant(args.engine.device.quant)?;
     let tokenizer = model.tokenizer()?;
-    let prompt = match prompt::text(
+    let text = prompt::text(
         args.file.as_deref(),
         args.prompt.as_deref(),
         args.model.model.is_some(),
-    )?
-    .filter(|text| !text.is_empty())
-    {
-        Some(text) => tokenizer.encode(&text)?,
-        None => Vec::new(),
-    };
+    )?;
+    let prompt = tokenizer.encode(&text.unwrap_or_default())?;
     let prompt = match (prompt.is_empty(), model.bos()) {
         (false, _) => prompt,
         (true, Some(bos)) => vec![bos],
@@ -100,6 +96,7 @@ pub fn main(args: Args) -> Result<()> {
         eprintln!("\ninterrupted, prompt of {n_prompt} tokens, {n} generated");
     })?;
     setup::warn(&ready.warnings);
+    setup::warn(tokenizer.warnings());
     eprintln!("model    {name}\nadapter  {adapter}\nseed     {seed}");
 
     let rules = args.generation.stop_rules(&model, interrupt);

@@ -103,7 +103,7 @@ pub fn main(args: Args) -> Result<()> {
     let model = args.model.open()?.with_quant(device.quant)?;
     let options = setup::options(&args.engine, &model, Logits::Last)?;
     // Before the weights are loaded.
-    model.tokenizer()?;
+    setup::warn(model.tokenizer()?.warnings());
     let address = (args.host, args.port);
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;

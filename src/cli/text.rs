@@ -47,6 +47,7 @@ impl TextArgs {
     /// The tokens of the text, at least `least`.
     pub fn tokens(&self, model: &Model, least: usize) -> Result<Vec<u32>> {
         let tokenizer = model.tokenizer()?;
+        setup::warn(tokenizer.warnings());
         let text = match self.is_stdin() {
             true => prompt::text(None, Some("-"), false)?,
             false => prompt::text(Some(&self.file), None, false)?,

@@ -118,6 +118,7 @@ pub fn main(args: Args) -> Result<()> {
         output::write_file(path, &page::html(&setting, &trace)?)?;
     }
     setup::warn(&ready.warnings);
+    setup::warn(trace.tokenizer.as_ref().map_or(&[], |t| t.warnings()));
     eprintln!("model    {name}\nadapter  {}", ready.adapter);
     match args.json {
         true => print_json(&trace),
@@ -131,8 +132,7 @@ fn input(args: &Args, model: &Model) -> Result<(Vec<u32>, Option<Tokenizer>)> {
         Some(_) => None,
         None => prompt::text(None, args.text.as_deref(), args.model.model.is_some())?,
     };
-    let text = text.filter(|text| !text.is_empty());
-    let needs_text = text.is_some();
+    let needs_text = text.as_ref().is_some_and(|text| !text.is_empty());
     let tokenizer = match model.has_tokenizer() || needs_text {
         true => Some(model.tokenizer()?),
         false => None,
@@ -190,7 +190,7 @@ fn print_text(trace: &Trace, choice: ColorChoice) -> Result<()> {
             true => color::of_cycles(position.cycles, trace.n_cycles),
             false => Style::new(),
         };
-        output::text(&mut out, &terminal::line(position, tokenizer, style)?)?;
+        output::text(&mut out, &terminal::line(position, style))?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! A text that grows token by token until a stop rule ends it.
 
+use std::collections::VecDeque;
+
 use serde::Serialize;
 
 use super::StopRules;
@@ -13,7 +15,7 @@ pub struct Token {
     /// Counted from 0 within the generated text.
     pub index: usize,
     pub id: u32,
-    /// The text that this token completed; empty inside a character.
+    /// The text that this token adds, or completed; empty inside a character.
     pub text: String,
     /// Cycles that the position ran from whose logits the token was drawn.
     pub cycles: usize,
@@ -37,8 +39,8 @@ pub enum Finish {
     Interrupted,
 }
 
-/// What was generated so far, and whether it has ended. Tokens are held back while their text may
-/// yet turn out to be the beginning of a stop text.
+/// What was generated so far, and whether it has ended. Tokens are held back while their text is
+/// not certain, or may yet turn out to be the beginning of a stop text.
 pub struct GeneratedText<'t> {
     /// `None` where nobody reads the text.
     stream: Option<TextStream<'t>>,
@@ -46,21 +48,45 @@ pub struct GeneratedText<'t> {
     eos: Vec<u32>,
     stops: Vec<String>,
     n_tokens: usize,
+    /// Tokens whose text the stream holds.
+    waiting: VecDeque<Token>,
+    /// Tokens after which a stop text may be complete.
     held: Vec<Token>,
     finish: Option<Finish>,
 }
 
 impl<'t> GeneratedText<'t> {
-    /// An empty text that ends by `rules`, but for [`StopRules::interrupt`].
-    pub fn new(tokenizer: Option<&'t Tokenizer>, rules: &StopRules) -> Self {
-        Self {
-            stream: tokenizer.map(TextStream::new),
+    /// An empty text that continues `prompt` and ends by `rules`, but for
+    /// [`StopRules::interrupt`].
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer).
+    pub fn new(
+        tokenizer: Option<&'t Tokenizer>,
+        prompt: &[u32],
+        rules: &StopRules,
+    ) -> Result<Self> {
+        let stream = tokenizer.map(|tokenizer| TextStream::after(tokenizer, prompt));
+        Ok(Self {
+            stream: stream.transpose()?,
             max_tokens: rules.max_tokens,
             eos: rules.eos.clone(),
             stops: rules.strings.clone(),
             n_tokens: 0,
+            waiting: VecDeque::new(),
             held: Vec::new(),
             finish: (rules.max_tokens == 0).then_some(Finish::Length),
+        })
+    }
+
+    /// How `id` is called as the next token: see [`TextStream::name`].
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer).
+    pub fn name(&self, id: u32) -> Result<String> {
+        match &self.stream {
+            Some(stream) => stream.name(id),
+            None => Ok(id.to_string()),
         }
     }
 
@@ -85,34 +111,67 @@ impl<'t> GeneratedText<'t> {
         }
         if self.eos.contains(&id) {
             self.finish = Some(Finish::Eos);
-            return Ok(());
+            return self.complete();
         }
-        let is_last = self.n_tokens + 1 == self.max_tokens || is_full;
-        let text = match &mut self.stream {
-            Some(stream) if is_last => stream.push(id)? + &stream.finish()?,
-            Some(stream) => stream.push(id)?,
-            None => String::new(),
-        };
         let scores = position.scores.iter().take(position.cycles);
-        self.held.push(Token {
+        self.waiting.push_back(Token {
             index: self.n_tokens,
             id,
-            text,
+            text: String::new(),
             cycles: position.cycles,
             scores: scores.copied().collect(),
         });
         self.n_tokens += 1;
-        self.finish = match self.cut() {
-            true => Some(Finish::StopString),
-            false if self.n_tokens == self.max_tokens => Some(Finish::Length),
-            false => is_full.then_some(Finish::Context),
+        let texts = match &mut self.stream {
+            Some(stream) => stream.push(id)?,
+            None => vec![String::new()],
         };
+        self.settle(texts);
+        if self.cut() {
+            self.end_at_stop();
+        } else if self.n_tokens == self.max_tokens {
+            self.finish = Some(Finish::Length);
+            self.complete()?;
+        } else if is_full {
+            self.finish = Some(Finish::Context);
+            self.complete()?;
+        }
         Ok(())
     }
 
     /// Ends the text from outside.
-    pub fn interrupt(&mut self) {
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer).
+    pub fn interrupt(&mut self) -> Result<()> {
         self.finish = Some(Finish::Interrupted);
+        self.complete()
+    }
+
+    /// Takes in what the stream held, now that no token follows.
+    fn complete(&mut self) -> Result<()> {
+        if let Some(stream) = &mut self.stream {
+            let texts = stream.finish()?;
+            self.settle(texts);
+        }
+        if self.cut() {
+            self.end_at_stop();
+        }
+        Ok(())
+    }
+
+    /// Gives the oldest waiting tokens their texts.
+    fn settle(&mut self, texts: Vec<String>) {
+        for text in texts {
+            let token = self.waiting.pop_front();
+            self.held.extend(token.map(|token| Token { text, ..token }));
+        }
+    }
+
+    /// What comes after a stop text has no text.
+    fn end_at_stop(&mut self) {
+        self.finish = Some(Finish::StopString);
+        self.held.extend(self.waiting.drain(..));
     }
 
     /// The tokens whose text is certain to be part of the output and was not given out yet.
@@ -163,7 +222,7 @@ mod tests {
             strings: stops.iter().map(|s| s.to_string()).collect(),
             ..StopRules::of(&model, max_tokens)
         };
-        let mut generated = GeneratedText::new(Some(&tokenizer), &rules);
+        let mut generated = GeneratedText::new(Some(&tokenizer), &[], &rules).unwrap();
         let mut given_out = Vec::new();
         for id in tokenizer.encode(text).unwrap() {
             if generated.finish().is_some() {
@@ -206,5 +265,54 @@ mod tests {
         let (out, finish) = run(&["two three"], "one two", whole.len());
         assert_eq!((out, finish), (whole, Some(Finish::Length)));
         assert_eq!(run(&[], "one two", 0).1, Some(Finish::Length));
+    }
+
+    /// What comes of tokens `<0xNN>`, which are held back until the row ends.
+    fn run_bytes(stops: &[&str], tokens: &[&str], end: &str) -> (Vec<String>, Option<Finish>) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+        let text = std::fs::read_to_string(format!("{folder}/llama.json")).unwrap();
+        let tokenizer = Tokenizer::parse("llama", "tokenizer.json", &text).unwrap();
+        let rules = StopRules {
+            max_tokens: 99,
+            eos: vec![tokenizer.id("</s>").unwrap()],
+            strings: stops.iter().map(|s| s.to_string()).collect(),
+            interrupt: Default::default(),
+        };
+        let prompt = tokenizer.encode("Call").unwrap();
+        let mut generated = GeneratedText::new(Some(&tokenizer), &prompt, &rules).unwrap();
+        let mut given_out = Vec::new();
+        for token in tokens.iter().chain((!end.is_empty()).then_some(&end)) {
+            let id = tokenizer.id(token).unwrap();
+            generated.push(id, &Output::default(), false).unwrap();
+            given_out.extend(generated.release());
+        }
+        if generated.finish().is_none() {
+            generated.interrupt().unwrap();
+            given_out.extend(generated.release());
+        }
+        let texts = given_out.into_iter().map(|token| token.text).collect();
+        (texts, generated.finish())
+    }
+
+    #[test]
+    fn nothing_is_lost_however_a_text_ends() {
+        let tokens = ["▁me", "<0x0A>", "<0x0A>"];
+        for (end, finish) in [("</s>", Finish::Eos), ("", Finish::Interrupted)] {
+            let (out, found) = run_bytes(&[], &tokens, end);
+            assert_eq!(out, [" me", "\n", "\n"], "{end}");
+            assert_eq!(found, Some(finish));
+        }
+        let (out, found) = run_bytes(&[], &["▁me", "<0xF0>", "<0x9F>"], "</s>");
+        assert_eq!(out, [" me", "\u{fffd}", "\u{fffd}"]);
+        assert_eq!(found, Some(Finish::Eos));
+    }
+
+    #[test]
+    fn a_stop_text_of_bytes_is_found() {
+        for end in ["▁a", "</s>", ""] {
+            let (out, finish) = run_bytes(&["\n"], &["▁me", "<0x0A>"], end);
+            assert_eq!(out.concat(), " me", "{end}");
+            assert_eq!(finish, Some(Finish::StopString));
+        }
     }
 }

@@ -43,12 +43,13 @@ static BUILTIN_BYTES: &[u8] = include_bytes!("builtin/ztt-classics.safetensors")
 const CONFIG: &str = "config.json";
 
 /// The texts of a checkpoint.
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 7] = [
     CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
 ];
 
@@ -188,14 +189,13 @@ impl Model {
     /// Parses the model's tokenizer.
     ///
     /// # Errors
-    /// [`Error::NoTokenizer`] where there is none.
+    /// [`Error::NoTokenizer`] where there is none; [`Error::File`] and [`Error::Field`] where it
+    /// cannot be read.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        match self.text("tokenizer.json") {
-            Some(t) => Tokenizer::parse(&self.name, &t.file, &t.text),
-            None => Err(Error::NoTokenizer {
-                model: self.name.clone(),
-            }),
-        }
+        let found = Tokenizer::of_checkpoint(&self.name, &self.texts)?;
+        found.ok_or_else(|| Error::NoTokenizer {
+            model: self.name.clone(),
+        })
     }
 
     /// The model's chat template: `chat_template.jinja`, else the one in `tokenizer_config.json`.

@@ -1,7 +1,17 @@
-//! Text to token ids and back, through the checkpoint's own `tokenizer.json`.
+//! Text to token ids and back, through the checkpoint's own `tokenizer.json`, with what
+//! transformers reads beside it.
 
+mod added;
+mod class;
+mod cleaning;
+mod joining;
+mod stream;
+
+use joining::Joining;
+pub use stream::TextStream;
 use tokenizers::Tokenizer as Inner;
 
+use super::Text;
 use super::guard::guarded;
 use crate::error::{Error, Result, first_line};
 
@@ -9,22 +19,63 @@ use crate::error::{Error, Result, first_line};
 pub struct Tokenizer {
     inner: Inner,
     model: String,
+    joining: Joining,
+    /// Whether texts are cleaned up.
+    cleans_up: bool,
+    warnings: Vec<String>,
 }
 
 impl Tokenizer {
-    /// Reads the text of a `tokenizer.json`; `file` names it in errors.
+    /// Reads the text of a `tokenizer.json`; `file` names it in errors. The truncation and the
+    /// padding that may be saved there are for training: nothing is cut or padded.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it is none.
     pub fn parse(model: &str, file: &str, text: &str) -> Result<Self> {
-        match unpanicking(|| Inner::from_bytes(text)) {
-            Ok(inner) => Ok(Self {
-                inner,
-                model: model.to_string(),
-            }),
-            Err(message) => Err(Error::file(file, "a tokenizer", message)),
+        let mut inner = match unpanicking(|| Inner::from_bytes(text)) {
+            Ok(inner) => inner,
+            Err(message) => return Err(Error::file(file, "a tokenizer", message)),
+        };
+        inner.with_padding(None);
+        if let Err(e) = inner.with_truncation(None) {
+            return Err(Error::file(file, "a tokenizer", first_line(e)));
         }
+        Ok(Self {
+            joining: Joining::of(inner.get_decoder()),
+            inner,
+            model: model.to_string(),
+            cleans_up: false,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Reads `tokenizer.json` and the other files about tokens among a checkpoint's `texts`;
+    /// `None` without it.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Field`] where one of them can't be read.
+    pub fn of_checkpoint(model: &str, texts: &[Text]) -> Result<Option<Self>> {
+        let find = |name: &str| texts.iter().find(|t| t.name == name);
+        let Some(file) = find("tokenizer.json") else {
+            return Ok(None);
+        };
+        let adapted = class::adapted(file, &find)?;
+        let text = adapted.as_deref().unwrap_or(&file.text);
+        let mut tokenizer = Self::parse(model, &file.file, text)?;
+        let beside = added::Beside::read(&find)?;
+        let add = unpanicking(|| Ok(beside.add_to(&mut tokenizer.inner)));
+        tokenizer.warnings = add.map_err(|message| tokenizer.error(message))?;
+        tokenizer.cleans_up = beside.cleans_up(&tokenizer.inner);
+        Ok(Some(tokenizer))
+    }
+
+    /// What the files say and is not done, each in one line.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Token ids of `text`, special tokens recognised and added as the tokenizer's own
-    /// post-processor does: what `tokenizer(text)` gives in transformers.
+    /// post-processor does, be the text empty: what `tokenizer(text)` gives in transformers.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         self.ids(text, true)
     }
@@ -41,10 +92,74 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The id of a token as the vocabulary has it.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
     /// The text of `ids`. Bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let text = self.decode_raw(ids, skip_special)?;
+        Ok(match self.cleans_up {
+            true => cleaning::clean(&text),
+            false => text,
+        })
+    }
+
+    /// The same before any cleaning.
+    fn decode_raw(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        // Some decoders of the library assume that there is a token.
+        if !ids.iter().any(|&id| self.shown(id, skip_special).is_some()) {
+            return Ok(String::new());
+        }
         let text = unpanicking(|| self.inner.decode(ids, skip_special));
         text.map_err(|message| self.error(message))
+    }
+
+    /// The bytes that the token `id` adds to a text, where it adds `text`: a part of a character
+    /// has bytes, but no text of its own.
+    pub fn bytes(&self, id: u32, text: &str) -> Vec<u8> {
+        let own = self.own_bytes(id, true);
+        let is_broken = text.contains(char::REPLACEMENT_CHARACTER);
+        match own.as_deref().map(std::str::from_utf8) {
+            // A stop text has cut it off.
+            Some(Ok(whole)) if !text.ends_with(whole) && !is_broken => text.as_bytes().to_vec(),
+            Some(_) => own.unwrap_or_default(),
+            None => text.as_bytes().to_vec(),
+        }
+    }
+
+    /// How `id` is called where it has no text.
+    fn name(&self, id: u32) -> String {
+        let written = || self.shown(id, false).unwrap_or_else(|| id.to_string());
+        match self.own_bytes(id, true) {
+            Some(bytes) => bytes_name(&bytes),
+            None => written(),
+        }
+    }
+
+    /// The token's own bytes, where they don't depend on the tokens around it; `None` where it is
+    /// left out.
+    fn own_bytes(&self, id: u32, skip_special: bool) -> Option<Vec<u8>> {
+        let token = self.shown(id, skip_special)?;
+        match self.joining {
+            Joining::Bytes => Some(joining::alphabet_bytes(&token)),
+            Joining::Runs => joining::fallback_byte(&token).map(|byte| vec![byte]),
+            Joining::Local | Joining::Whole => None,
+        }
+    }
+
+    /// The bytes of the tokens of a byte-level tokenizer.
+    fn bytes_of(&self, ids: &[u32]) -> Vec<u8> {
+        let tokens = ids.iter().filter_map(|&id| self.shown(id, false));
+        tokens.flat_map(|t| joining::alphabet_bytes(&t)).collect()
+    }
+
+    /// The token `id` as the vocabulary has it; `None` where a text leaves it out.
+    fn shown(&self, id: u32, skip_special: bool) -> Option<String> {
+        let added = self.inner.get_added_vocabulary();
+        let token = self.inner.id_to_token(id)?;
+        (!skip_special || !added.is_special_token(&token)).then_some(token)
     }
 
     fn error(&self, message: String) -> Error {
@@ -55,77 +170,25 @@ impl Tokenizer {
     }
 }
 
+/// Bytes that both texts begin with, whole characters.
+fn in_common(a: &str, b: &str) -> usize {
+    let both = a.chars().zip(b.chars());
+    both.take_while(|(a, b)| a == b)
+        .map(|(c, _)| c.len_utf8())
+        .sum()
+}
+
+/// How OpenAI writes bytes that are no text.
+pub fn bytes_name(bytes: &[u8]) -> String {
+    let escapes = bytes.iter().map(|b| format!("\\x{b:02x}"));
+    format!("bytes:{}", escapes.collect::<String>())
+}
+
 /// The library panics over some files that it should refuse.
 fn unpanicking<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match guarded(work) {
         Ok(result) => result.map_err(first_line),
         Err(message) => Err(first_line(message)),
-    }
-}
-
-/// Turns a stream of ids into pieces of text, none of which ends inside a character.
-///
-/// A token's text can depend on its neighbours, so a piece is the difference between the
-/// decoded window with and without the new ids.
-///
-/// ```
-/// use ztt_wgpu::model::tokenizer::TextStream;
-/// use ztt_wgpu::model::{BUILTIN, Fetch, Model};
-///
-/// let tokenizer = Model::open(BUILTIN, Fetch::Never)?.tokenizer()?;
-/// let mut stream = TextStream::new(&tokenizer);
-/// let mut text = String::new();
-/// for id in tokenizer.encode("naïve 🦀")? {
-///     text += &stream.push(id)?;
-/// }
-/// assert_eq!(text + &stream.finish()?, "naïve 🦀");
-/// # Ok::<(), ztt_wgpu::Error>(())
-/// ```
-pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
-    ids: Vec<u32>,
-    /// `ids[..read]` have been given out; the window starts at 0.
-    read: usize,
-}
-
-/// A character has at most four bytes: ids beyond that many that still decode to a broken
-/// character are broken for good.
-const MAX_HELD_IDS: usize = 4;
-
-impl<'a> TextStream<'a> {
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self {
-            tokenizer,
-            ids: Vec::new(),
-            read: 0,
-        }
-    }
-
-    /// The text of ids still held back: broken characters, as U+FFFD, are left out.
-    pub fn finish(&mut self) -> Result<String> {
-        let before = self.tokenizer.decode(&self.ids[..self.read], true)?;
-        let after = self.tokenizer.decode(&self.ids, true)?;
-        let rest = after.strip_prefix(before.as_str()).unwrap_or("");
-        self.read = self.ids.len();
-        Ok(rest.trim_end_matches('\u{fffd}').to_string())
-    }
-
-    /// The text that `id` completes; empty while a character is incomplete.
-    pub fn push(&mut self, id: u32) -> Result<String> {
-        self.ids.push(id);
-        let before = self.tokenizer.decode(&self.ids[..self.read], true)?;
-        let after = self.tokenizer.decode(&self.ids, true)?;
-        let held = self.ids.len() - self.read;
-        if after.ends_with('\u{fffd}') && held < MAX_HELD_IDS {
-            return Ok(String::new());
-        }
-        let piece = after
-            .strip_prefix(before.as_str())
-            .unwrap_or("")
-            .to_string();
-        self.ids.drain(..self.read);
-        self.read = self.ids.len();
-        Ok(piece)
     }
 }
 
@@ -143,7 +206,11 @@ mod tests {
         let text = "Çà et là — 日本語 🦀 naïve\n";
         let ids = tokenizer.encode(text).unwrap();
         let mut stream = TextStream::new(&tokenizer);
-        let pieces: Vec<String> = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+        let pieces: Vec<String> = ids
+            .iter()
+            .flat_map(|&id| stream.push(id).unwrap())
+            .collect();
+        assert_eq!(pieces.len(), ids.len());
         // The control: this tokenizer does split characters.
         assert!(pieces.iter().any(String::is_empty));
         assert!(pieces.iter().all(|p| !p.contains('\u{fffd}')));
@@ -159,10 +226,16 @@ mod tests {
         let start = tokenizer.encode("日").unwrap()[0];
         let mut stream = TextStream::new(&tokenizer);
         let ids = [start; 6];
-        let text: String = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+        let text: String = ids
+            .iter()
+            .flat_map(|&id| stream.push(id).unwrap())
+            .collect();
         assert!(text.contains('\u{fffd}'));
         let word = tokenizer.encode("Romeo").unwrap();
-        let rest: String = word.iter().map(|&id| stream.push(id).unwrap()).collect();
+        let rest: String = word
+            .iter()
+            .flat_map(|&id| stream.push(id).unwrap())
+            .collect();
         assert!(rest.ends_with("Romeo"), "{rest:?}");
     }
 }

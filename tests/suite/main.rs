@@ -30,6 +30,7 @@ mod quant;
 mod random;
 mod serve;
 mod shaders;
+mod tokenizers;
 mod trace;
 mod training;
 
@@ -61,6 +62,7 @@ fn main() {
     trials.extend(quant::trials());
     trials.extend(serve::trials());
     trials.extend(shaders::trials());
+    trials.extend(tokenizers::trials());
     trials.extend(trace::trials());
     trials.extend(training::trials());
     libtest_mimic::run(&arguments, trials).exit();

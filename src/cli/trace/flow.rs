@@ -10,17 +10,13 @@ pub fn pieces(ids: &[u32], tokenizer: Option<&Tokenizer>) -> Result<Vec<String>>
     let Some(tokenizer) = tokenizer else {
         return Ok(ids.iter().map(|id| format!("{id} ")).collect());
     };
-    let mut stream = TextStream::new(tokenizer);
-    ids.iter()
-        .map(|&id| {
-            let piece = stream.push(id)?;
-            let is_special = piece.is_empty() && tokenizer.decode(&[id], true)?.is_empty();
-            match is_special {
-                true => tokenizer.decode(&[id], false),
-                false => Ok(piece),
-            }
-        })
-        .collect()
+    let mut stream = TextStream::with_special(tokenizer);
+    let mut pieces = Vec::with_capacity(ids.len());
+    for &id in ids {
+        pieces.extend(stream.push(id)?);
+    }
+    pieces.extend(stream.finish()?);
+    Ok(pieces)
 }
 
 /// Text that can be shown as it is: line breaks stay, what could steer a terminal or turn the

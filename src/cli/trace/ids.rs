@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::model::tokenizer::Tokenizer;
 
-/// The ids to trace, from `--ids`, the text, or the model's first token.
+/// The ids to trace, from `--ids`, the text, be it empty, or the model's first token.
 pub fn token_ids(
     ids: Option<&str>,
     text: Option<&str>,
@@ -15,7 +15,7 @@ pub fn token_ids(
 ) -> Result<Vec<u32>> {
     let ids = match (ids, text, tokenizer) {
         (Some(list), _, _) => parse_ids(list, model.config.vocab)?,
-        (None, Some(text), Some(tokenizer)) => tokenizer.encode(text)?,
+        (None, text, Some(tokenizer)) => tokenizer.encode(text.unwrap_or_default())?,
         _ => Vec::new(),
     };
     let ids = match (ids.is_empty(), model.bos()) {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::engine::sampling::top;
 use crate::error::Result;
-use crate::model::tokenizer::Tokenizer;
+use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::reference::Output;
 
 /// One position, as `--json` prints it.
@@ -12,13 +12,17 @@ use crate::reference::Output;
 pub struct Position {
     pub position: usize,
     pub id: u32,
-    /// `None` without a tokenizer.
+    /// What the token adds to the text, special tokens written out: empty for the first tokens of
+    /// a character. `None` without a tokenizer.
     pub text: Option<String>,
     pub cycles: usize,
     /// Of the cycles that ran.
     pub scores: Vec<f32>,
     /// The likeliest next tokens: id, logit.
     pub top: Vec<(u32, f32)>,
+    /// How these are called; ids without a tokenizer.
+    #[serde(skip)]
+    pub names: Vec<String>,
 }
 
 /// The positions of `ids` with their `n_top` likeliest next tokens.
@@ -28,18 +32,35 @@ pub fn positions(
     tokenizer: Option<&Tokenizer>,
     n_top: usize,
 ) -> Result<Vec<Position>> {
-    let all = ids.iter().zip(outputs).enumerate();
-    all.map(|(position, (&id, output))| {
-        Ok(Position {
+    let mut stream = tokenizer.map(TextStream::with_special);
+    let mut texts = Vec::new();
+    let mut positions = Vec::new();
+    for (position, (&id, output)) in ids.iter().zip(outputs).enumerate() {
+        if let Some(stream) = &mut stream {
+            texts.extend(stream.push(id)?);
+        }
+        let top = top(&output.logits, n_top);
+        let names = top.iter().map(|&(id, _)| match &stream {
+            Some(stream) => Ok(format!("{:?}", stream.name(id)?)),
+            None => Ok(id.to_string()),
+        });
+        positions.push(Position {
             position,
             id,
-            text: token_text(id, tokenizer)?,
+            text: None,
             cycles: output.cycles,
             scores: output.scores.iter().take(output.cycles).copied().collect(),
-            top: top(&output.logits, n_top),
-        })
-    })
-    .collect()
+            names: names.collect::<Result<_>>()?,
+            top,
+        });
+    }
+    if let Some(mut stream) = stream {
+        texts.extend(stream.finish()?);
+    }
+    for (position, text) in positions.iter_mut().zip(texts) {
+        position.text = Some(text);
+    }
+    Ok(positions)
 }
 
 /// The text of one token by itself, special or not.

@@ -5,10 +5,8 @@ use std::fmt::Write;
 use anstyle::Style;
 
 use super::flow::harmless;
-use super::position::{Position, counts, token_name, token_text};
+use super::position::{Position, counts, token_name};
 use crate::cli::color;
-use crate::error::Result;
-use crate::model::tokenizer::Tokenizer;
 
 /// The text, each piece in the colour of the cycles its position ran, and a legend below.
 pub fn flow(positions: &[Position], pieces: &[String], n_cycles: usize) -> String {
@@ -48,16 +46,15 @@ fn legend(counts: &[usize]) -> String {
 }
 
 /// A line: position, token, cycles, scores, likeliest next tokens. `style` is the token's.
-pub fn line(position: &Position, tokenizer: Option<&Tokenizer>, style: Style) -> Result<String> {
+pub fn line(position: &Position, style: Style) -> String {
     let scores: Vec<_> = position.scores.iter().map(|s| format!("{s:.3}")).collect();
-    let mut next = Vec::new();
-    for &(id, logit) in &position.top {
-        let text = token_text(id, tokenizer)?;
-        next.push(format!("{} {logit:.2}", token_name(id, text.as_deref())));
-    }
+    let next = position.top.iter().zip(&position.names);
+    let next: Vec<_> = next
+        .map(|((_, logit), name)| format!("{name} {logit:.2}"))
+        .collect();
     let name = token_name(position.id, position.text.as_deref());
     let padding = 14_usize.saturating_sub(name.chars().count());
-    Ok(format!(
+    format!(
         "{:>5}  {style}{name}{style:#}{:padding$}  cycles {}  scores {:<21}  next {}\n",
         position.position,
         "",
@@ -67,7 +64,7 @@ pub fn line(position: &Position, tokenizer: Option<&Tokenizer>, style: Style) ->
             false => scores.join(" "),
         },
         next.join(", ")
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -82,12 +79,13 @@ mod tests {
             cycles,
             scores: vec![0.5],
             top: vec![(9, 1.25)],
+            names: vec!["9".to_string()],
         }
     }
 
     #[test]
     fn a_line_without_style_is_plain() {
-        let line = line(&position(1), None, Style::new()).unwrap();
+        let line = line(&position(1), Style::new());
         let expected =
             "    3  \"a\\n\"           cycles 1  scores 0.500                  next 9 1.25\n";
         assert_eq!(line, expected);

@@ -7,6 +7,7 @@ use super::slot::{Active, Slot};
 use super::{Backend, Event, Job, Queue};
 use crate::engine::{MAX_BATCH, Next};
 use crate::error::{Error, Result};
+use crate::generate::GeneratedText;
 use crate::model::tokenizer::Tokenizer;
 use crate::reference::Output;
 use crate::serve::health::Health;
@@ -128,11 +129,19 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             return;
         };
         let n_cached = slot.n_in_common(&job.prompt);
+        let text = match GeneratedText::new(Some(self.tokenizer), &job.prompt, &job.rules) {
+            Ok(text) => text,
+            Err(e) => {
+                self.queue.done();
+                job.tell(Event::Failed(e.to_string()));
+                return;
+            }
+        };
         backend.truncate(sequence, n_cached);
         self.metrics.begin(job.prompt.len(), n_cached);
         job.tell(Event::Started);
         self.n_begun += 1;
-        self.slots[sequence].begin(job, self.tokenizer, n_cached, self.n_begun);
+        self.slots[sequence].begin(job, text, n_cached, self.n_begun);
     }
 
     /// What the next pass runs: the next token of every text, then prompts, oldest first.

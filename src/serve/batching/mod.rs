@@ -15,5 +15,5 @@ mod tests;
 pub use backend::Backend;
 pub use batcher::Batcher;
 pub use job::{Event, Job, Outcome, Piece};
-pub use logprobs::TokenLogprobs;
+pub use logprobs::{Candidate, TokenLogprobs};
 pub use queue::{Queue, Refused};

@@ -6,7 +6,6 @@ use super::{Event, Job, Outcome, Piece, TokenLogprobs};
 use crate::engine::sampling::Sampler;
 use crate::error::Result;
 use crate::generate::{Exits, GeneratedText};
-use crate::model::tokenizer::Tokenizer;
 use crate::reference::Output;
 
 /// One sequence. It keeps what it has cached when its text ends: the next text may begin alike.
@@ -35,11 +34,11 @@ impl<'t> Slot<'t> {
         }
     }
 
-    /// Begins a text, with its first `n_cached` tokens cached.
-    pub fn begin(&mut self, job: Job, tokenizer: &'t Tokenizer, n_cached: usize, began: u64) {
+    /// Begins the empty `text` of a job, with the first `n_cached` tokens of its prompt cached.
+    pub fn begin(&mut self, job: Job, text: GeneratedText<'t>, n_cached: usize, began: u64) {
         self.cached.truncate(n_cached);
         self.began = began;
-        self.active = Some(Active::new(job, tokenizer, n_cached));
+        self.active = Some(Active::new(job, text, n_cached));
     }
 }
 
@@ -57,11 +56,11 @@ pub struct Active<'t> {
 }
 
 impl<'t> Active<'t> {
-    fn new(mut job: Job, tokenizer: &'t Tokenizer, n_cached: usize) -> Self {
+    fn new(mut job: Job, text: GeneratedText<'t>, n_cached: usize) -> Self {
         let ids = std::mem::take(&mut job.prompt);
         Self {
             sampler: Sampler::new(job.sampling.clone(), &ids),
-            text: GeneratedText::new(Some(tokenizer), &job.rules),
+            text,
             ids,
             job,
             logprobs: VecDeque::new(),
@@ -89,11 +88,15 @@ impl<'t> Active<'t> {
     pub fn draw(&mut self, output: &Output, is_full: bool) -> Result<Option<Outcome>> {
         let id = self.sampler.sample(&output.logits);
         let n_before = self.text.n_tokens();
+        // Before the text grows: candidates are named by where they would have stood.
+        let name = |id: u32| self.text.name(id);
+        let logprobs = self.job.n_top;
+        let logprobs = logprobs.map(|n_top| TokenLogprobs::new(&output.logits, id, n_top, name));
+        let logprobs = logprobs.transpose()?;
         self.text.push(id, output, is_full)?;
         self.ids.push(id);
-        if let Some(n_top) = self.job.n_top.filter(|_| self.text.n_tokens() > n_before) {
-            let logprobs = TokenLogprobs::new(&output.logits, id, n_top);
-            self.logprobs.push_back(logprobs);
+        if self.text.n_tokens() > n_before {
+            self.logprobs.extend(logprobs);
         }
         let released = self.text.release().into_iter();
         let pieces: Vec<Piece> = released

@@ -60,7 +60,7 @@ pub fn no_model(asked: &str, name: &str) -> ApiError {
         .with_code("model_not_found")
 }
 
-/// The tokens of a prompt; where there are none, what every text begins with.
+/// The tokens of a prompt; where an empty text has none, it is what every text begins with.
 fn ids(app: &App, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
     let ids = match prompt {
         Prompt::Text(text) => app.tokenizer.encode(&text)?,

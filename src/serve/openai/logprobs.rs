@@ -1,24 +1,31 @@
 //! Probabilities, in the two forms that OpenAI has for them.
+//!
+//! The texts of the drawn tokens join to the text, and so do their bytes: the first tokens of a
+//! character have bytes and no text, special tokens that the text leaves out have neither. Tokens
+//! that were not drawn have names where they have no text.
 
 use serde_json::{Map, Value, json};
 
 use crate::error::Result;
-use crate::model::tokenizer::Tokenizer;
-use crate::serve::batching::Piece;
+use crate::model::tokenizer::{Tokenizer, bytes_name};
+use crate::serve::batching::{Candidate, Piece, TokenLogprobs};
 
 /// The form of chats.
 pub fn chat(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Value> {
-    let token = |id: u32, logprob: f64| -> Result<Value> {
-        let text = tokenizer.decode(&[id], false)?;
-        // A part of a character is no text, and what bytes it has the tokenizer does not say.
-        let bytes = (!text.contains('\u{fffd}')).then_some(text.as_bytes());
-        Ok(json!({"token": text, "logprob": logprob, "bytes": bytes}))
-    };
+    let token = |text: &str, bytes: Vec<u8>, logprob: f64| json!({"token": text, "logprob": logprob, "bytes": bytes});
     let mut content = Vec::new();
     for (piece, logprobs) in with_logprobs(pieces) {
-        let mut drawn = token(piece.id, logprobs.drawn)?;
-        let top = logprobs.top.iter().map(|&(id, logprob)| token(id, logprob));
-        drawn["top_logprobs"] = top.collect::<Result<Vec<_>>>()?.into();
+        let bytes = tokenizer.bytes(piece.id, &piece.text);
+        let top = logprobs.top.iter().map(|candidate| {
+            let (text, bytes) = match candidate.id == piece.id {
+                true => (&piece.text, bytes.clone()),
+                false => (&candidate.name, candidate_bytes(tokenizer, candidate)),
+            };
+            token(text, bytes, candidate.logprob)
+        });
+        let top: Vec<Value> = top.collect();
+        let mut drawn = token(&piece.text, bytes, logprobs.drawn);
+        drawn["top_logprobs"] = top.into();
         content.push(drawn);
     }
     Ok(json!({"content": content, "refusal": null}))
@@ -31,13 +38,9 @@ pub fn completion(tokenizer: &Tokenizer, pieces: &[Piece], mut offset: usize) ->
     let mut top_logprobs = Vec::new();
     let mut text_offset = Vec::new();
     for (piece, logprobs) in with_logprobs(pieces) {
-        tokens.push(tokenizer.decode(&[piece.id], false)?);
+        tokens.push(piece.text.as_str());
         token_logprobs.push(logprobs.drawn);
-        let mut top = Map::new();
-        for &(id, logprob) in &logprobs.top {
-            top.insert(tokenizer.decode(&[id], false)?, logprob.into());
-        }
-        top_logprobs.push(top);
+        top_logprobs.push(by_text(tokenizer, piece, &logprobs.top));
         text_offset.push(offset);
         offset += piece.text.chars().count();
     }
@@ -49,9 +52,97 @@ pub fn completion(tokenizer: &Tokenizer, pieces: &[Piece], mut offset: usize) ->
     }))
 }
 
-fn with_logprobs(
-    pieces: &[Piece],
-) -> impl Iterator<Item = (&Piece, &crate::serve::batching::TokenLogprobs)> {
+/// Candidates by their text, the drawn token by that in the text. Of two with one text, the
+/// drawn or else the likelier one has it, and the other one is called by its bytes.
+fn by_text(tokenizer: &Tokenizer, piece: &Piece, top: &[Candidate]) -> Map<String, Value> {
+    let mut map = Map::new();
+    let drawn = top.iter().find(|candidate| candidate.id == piece.id);
+    if let Some(drawn) = drawn {
+        map.insert(piece.text.clone(), drawn.logprob.into());
+    }
+    for candidate in top.iter().filter(|candidate| candidate.id != piece.id) {
+        let mut name = candidate.name.clone();
+        if map.contains_key(&name) {
+            name = bytes_name(&candidate_bytes(tokenizer, candidate));
+        }
+        map.entry(name).or_insert_with(|| candidate.logprob.into());
+    }
+    map
+}
+
+fn candidate_bytes(tokenizer: &Tokenizer, candidate: &Candidate) -> Vec<u8> {
+    tokenizer.bytes(candidate.id, &candidate.name)
+}
+
+fn with_logprobs(pieces: &[Piece]) -> impl Iterator<Item = (&Piece, &TokenLogprobs)> {
     let all = pieces.iter();
     all.filter_map(|piece| Some((piece, piece.logprobs.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tokenizer::TextStream;
+
+    fn tokenizer(kind: &str) -> Tokenizer {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+        let text = std::fs::read_to_string(format!("{folder}/{kind}.json")).unwrap();
+        Tokenizer::parse(kind, kind, &text).unwrap()
+    }
+
+    /// The token `drawn` after `prompt`, with all of `top` as candidates.
+    fn piece(tokenizer: &Tokenizer, prompt: &str, drawn: &str, top: &[&str]) -> Piece {
+        let prompt = tokenizer.encode(prompt).unwrap();
+        let mut stream = TextStream::after(tokenizer, &prompt).unwrap();
+        let candidates = (1..).zip(top).map(|(i, token)| {
+            let id = tokenizer.id(token).unwrap();
+            Candidate {
+                id,
+                name: stream.name(id).unwrap(),
+                logprob: -f64::from(i),
+            }
+        });
+        let top = candidates.collect();
+        let id = tokenizer.id(drawn).unwrap();
+        let mut texts = stream.push(id).unwrap();
+        texts.extend(stream.finish().unwrap());
+        Piece {
+            id,
+            text: texts.concat(),
+            logprobs: Some(TokenLogprobs { drawn: -1.0, top }),
+        }
+    }
+
+    #[test]
+    fn tokens_of_one_text_are_told_apart() {
+        let llama = tokenizer("llama");
+        let top = ["a", "▁a", "<0x61>", "<0xF0>", "</s>"];
+        let found = completion(&llama, &[piece(&llama, "I", "a", &top)], 0).unwrap();
+        let expected = json!({"a": -1.0, " a": -2.0, "bytes:\\x61": -3.0, "bytes:\\xf0": -4.0,
+                              "</s>": -5.0});
+        assert_eq!(found["top_logprobs"][0], expected);
+        assert_eq!(found["tokens"], json!(["a"]));
+        // The drawn token has its text, be another one likelier.
+        let found = completion(&llama, &[piece(&llama, "I", "<0x61>", &top)], 0).unwrap();
+        assert_eq!(found["tokens"], json!(["a"]));
+        assert_eq!(found["top_logprobs"][0]["a"], -3.0);
+        assert_eq!(found["top_logprobs"][0]["bytes:\\x61"], -1.0);
+        // The first token of a text has no blank.
+        let found = completion(&llama, &[piece(&llama, "", "▁a", &["▁a", "a"])], 0).unwrap();
+        assert_eq!(found["top_logprobs"][0]["a"], -1.0);
+    }
+
+    #[test]
+    fn bytes_are_the_tokens_own() {
+        for (kind, start, blank) in [("llama", "<0xF0>", "▁a"), ("byte_level", "ð", "Ġ")] {
+            let tokenizer = tokenizer(kind);
+            let found = chat(&tokenizer, &[piece(&tokenizer, "I", start, &[blank])]).unwrap();
+            let token = &found["content"][0];
+            assert_eq!(token["bytes"], json!([0xf0]), "{kind}");
+            let top = &token["top_logprobs"][0];
+            let text = top["token"].as_str().unwrap();
+            assert!(text.starts_with(' '), "{kind}: {top}");
+            assert_eq!(top["bytes"], json!(text.as_bytes()), "{kind}");
+        }
+    }
 }

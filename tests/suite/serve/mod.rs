@@ -8,7 +8,7 @@ mod limits;
 mod load;
 mod openai;
 mod refusals;
-mod server;
+pub mod server;
 
 use libtest_mimic::Trial;
 

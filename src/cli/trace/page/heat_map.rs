@@ -137,6 +137,7 @@ mod tests {
             cycles: scores.len(),
             scores: scores.to_vec(),
             top: Vec::new(),
+            names: Vec::new(),
         })
         .collect()
     }
