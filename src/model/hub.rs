@@ -45,7 +45,7 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
     }
     let advice = match (fetch, settings.offline) {
         (Fetch::Never, _) => "none (`--download` fetches it)".to_string(),
-        (_, Some(variable)) => format!("not all of it, and `{variable}` forbids to fetch it"),
+        (_, Some(variable)) => format!("none that is whole, and `{variable}` says to stay offline"),
         (Fetch::IfMissing, None) => return fetched(name, &settings, &cached),
     };
     let expected = "a file, a folder, or a model in the Hugging Face cache";
