@@ -11,10 +11,11 @@ use serde_json::json;
 
 use super::args::{ModelArgs, quant};
 use super::{output, setup};
-use crate::model::Model;
 use crate::model::config::QUANTIZATION;
+use crate::model::json::parse_object;
 use crate::model::quant::Quant;
 use crate::model::tensor::Tensor;
+use crate::model::{Model, Text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,7 +88,10 @@ fn write(model: &Model, quant: Quant, folder: &Path) -> Result<()> {
         "expected a new or empty folder, found files in it"
     );
     let mut quantized = model.weights().quantized()?;
+    // Where the embedding is the output projection, a copy of it would be read as another one.
+    let copy = model.weights().copied_head();
     let stored = model.checkpoint.views()?.into_iter();
+    let stored = stored.filter(|(name, _)| copy.as_ref() != Some(name));
     let written = stored.map(|(name, view)| match quantized.remove(&name) {
         None => (name, Written::AsStored(view)),
         Some(tensor) => {
@@ -104,7 +108,7 @@ fn write(model: &Model, quant: Quant, folder: &Path) -> Result<()> {
     })?;
     for text in &model.texts {
         let written = match text.name {
-            "config.json" => with_format(&text.text, quant)?,
+            "config.json" => with_format(model, text, quant)?,
             _ => text.text.clone(),
         };
         fs::write(folder.join(text.name), written)?;
@@ -113,9 +117,10 @@ fn write(model: &Model, quant: Quant, folder: &Path) -> Result<()> {
 }
 
 /// The text of `config.json`, which now says how matrices are quantised.
-fn with_format(config: &str, quant: Quant) -> Result<String> {
-    let mut config: serde_json::Value = serde_json::from_str(config)?;
+fn with_format(model: &Model, config: &Text, quant: Quant) -> Result<String> {
+    let mut config = parse_object(&config.file, &config.text)?;
     let (object, field) = QUANTIZATION;
-    config[object] = json!({ field: quant.name() });
+    config.insert(object.to_string(), json!({ field: quant.name() }));
+    model.say_untied(&mut config);
     Ok(serde_json::to_string_pretty(&config)? + "\n")
 }

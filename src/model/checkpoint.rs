@@ -12,6 +12,7 @@ use safetensors::tensor::{
 };
 
 use super::json::{Object, parse_object};
+use super::names;
 use super::quant::Quant;
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result, first_line};
@@ -19,8 +20,14 @@ use crate::error::{Error, Result, first_line};
 /// One or more safetensors files with their headers read.
 pub struct Checkpoint {
     shards: Vec<Shard>,
-    /// Which shard holds a tensor.
-    places: HashMap<String, usize>,
+    /// Where a tensor is, by its name without what training programs put before it.
+    places: HashMap<String, Place>,
+}
+
+/// Where a tensor is: the shard, and its name there.
+struct Place {
+    shard: usize,
+    stored: String,
 }
 
 struct Shard {
@@ -133,18 +140,7 @@ impl Checkpoint {
     pub fn open_index(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let fields = parse_object(&file, &text)?;
-        let json = Object::new(&file, &fields);
-        let Some(serde_json::Value::Object(map)) = json.get("weight_map") else {
-            return Err(json.error("weight_map", "an object", "none"));
-        };
-        let name = |v: &'_ serde_json::Value| v.as_str().map(str::to_string);
-        let names: Option<Vec<String>> = map.values().map(name).collect();
-        let Some(mut names) = names else {
-            return Err(json.error("weight_map", "names of files", "something else"));
-        };
-        names.sort_unstable();
-        names.dedup();
+        let names = shards_in_index(&file, &text)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let shards: Result<Vec<_>> = names
             .iter()
@@ -163,10 +159,21 @@ impl Checkpoint {
         if shards.is_empty() {
             return Err(Error::file("the index", "at least one shard", "none"));
         }
-        let mut places = HashMap::new();
+        let mut places: HashMap<String, Place> = HashMap::new();
         for (i, shard) in shards.iter().enumerate() {
-            for name in shard.header.tensors().into_keys() {
-                places.insert(name, i);
+            let mut names: Vec<_> = shard.header.tensors().into_keys().collect();
+            names.sort_unstable();
+            for stored in names {
+                let name = names::bare(&stored);
+                if let Some(other) = places.get(&name).filter(|other| other.stored != stored) {
+                    return Err(Error::Tensor {
+                        file: shard.name.clone(),
+                        tensor: name,
+                        expected: "one tensor of that name".to_string(),
+                        found: format!("`{}` and `{stored}`", other.stored),
+                    });
+                }
+                places.insert(name, Place { shard: i, stored });
             }
         }
         Ok(Self { shards, places })
@@ -195,10 +202,16 @@ impl Checkpoint {
         names
     }
 
+    /// The shard that holds the tensor `name`, and what its header says of it.
+    fn find(&self, name: &str) -> Option<(&Shard, &TensorInfo)> {
+        let place = self.places.get(name)?;
+        let shard = &self.shards[place.shard];
+        Some((shard, shard.header.info(&place.stored)?))
+    }
+
     /// The shape of a tensor, if there is one of that name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        let shard = &self.shards[*self.places.get(name)?];
-        shard.header.info(name).map(|info| info.shape.as_slice())
+        self.find(name).map(|(_, info)| info.shape.as_slice())
     }
 
     /// The tensor `name`, which must have the given shape.
@@ -245,9 +258,7 @@ impl Checkpoint {
     /// The type and the bytes of the tensor `name`, which must be stored with the given shape.
     fn stored(&self, name: &str, shape: &[usize]) -> Result<(StoredDtype, &[u8])> {
         let expected = format!("shape {shape:?}");
-        let place = self.places.get(name).map(|&place| &self.shards[place]);
-        let found = place.and_then(|shard| Some((shard, shard.header.info(name)?)));
-        let Some((shard, info)) = found else {
+        let Some((shard, info)) = self.find(name) else {
             return Err(self.tensor_error(name, &expected, "no such tensor"));
         };
         if info.shape != shape {
@@ -260,20 +271,20 @@ impl Checkpoint {
     }
 
     /// What the headers say of every tensor.
-    pub fn infos(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
-        let shards = self.shards.iter();
-        shards.flat_map(|shard| shard.header.tensors())
+    pub fn infos(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
+        let names = self.places.keys();
+        names.filter_map(|name| Some((name.as_str(), self.find(name)?.1)))
     }
 
-    /// Every tensor as it is stored, of whatever type.
+    /// Every tensor as it is stored, of whatever type, under its name without what training
+    /// programs put before it.
     ///
     /// # Errors
     /// [`Error::File`] when a header contradicts itself.
     pub fn views(&self) -> Result<Vec<(String, TensorView<'_>)>> {
         let mut views = Vec::with_capacity(self.places.len());
         for name in self.names() {
-            let shard = &self.shards[self.places[name]];
-            let Some(info) = shard.header.info(name) else {
+            let Some((shard, info)) = self.find(name) else {
                 continue;
             };
             let (start, end) = info.data_offsets;
@@ -285,16 +296,38 @@ impl Checkpoint {
         Ok(views)
     }
 
+    /// The name that the tensor `name` is stored with, for messages.
+    pub fn stored_name<'n>(&'n self, name: &'n str) -> &'n str {
+        let place = self.places.get(name);
+        place.map_or(name, |place| place.stored.as_str())
+    }
+
     /// An error about the tensor `name`, naming the file it is or should be in.
     pub fn tensor_error(&self, name: &str, expected: &str, found: &str) -> Error {
-        let place = self.places.get(name).copied().unwrap_or(0);
+        let shard = self.places.get(name).map_or(0, |place| place.shard);
         Error::Tensor {
-            file: self.shards[place].name.clone(),
-            tensor: name.to_string(),
+            file: self.shards[shard].name.clone(),
+            tensor: self.stored_name(name).to_string(),
             expected: expected.to_string(),
             found: found.to_string(),
         }
     }
+}
+
+/// The names of the files that the `text` of an index names, each once; `file` names it in errors.
+pub(super) fn shards_in_index(file: &str, text: &str) -> Result<Vec<String>> {
+    let fields = parse_object(file, text)?;
+    let json = Object::new(file, &fields);
+    let Some(serde_json::Value::Object(map)) = json.get("weight_map") else {
+        return Err(json.error("weight_map", "an object", "none"));
+    };
+    let names = map.values().map(|name| name.as_str().map(str::to_string));
+    let Some(mut names) = names.collect::<Option<Vec<_>>>() else {
+        return Err(json.error("weight_map", "names of files", "something else"));
+    };
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
 }
 
 fn read_dtype(dtype: StoredDtype) -> Option<Dtype> {

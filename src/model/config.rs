@@ -1,7 +1,9 @@
 //! `config.json`: the base family's shapes, and the `ztt` block.
 
+use serde_json::Value;
+
 use super::family::{Activation, Bias, Family, NormKind, PositionKind, Window};
-use super::json::{Object, parse_object};
+use super::json::{Object, kind, parse_object};
 use super::quant::{QUANTS, Quant};
 use super::rope_config::parse_rope;
 use super::ztt::parse_ztt;
@@ -15,6 +17,9 @@ pub use super::ztt::{
 
 /// The largest head the attention kernels hold in workgroup memory.
 pub const MAX_HEAD_DIM: usize = 256;
+
+/// The field that says whether the output projection is the embedding.
+pub(super) const TIED: &str = "tie_word_embeddings";
 
 /// More layers, stored or run, are a mistake in the file, not a model.
 pub(super) const MAX_LAYERS: usize = 65_536;
@@ -115,7 +120,7 @@ impl Config {
         }
         refuse_unsupported(&json, family)?;
 
-        let keys = &family.keys;
+        let keys = &family.keys.as_spelled(|name| json.get(name).is_some());
         let defaults = &family.defaults;
         let hidden = json.whole_from(keys.hidden, 1, None)?;
         let n_heads = json.whole_from(keys.heads, 1, None)?;
@@ -169,13 +174,16 @@ impl Config {
             norm: family.norm,
             norm_eps: json.number(keys.norm_eps)?.unwrap_or(defaults.norm_eps),
             position: family.position,
-            rope: parse_rope(&json)?,
+            rope: match family.position {
+                PositionKind::Rope => parse_rope(&json)?,
+                PositionKind::Learned => Rope::DEFAULT,
+            },
             windows: parse_windows(&json, family, n_layers)?,
             activation,
             qkv_bias: has_bias(family.qkv_bias)?,
             o_bias: has_bias(family.o_bias)?,
             mlp_bias: has_bias(family.mlp_bias)?,
-            tied: json.flag("tie_word_embeddings", defaults.tied)?,
+            tied: json.flag(TIED, defaults.tied)?,
             bos: token_ids(&json, "bos_token_id")?.first().copied(),
             eos: token_ids(&json, "eos_token_id")?,
             quant: parse_quant(&json)?,
@@ -225,6 +233,8 @@ fn parse_windows(json: &Object, family: &Family, n: usize) -> Result<Vec<Option<
         return types
             .iter()
             .map(|t| match (t.as_str(), window) {
+                // Where all layers of a family have the window, the types do not change that.
+                (Some("full_attention"), _) if family.window == Window::All => Ok(window),
                 (Some("full_attention"), _) => Ok(None),
                 (Some("sliding_attention"), Some(window)) => Ok(Some(window)),
                 (Some("sliding_attention"), None) => {
@@ -252,33 +262,49 @@ pub(super) fn token_ids(json: &Object, field: &str) -> Result<Vec<u32>> {
         return Ok(Vec::new());
     };
     let list = match value {
-        serde_json::Value::Array(list) => list.as_slice(),
+        Value::Array(list) => list.as_slice(),
         one => std::slice::from_ref(one),
     };
     list.iter()
         .map(|id| {
             id.as_u64()
                 .and_then(|n| u32::try_from(n).ok())
-                .ok_or_else(|| json.error(field, "a token id", &id.to_string()))
+                .ok_or_else(|| json.error(field, "a token id", &kind(id)))
         })
         .collect()
 }
 
 fn refuse_unsupported(json: &Object, family: &Family) -> Result<()> {
     for (field, allowed) in family.fixed {
-        if let Some(value) = json
-            .get(field)
-            .filter(|v| v.to_string().as_str() != *allowed)
-        {
-            let found = match value {
-                serde_json::Value::Object(o) => o
-                    .get("rope_type")
-                    .or_else(|| o.get("type"))
-                    .map_or_else(|| "an object".to_string(), |t| t.to_string()),
-                other => other.to_string(),
-            };
-            return Err(json.error(field, allowed, &found));
+        let other = |value: &&Value| value.to_string() != *allowed;
+        if let Some(value) = json.get(field).filter(other) {
+            return Err(json.error(field, allowed, &kind(value)));
         }
     }
-    Ok(())
+    // Absent it is true; null is false to transformers, as every other value would be.
+    if json.has("is_causal") && json.get("is_causal") != Some(&Value::Bool(true)) {
+        let found = json.get("is_causal").map_or("null".to_string(), kind);
+        return Err(json.error("is_causal", "true", &found));
+    }
+    refuse_layer_configs(json)
+}
+
+/// Refuses settings of single layers, unless they set nothing.
+fn refuse_layer_configs(json: &Object) -> Result<()> {
+    let field = "per_layer_config";
+    let Some(configs) = json.asked(field) else {
+        return Ok(());
+    };
+    let expected = "the same settings for all layers";
+    let Some(configs) = configs.as_object() else {
+        return Err(json.error(field, expected, &kind(configs)));
+    };
+    let sets_nothing = |config: &Value| config.as_object().is_some_and(|c| c.is_empty());
+    match configs.iter().find(|(_, config)| !sets_nothing(config)) {
+        Some((layer, _)) => {
+            let found = format!("other settings for layer {layer}");
+            Err(json.error(field, expected, &found))
+        }
+        None => Ok(()),
+    }
 }

@@ -148,11 +148,15 @@ fn config(model: &Model, plan: &Plan, kept: &[usize]) -> Result<String> {
     };
     let mut fields = parse_object(&text.file, &text.text)?;
     let family = model.config.family;
+    let is_there = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+    let layers = family.keys.as_spelled(is_there).layers;
     let mut set = |field: &str, value: Value| fields.insert(field.to_string(), value);
     set("architectures", json!(["ZttForCausalLM"]));
     set("model_type", json!("ztt"));
     set("base_model_type", json!(family.name));
     set(family.keys.layers, json!(kept.len()));
+    set(layers, json!(kept.len()));
+    model.say_untied(&mut fields);
     keep_layer_settings(&mut fields, family, kept);
     let ztt = json!({
         "head_layers": plan.head,

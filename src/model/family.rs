@@ -11,6 +11,31 @@ pub struct ConfigKeys {
     pub positions: &'static str,
     pub norm_eps: &'static str,
     pub activation: &'static str,
+    /// Other names of some of these, as transformers maps them, each after the name it stands for.
+    /// Where a config has both, the other name wins.
+    pub aliases: &'static [(&'static str, &'static str)],
+}
+
+impl ConfigKeys {
+    /// The keys as a config spells them; `has` says which fields it has.
+    pub fn as_spelled(&self, has: impl Fn(&str) -> bool) -> Self {
+        let spelled = |key: &'static str| {
+            let mut aliases = self.aliases.iter();
+            let found = aliases.find(|(name, alias)| *name == key && has(alias));
+            found.map_or(key, |(_, alias)| alias)
+        };
+        Self {
+            hidden: spelled(self.hidden),
+            layers: spelled(self.layers),
+            heads: spelled(self.heads),
+            kv_heads: self.kv_heads.map(spelled),
+            intermediate: spelled(self.intermediate),
+            positions: spelled(self.positions),
+            norm_eps: spelled(self.norm_eps),
+            activation: spelled(self.activation),
+            aliases: self.aliases,
+        }
+    }
 }
 
 /// What the config leaves out.
@@ -129,6 +154,7 @@ const LLAMA: Family = Family {
         positions: "max_position_embeddings",
         norm_eps: "rms_norm_eps",
         activation: "hidden_act",
+        aliases: &[],
     },
     defaults: ConfigDefaults {
         norm_eps: 1e-6,
@@ -227,6 +253,12 @@ const GPT2: Family = Family {
         positions: "n_positions",
         norm_eps: "layer_norm_epsilon",
         activation: "activation_function",
+        aliases: &[
+            ("n_embd", "hidden_size"),
+            ("n_layer", "num_hidden_layers"),
+            ("n_head", "num_attention_heads"),
+            ("n_positions", "max_position_embeddings"),
+        ],
     },
     defaults: ConfigDefaults {
         norm_eps: 1e-5,

@@ -1,15 +1,22 @@
 //! Models by their name on the Hugging Face hub: in the local cache, or fetched into it.
 
-use std::path::{Path, PathBuf};
+mod settings;
 
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+use settings::Settings;
+
+use super::checkpoint::shards_in_index;
+use super::foreign::{self, WEIGHTS};
+use super::guard::guarded;
 use super::{Fetch, TEXTS};
 use crate::error::{Error, Result, first_line};
 
-/// Files that hold the weights or say where they are: one of them is needed.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
+/// Small files that other programs read beside a model's texts, fetched for them.
+const BESIDE: [&str; 2] = ["special_tokens_map.json", "added_tokens.json"];
 
 /// Whether `name` has the form `org/name`.
 pub fn is_repository(name: &str) -> bool {
@@ -26,8 +33,9 @@ pub fn is_repository(name: &str) -> bool {
 /// # Errors
 /// [`Error::File`] when the cache does not hold it, or it cannot be fetched.
 pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
-    let repo = Repo::new(name.to_string(), RepoType::Model);
-    let cached = Cache::from_env().repo(repo.clone());
+    let settings = Settings::from_env();
+    let cache = Cache::new(settings.cache.clone());
+    let cached = cache.repo(Repo::model(name.to_string()));
     let weights = WEIGHTS.iter().find_map(|file| cached.get(file));
     if let (Some(config), Some(_)) = (cached.get("config.json"), weights) {
         let folder = config.parent().map(PathBuf::from).unwrap_or_default();
@@ -35,56 +43,154 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
             return Ok(folder);
         }
     }
-    if fetch == Fetch::Never {
-        let expected = "a file, a folder, or a model in the Hugging Face cache";
-        return Err(Error::file(
-            name,
-            expected,
-            "none (`--download` fetches it)",
-        ));
-    }
-    let failed = |e: &dyn std::fmt::Display| {
-        let found = first_line(e);
-        Error::file(name, "a model on the Hugging Face hub", found)
+    let advice = match (fetch, settings.offline) {
+        (Fetch::Never, _) => "none (`--download` fetches it)".to_string(),
+        (_, Some(variable)) => format!("none that is whole, and `{variable}` says to stay offline"),
+        (Fetch::IfMissing, None) => return fetched(name, &settings, &cached),
     };
-    let api = ApiBuilder::from_env().build().map_err(|e| failed(&e))?;
-    let repo = api.repo(repo);
-    let info = repo.info().map_err(|e| failed(&e))?;
-    let there: Vec<String> = info
-        .siblings
-        .into_iter()
-        .map(|file| file.rfilename)
-        .collect();
-    let Some(weights) = WEIGHTS
-        .into_iter()
-        .find(|file| there.iter().any(|f| f == file))
-    else {
-        let expected = format!("{} on the Hugging Face hub", WEIGHTS.join(" or "));
-        return Err(Error::file(name, expected, "neither"));
-    };
-    let shards = there.iter().filter(|file| {
-        weights != WEIGHTS[0] && !file.contains('/') && file.ends_with(".safetensors")
-    });
-    let texts = there.iter().filter(|file| TEXTS.contains(&file.as_str()));
-    let get = |repo: &ApiRepo, file: &str| repo.get(file).map_err(|e| failed(&e));
-    for file in texts.chain(shards) {
-        get(&repo, file)?;
-    }
-    // Last, so that an interrupted fetch does not look complete.
-    let weights = get(&repo, weights)?;
-    Ok(weights.parent().map(PathBuf::from).unwrap_or_default())
+    let expected = "a file, a folder, or a model in the Hugging Face cache";
+    Err(Error::file(name, expected, advice))
 }
 
 /// Whether no shard that the folder's index names is missing; true without an index.
 fn has_all_shards(folder: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(folder.join(WEIGHTS[1])) else {
+    let index = folder.join(WEIGHTS[1]);
+    if folder.join(WEIGHTS[0]).exists() || !index.exists() {
         return true;
+    }
+    let text = fs::read_to_string(&index).unwrap_or_default();
+    let shards = shards_in_index(WEIGHTS[1], &text).unwrap_or_default();
+    shards.iter().all(|name| folder.join(name).exists())
+}
+
+/// Fetches into the cache what is missing of `name`. The cache names the revision as that of the
+/// model when all is there, so that a part of a model is not taken for one.
+fn fetched(name: &str, settings: &Settings, cached: &CacheRepo) -> Result<PathBuf> {
+    let api = ApiBuilder::from_cache(Cache::new(settings.cache.clone()))
+        .with_endpoint(settings.endpoint.clone())
+        .with_token(settings.token.clone())
+        .build()
+        .map_err(|e| failed(name, e))?;
+    let repo = Repo::model(name.to_string());
+    let info = guarded(|| api.repo(repo).info());
+    let info = info.map_err(|e| failed(name, e))?;
+    let info = info.map_err(|e| failed(name, e))?;
+    let fetch = Fetching {
+        name,
+        api: &api,
+        cached,
+        revision: info.sha,
+        there: info
+            .siblings
+            .into_iter()
+            .map(|file| file.rfilename)
+            .collect(),
     };
-    let index: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let map = index["weight_map"].as_object();
-    let shards = map.into_iter().flat_map(|m| m.values());
-    let mut names = shards.filter_map(|name| name.as_str());
-    names.all(|name| folder.join(name).exists())
+    let folder = fetch.all()?;
+    let named = cached.create_ref(&fetch.revision);
+    named.map_err(|e| failed(name, e))?;
+    Ok(folder)
+}
+
+fn failed(name: &str, error: impl std::fmt::Display) -> Error {
+    let mut found = first_line(error);
+    if ["401", "403"].iter().any(|status| found.contains(status)) {
+        found += " (it may be private or gated: `HF_TOKEN` holds the token that may read it)";
+    }
+    Error::file(name, "a model on the Hugging Face hub", found)
+}
+
+/// One revision of a model that is being fetched.
+struct Fetching<'a> {
+    name: &'a str,
+    api: &'a Api,
+    cached: &'a CacheRepo,
+    revision: String,
+    /// The files that the hub has.
+    there: Vec<String>,
+}
+
+impl Fetching<'_> {
+    /// Fetches the weights, the index and the shards that it names, and the texts; returns their
+    /// folder.
+    fn all(&self) -> Result<PathBuf> {
+        let is_there = |file: &&str| self.there.iter().any(|there| there == file);
+        let Some(weights) = WEIGHTS.into_iter().find(is_there) else {
+            let instead = foreign::instead(self.there.iter().cloned());
+            let expected = format!("{} on the Hugging Face hub", WEIGHTS.join(" or "));
+            return Err(Error::file(
+                self.name,
+                expected,
+                instead.unwrap_or("neither".to_string()),
+            ));
+        };
+        for file in TEXTS.into_iter().chain(BESIDE).filter(is_there) {
+            self.file(file)?;
+        }
+        let path = self.file(weights)?;
+        if weights == WEIGHTS[1] {
+            let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+            for shard in shards_in_index(&path.display().to_string(), &text)? {
+                self.file(&shard)?;
+            }
+        }
+        Ok(path.parent().map(PathBuf::from).unwrap_or_default())
+    }
+
+    /// The place of `file` in the cache, where it is now.
+    fn file(&self, file: &str) -> Result<PathBuf> {
+        let is_plain = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
+        if !is_plain(Path::new(file)) || !self.there.iter().any(|there| there == file) {
+            let found = format!("no `{file}`, which `{}` names", WEIGHTS[1]);
+            return Err(failed(self.name, found));
+        }
+        let place = self.cached.pointer_path(&self.revision).join(file);
+        if place.exists() {
+            return Ok(place);
+        }
+        let downloaded = guarded(|| self.download(file));
+        let downloaded = downloaded.map_err(|e| self.file_failed(file, e))?;
+        downloaded.map_err(|e| self.file_failed(file, e))
+    }
+
+    fn file_failed(&self, file: &str, error: impl std::fmt::Display) -> Error {
+        failed(&format!("{}/{file}", self.name), error)
+    }
+
+    /// Downloads `file`, and lets it stand only if all of it came.
+    fn download(&self, file: &str) -> Result<PathBuf, ApiError> {
+        let revision = self.revision.clone();
+        let repo = Repo::with_revision(self.name.to_string(), RepoType::Model, revision);
+        let pinned = self.api.repo(repo);
+        let metadata = self.api.metadata(&pinned.url(file))?;
+        let size = metadata.size() as u64;
+        let blob = self.cached.blob_path(metadata.etag());
+        // What an earlier try has left is gone on with, unless nothing is missing of it: the hub
+        // has no more to send then.
+        let part = blob.with_extension("part");
+        if fs::metadata(&part).is_ok_and(|part| part.len() >= size) {
+            fs::remove_file(&part)?;
+        }
+        let pointer = pinned.download(file)?;
+        // The library notes each revision under its own name; the cache knows them by branches.
+        let reference = self
+            .cached
+            .pointer_path("")
+            .parent()
+            .map(|repo| repo.join("refs"));
+        if let Some(refs) = reference {
+            let _ = fs::remove_file(refs.join(&self.revision));
+        }
+        let found = fs::metadata(&pointer)?.len();
+        if found != size {
+            for path in [&pointer, &blob] {
+                let _ = fs::remove_file(path);
+            }
+            let cut = format!("{found} of {size} bytes came");
+            return Err(std::io::Error::other(cut).into());
+        }
+        Ok(pointer)
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::python_json::{self, not_finite};
 use crate::error::{Error, Result, first_line};
 
 /// A JSON object together with the file it came from and its place in it.
@@ -12,9 +13,10 @@ pub struct Object<'a> {
     fields: &'a Map<String, Value>,
 }
 
-/// Parses `text`, which must be one JSON object.
+/// Parses `text`, which must be one JSON object; numbers that are not finite may stand in it as
+/// Python writes them.
 pub fn parse_object(file: &str, text: &str) -> Result<Map<String, Value>> {
-    match serde_json::from_str(text) {
+    match python_json::parse(text) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(other) => Err(Error::file(file, "a JSON object", kind(&other))),
         Err(e) => Err(Error::file(file, "valid JSON", first_line(e))),
@@ -54,6 +56,24 @@ impl<'a> Object<'a> {
         self.fields.get(field).filter(|v| !v.is_null())
     }
 
+    /// The field's value, where all that is false to Python counts as absent: `null`, `false`, 0,
+    /// and what is empty.
+    pub fn asked(&self, field: &str) -> Option<&'a Value> {
+        self.get(field).filter(|value| match value {
+            Value::Bool(flag) => *flag,
+            Value::Number(number) => number.as_f64() != Some(0.0),
+            Value::String(text) => !text.is_empty(),
+            Value::Array(values) => !values.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            Value::Null => false,
+        })
+    }
+
+    /// The names and values of all fields, in their order.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+        self.fields.iter()
+    }
+
     /// Whether the field is there, be it null.
     pub fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
@@ -63,7 +83,9 @@ impl<'a> Object<'a> {
     pub fn object(&self, field: &str, path: &'a str) -> Result<Option<Object<'a>>> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::Object(fields)) => Ok(Some(Self::nested(self.file, path, fields))),
+            Some(Value::Object(fields)) if not_finite(&self.fields[field]).is_none() => {
+                Ok(Some(Self::nested(self.file, path, fields)))
+            }
             Some(other) => Err(self.error(field, "an object", &kind(other))),
         }
     }
@@ -165,6 +187,9 @@ impl<'a> Object<'a> {
 
 /// How an error shows a value: itself where it is short, else its type.
 pub fn kind(value: &Value) -> String {
+    if let Some(word) = not_finite(value) {
+        return word.to_string();
+    }
     match value {
         Value::Array(_) => "an array".to_string(),
         Value::Object(_) => "an object".to_string(),

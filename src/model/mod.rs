@@ -7,11 +7,14 @@ pub mod config;
 pub mod convert;
 pub mod exit_block;
 pub mod family;
+mod foreign;
 pub mod generation;
 mod guard;
 #[cfg(feature = "hub")]
 mod hub;
 pub mod json;
+mod names;
+mod python_json;
 pub mod quant;
 pub mod rope_config;
 pub mod save;
@@ -19,6 +22,7 @@ mod sizes;
 pub mod synthetic;
 pub mod tensor;
 pub mod tokenizer;
+mod tying;
 pub mod weights;
 pub mod ztt;
 
@@ -27,8 +31,9 @@ use std::path::{Path, PathBuf};
 
 use chat_template::ChatTemplate;
 use checkpoint::Checkpoint;
-use config::{Config, GenerationConfig};
+use config::{Config, GenerationConfig, TIED};
 use quant::Quant;
+use serde_json::{Map, Value};
 use tokenizer::Tokenizer;
 use weights::{Pool, Reader};
 
@@ -100,13 +105,13 @@ impl Model {
         let path = path.as_path();
         let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
         let (file, folder) = match meta.is_dir() {
-            true => (weights_in(path)?, path.to_path_buf()),
+            true => (foreign::weights_in(path)?, path.to_path_buf()),
             false => {
                 let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
                 (path.to_path_buf(), folder)
             }
         };
-        refuse_foreign(&file)?;
+        foreign::refuse(&file)?;
         let checkpoint = match file.extension().is_some_and(|e| e == "json") {
             true => Checkpoint::open_index(&file)?,
             false => Checkpoint::open(&file)?,
@@ -129,14 +134,20 @@ impl Model {
             let expected = "config.json beside the weights or embedded in them";
             return Err(Error::file(name, expected, "none"));
         };
-        let config = Config::parse(&config.file, &config.text)?;
+        let mut config = Config::parse(&config.file, &config.text)?;
         let generation = match text("generation_config.json") {
             Some(t) => GenerationConfig::parse(&t.file, &t.text)?,
             None => GenerationConfig::default(),
         };
         let quant = config.quant;
+        let mut warnings = Vec::new();
+        if let Some(warning) = Reader::new(&checkpoint, &config, quant).untied_head()? {
+            config.tied = false;
+            warnings.push(warning);
+        }
         let pool = Reader::new(&checkpoint, &config, quant).pool()?;
         let checked = Reader::new(&checkpoint, &config, quant).check()?;
+        warnings.extend(unused_warning(&checkpoint, &checked.unused));
         Ok(Self {
             name: name.to_string(),
             quant,
@@ -144,7 +155,7 @@ impl Model {
             config,
             generation,
             pool,
-            warnings: unused_warning(&checkpoint, &checked.unused),
+            warnings,
             checkpoint,
             texts,
         })
@@ -175,6 +186,15 @@ impl Model {
     /// The weights, by role.
     pub fn weights(&self) -> Reader<'_> {
         Reader::new(&self.checkpoint, &self.config, self.quant)
+    }
+
+    /// Says in the fields of a new `config.json` what was found out about the embedding: that it is
+    /// not the output projection.
+    pub(crate) fn say_untied(&self, fields: &mut Map<String, Value>) {
+        let tied = fields.get(TIED).and_then(Value::as_bool);
+        if !self.config.tied && tied.unwrap_or(self.config.family.defaults.tied) {
+            fields.insert(TIED.to_string(), Value::Bool(false));
+        }
     }
 
     fn text(&self, name: &str) -> Option<&Text> {
@@ -280,39 +300,11 @@ fn read_text(
     }))
 }
 
-fn weights_in(folder: &Path) -> Result<PathBuf> {
-    let names = ["model.safetensors", "model.safetensors.index.json"];
-    let found = names.iter().map(|n| folder.join(n)).find(|p| p.exists());
-    found.ok_or_else(|| {
-        let expected = format!("{} in the folder", names.join(" or "));
-        Error::file(folder.display().to_string(), expected, "neither")
-    })
-}
-
-/// Refuses formats that hold weights but are not read, with the way to convert them.
-fn refuse_foreign(file: &Path) -> Result<()> {
-    let extension = file
-        .extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default();
-    let way = match extension {
-        "gguf" => "transformers reads it with `from_pretrained(folder, gguf_file=name)`",
-        "bin" | "pt" | "pth" => "transformers reads it with `from_pretrained(folder)`",
-        _ => return Ok(()),
-    };
-    let found = format!("a .{extension} file: {way} and writes safetensors with `save_pretrained`");
-    Err(Error::file(
-        file.display().to_string(),
-        "a safetensors file",
-        found,
-    ))
-}
-
 /// Tensors that stand in the file and are not used: the first by name.
-fn unused_warning(checkpoint: &Checkpoint, unused: &[String]) -> Vec<String> {
+fn unused_warning(checkpoint: &Checkpoint, unused: &[String]) -> Option<String> {
     const SHOWN: usize = 16;
     if unused.is_empty() {
-        return Vec::new();
+        return None;
     }
     let mut names: Vec<_> = unused
         .iter()
@@ -322,9 +314,9 @@ fn unused_warning(checkpoint: &Checkpoint, unused: &[String]) -> Vec<String> {
     if unused.len() > SHOWN {
         names.push(format!("{} more", unused.len() - SHOWN));
     }
-    vec![format!(
+    Some(format!(
         "`{}`: tensors not used: {}",
         checkpoint.file(),
         names.join(", ")
-    )]
+    ))
 }

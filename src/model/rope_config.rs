@@ -1,6 +1,7 @@
 //! The rotary embedding in `config.json`.
 
 use super::json::Object;
+use super::python_json::not_finite;
 use crate::error::Result;
 
 /// The rotary embedding's frequencies.
@@ -28,17 +29,30 @@ pub enum RopeScaling {
     },
 }
 
-/// The rotary embedding, in the newer spelling (`rope_parameters`) or the older one
-/// (`rope_theta`, `rope_scaling`). As in transformers `rope_scaling` replaces `rope_parameters`, and
-/// a `rope_theta` in either goes before one outside.
-pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
-    let block = match json.object("rope_scaling", "rope_scaling")? {
-        Some(block) => Some(block),
-        None => json.object("rope_parameters", "rope_parameters")?,
+impl Rope {
+    /// What a config that says nothing gets.
+    pub(super) const DEFAULT: Self = Self {
+        theta: 10_000.0,
+        scaling: RopeScaling::None,
     };
+}
+
+/// The rotary embedding, in the newer spelling (`rope_parameters`) or the older one
+/// (`rope_theta`, `rope_scaling`). As in transformers `rope_scaling` replaces `rope_parameters`
+/// unless it is empty, and a `rope_theta` in either goes before one outside.
+pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
+    let mut spellings = ["rope_scaling", "rope_parameters"].into_iter();
+    let block = match spellings.find(|field| json.asked(field).is_some()) {
+        Some(field) => json.object(field, field)?,
+        None => None,
+    };
+    if let Some(block) = &block {
+        refuse_nested(block)?;
+    }
+    refuse_partial(json, block.as_ref())?;
     let nested = block.map(|block| block.number("rope_theta")).transpose()?;
     let theta = nested.flatten().or(json.number("rope_theta")?);
-    let theta = theta.unwrap_or(10_000.0);
+    let theta = theta.unwrap_or(Rope::DEFAULT.theta);
     if theta <= 0.0 {
         return Err(json.error("rope_theta", "a number above 0", &theta.to_string()));
     }
@@ -47,6 +61,35 @@ pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
         None => RopeScaling::None,
     };
     Ok(Rope { theta, scaling })
+}
+
+/// Refuses parameters by layer type: an object for each type in the place of one for all layers.
+fn refuse_nested(block: &Object) -> Result<()> {
+    let mut fields = block.fields();
+    match fields.find(|(_, value)| value.is_object() && not_finite(value).is_none()) {
+        Some((name, _)) => {
+            let expected = "one set of parameters for all layers";
+            Err(block.error(name, expected, "parameters of a layer type"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses a rotary embedding of a part of each head.
+fn refuse_partial(json: &Object, block: Option<&Object>) -> Result<()> {
+    let whole = |object: &Object, field: &str| -> Result<bool> {
+        let expected = "1, a rotary embedding of the whole head";
+        let factor = object.number_that(field, expected, |factor| factor == 1.0)?;
+        Ok(factor.is_some())
+    };
+    for field in ["partial_rotary_factor", "rotary_pct"] {
+        // One inside goes before one outside.
+        let inside = block.map(|block| whole(block, field)).transpose()?;
+        if inside != Some(true) {
+            whole(json, field)?;
+        }
+    }
+    Ok(())
 }
 
 fn parse_rope_scaling(json: &Object, block: &Object) -> Result<RopeScaling> {

@@ -14,13 +14,15 @@ pub struct Size {
 
 impl Model {
     /// What is held in each type, the types by their names: as stored, but for matrices that are
-    /// quantised on the way.
+    /// quantised on the way, and without a stored copy of the embedding.
     pub fn sizes_by_dtype(&self) -> BTreeMap<String, Size> {
         let mut sizes: BTreeMap<String, Size> = BTreeMap::new();
-        for (name, info) in self.checkpoint.infos() {
+        let copy = self.weights().copied_head();
+        let infos = self.checkpoint.infos();
+        for (name, info) in infos.filter(|(name, _)| copy.as_deref() != Some(name)) {
             let n_bytes = info.data_offsets.1 - info.data_offsets.0;
             let n_elements = info.shape.iter().product::<usize>();
-            let quant = self.quantized.get(&name);
+            let quant = self.quantized.get(name);
             let (dtype, bytes, elements) = match (quant, self.config.quant) {
                 (None, _) => (info.dtype.to_string(), n_bytes, n_elements),
                 (Some(quant), Some(_)) => {

@@ -114,9 +114,10 @@ impl<'a> Reader<'a> {
     /// Finds out which of the family's prefixes the checkpoint uses.
     pub fn new(checkpoint: &'a Checkpoint, config: &'a Config, quant: Option<Quant>) -> Self {
         let names = &config.family.tensors;
+        // Not every checkpoint has an embedding: a tied one may hold the output projection alone.
         let known = names.prefixes.iter().copied().find(|prefix| {
-            let name = names.embedding.replace("{}", prefix) + ".weight";
-            checkpoint.has(&name)
+            let name = |template: &str| template.replace("{}", prefix) + ".weight";
+            checkpoint.has(&name(names.embedding)) || checkpoint.has(&name(names.final_norm))
         });
         Self {
             checkpoint,
@@ -137,12 +138,12 @@ impl<'a> Reader<'a> {
         reader.outer()?;
         (0..reader.config.n_layers).try_for_each(|i| reader.layer(i).map(|_| ()))?;
         let names = &reader.config.family.tensors;
+        let copy = reader.copied_head();
         let asked = reader.check.unwrap_or_default().into_inner();
-        // A tied output projection may be stored all the same.
         let is_known = |name: &str| {
             asked.all.contains(name)
                 || names.ignored.iter().any(|suffix| name.ends_with(suffix))
-                || name.strip_suffix(".weight") == Some(names.lm_head)
+                || copy.as_deref() == Some(name)
         };
         let all = reader.checkpoint.names().into_iter();
         let unused = all.filter(|name| !is_known(name));
@@ -223,7 +224,7 @@ impl<'a> Reader<'a> {
             .collect())
     }
 
-    fn name(&self, template: &str, layer: usize) -> String {
+    pub(super) fn name(&self, template: &str, layer: usize) -> String {
         template
             .replace("{}", self.prefix)
             .replace("{i}", &layer.to_string())
@@ -300,9 +301,9 @@ impl<'a> Reader<'a> {
         let names = &c.family.tensors;
         let name = |template: &str| self.name(template, 0) + ".weight";
         let quant = self.quant.map(|_| Quant::OF_EMBEDDING);
-        let matrix = |template| self.matrix(&name(template), [c.vocab, c.hidden], false, quant);
+        let matrix = |name: &str| self.matrix(name, [c.vocab, c.hidden], false, quant);
         Ok(Outer {
-            embedding: matrix(names.embedding)?,
+            embedding: matrix(&self.embedding_name())?,
             positions: names
                 .positions
                 .map(|template| self.tensor(&name(template), &[c.max_positions, c.hidden]))
@@ -310,7 +311,7 @@ impl<'a> Reader<'a> {
             final_norm: self.norm(names.final_norm, 0, c.hidden)?,
             lm_head: match c.tied {
                 true => None,
-                false => Some(matrix(names.lm_head)?),
+                false => Some(matrix(&self.head_name())?),
             },
         })
     }

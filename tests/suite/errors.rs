@@ -419,6 +419,58 @@ pub fn trials() -> Vec<Trial> {
             &["`rope_scaling.rope_type`", "yarn"],
         )
     });
+    add("rope_by_layer_type", || {
+        let one = json!({"rope_type": "default", "rope_theta": 10000.0});
+        let types = json!({"full_attention": one, "sliding_attention": one});
+        for field in ["rope_parameters", "rope_scaling"] {
+            let named = format!("`{field}.full_attention`");
+            config(
+                "",
+                field,
+                types.clone(),
+                &[&named, "all layers", "layer type"],
+            )?;
+        }
+        let mixed = json!({"rope_theta": 1e6, "sliding_attention": one});
+        config(
+            "",
+            "rope_parameters",
+            mixed,
+            &["`rope_parameters.sliding_attention`"],
+        )
+    });
+    add("partial_rope", || {
+        let said = |field: &str, value, words: &[&str]| config("", field, value, words);
+        said(
+            "partial_rotary_factor",
+            json!(0.5),
+            &["`partial_rotary_factor`", "found 0.5"],
+        )?;
+        said(
+            "rotary_pct",
+            json!(0.25),
+            &["`rotary_pct`", "expected 1,", "found 0.25"],
+        )?;
+        let inside = json!({"rope_theta": 1e4, "partial_rotary_factor": 0.5});
+        for field in ["rope_parameters", "rope_scaling"] {
+            let named = format!("`{field}.partial_rotary_factor`");
+            said(field, inside.clone(), &[&named, "found 0.5"])?;
+        }
+        Ok(())
+    });
+    add("attention_that_is_not_causal", || {
+        config(
+            "",
+            "is_causal",
+            json!(false),
+            &["`is_causal`", "expected true", "found false"],
+        )
+    });
+    add("settings_of_single_layers", || {
+        let other = json!({"0": {}, "2": {"intermediate_size": 8}});
+        let words = ["`per_layer_config`", "all layers", "layer 2"];
+        config("", "per_layer_config", other, &words)
+    });
     add("prompt_longer_than_the_context", || {
         let text = "To be, or not to be: that is the question.";
         fails(
@@ -555,6 +607,28 @@ pub fn trials() -> Vec<Trial> {
             let file = folder.path().join(name);
             std::fs::write(&file, "weights")?;
             fails(&["run", &file.display().to_string()], 1, &[name, way])?;
+        }
+        Ok(())
+    });
+    add("folders_of_other_formats", || {
+        for (name, way) in [
+            ("pytorch_model.bin", "from_pretrained(folder)"),
+            ("pytorch_model.bin.index.json", "from_pretrained(folder)"),
+            ("consolidated.00.pth", "convert_llama_weights_to_hf"),
+            ("model.Q4_K_M.gguf", "gguf_file"),
+            ("tf_model.h5", "from_tf"),
+        ] {
+            let spoilt = Checkpoint::copy_of("llama-plain")?;
+            std::fs::remove_file(spoilt.file("model.safetensors"))?;
+            std::fs::write(spoilt.file(name), "weights")?;
+            std::fs::write(spoilt.file("training_args.bin"), "arguments")?;
+            let found = format!("found {name}, which is not read");
+            refused(
+                &spoilt,
+                &["expected model.safetensors", &found, way, "save_pretrained"],
+            )?;
+            let file = spoilt.file(name).display().to_string();
+            fails(&["run", &file], 1, &[name, way, "a safetensors file"])?;
         }
         Ok(())
     });

@@ -18,6 +18,7 @@ mod fixtures;
 mod golden;
 mod hub;
 mod kernels;
+mod loading;
 mod measuring;
 mod models;
 mod mutations;
@@ -53,6 +54,7 @@ fn main() {
     trials.extend(adapter::on_each(golden::trials));
     trials.extend(hub::trials());
     trials.extend(adapter::on_each(kernels::trials));
+    trials.extend(loading::trials());
     trials.extend(measuring::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());

@@ -1,0 +1,85 @@
+//! Tied checkpoints: what is stored of an embedding that is also the output projection.
+
+use super::config::TIED;
+use super::quant::Quant;
+use super::tensor::Tensor;
+use super::weights::Reader;
+use crate::error::Result;
+
+impl<'a> Reader<'a> {
+    /// The name of the stored embedding. A tied checkpoint may hold the matrix under the name of
+    /// the output projection alone: of tensors that share their memory, `safetensors` keeps one.
+    pub(super) fn embedding_name(&self) -> String {
+        let name = self.name(self.config.family.tensors.embedding, 0) + ".weight";
+        let head = self.head_name();
+        let only_head = self.checkpoint.has(&head) && !self.checkpoint.has(&name);
+        if self.config.tied && only_head {
+            head
+        } else {
+            name
+        }
+    }
+
+    /// The name of the stored output projection, if there is one.
+    pub(super) fn head_name(&self) -> String {
+        self.name(self.config.family.tensors.lm_head, 0) + ".weight"
+    }
+
+    /// The name of a stored output projection that nobody reads, since the embedding serves.
+    pub fn copied_head(&self) -> Option<String> {
+        let head = self.head_name();
+        let is_copy = self.config.tied && head != self.embedding_name();
+        (is_copy && self.checkpoint.has(&head)).then_some(head)
+    }
+
+    /// What to tell of a config that says that the embedding is the output projection, beside
+    /// another one that is stored: the config is wrong then, as it is to transformers.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) where either is not as it must be.
+    pub fn untied_head(&self) -> Result<Option<String>> {
+        let Some(head) = self.copied_head() else {
+            return Ok(None);
+        };
+        let embedding = self.embedding_name();
+        if equal(&self.outer_matrix(&embedding)?, &self.outer_matrix(&head)?) {
+            return Ok(None);
+        }
+        let stored = |name| self.checkpoint.stored_name(name);
+        Ok(Some(format!(
+            "`{}`: `{TIED}` is true, but `{}` has other values than `{}`: it is used, as if \
+             `{TIED}` were false",
+            self.checkpoint.file(),
+            stored(&head),
+            stored(&embedding)
+        )))
+    }
+
+    /// The embedding or the output projection as it is stored. Beside a quantised embedding a copy
+    /// of it may have been left as it was: it is quantised here.
+    fn outer_matrix(&self, name: &str) -> Result<Tensor<'a>> {
+        let shape = [self.config.vocab, self.config.hidden];
+        let quant = self.config.quant.map(|_| Quant::OF_EMBEDDING);
+        match quant.filter(|quant| quant.fits(self.config.hidden)) {
+            None => self.checkpoint.tensor(name, &shape),
+            Some(quant) if self.checkpoint.shape(name) == Some(&shape) => {
+                Ok(self.checkpoint.tensor(name, &shape)?.quantized(quant))
+            }
+            Some(quant) => self.checkpoint.quantized(name, shape, quant),
+        }
+    }
+}
+
+/// Whether two matrices of one shape have the same values. Where types differ values are compared,
+/// and where bytes do: zeros have two signs.
+fn equal(left: &Tensor, right: &Tensor) -> bool {
+    if left.dtype == right.dtype && left.bytes == right.bytes {
+        return true;
+    }
+    let mut rows = [vec![0.0; left.n_cols()], vec![0.0; right.n_cols()]];
+    (0..left.n_rows()).all(|i| {
+        left.read_row(i, &mut rows[0]);
+        right.read_row(i, &mut rows[1]);
+        rows[0] == rows[1]
+    })
+}
