@@ -31,6 +31,7 @@ mod quant;
 mod random;
 mod serve;
 mod shaders;
+mod thorough;
 mod tokenizers;
 mod trace;
 mod training;
@@ -39,6 +40,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
+    thorough::tell();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(ahead::trials());
     trials.extend(compare::trials());

@@ -7,6 +7,7 @@ use libtest_mimic::Trial;
 use crate::fixtures::trial;
 use crate::program::{Checkpoint, limited, output, run};
 use crate::random::Random;
+use crate::thorough;
 
 /// How many files are spoilt, where [`VARIABLE`] does not say.
 const FILES: usize = 300;
@@ -21,7 +22,7 @@ const TRIALS: usize = 4;
 
 pub fn trials() -> Vec<Trial> {
     let asked = std::env::var(VARIABLE).ok().and_then(|n| n.parse().ok());
-    let n_files = asked.unwrap_or(FILES);
+    let n_files = asked.unwrap_or(thorough::repetitions(FILES));
     (0..TRIALS)
         .map(|i| {
             trial(format!("mutations::files_{i}_of_{TRIALS}"), move || {

@@ -41,7 +41,8 @@ pub fn limited(arguments: &[&str], kb: usize) -> Command {
 fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command
         .args(arguments)
-        .timeout(std::time::Duration::from_secs(120));
+        // Against programs that never end, and long enough for a machine that is busy.
+        .timeout(std::time::Duration::from_secs(600));
     environment(|variable, value| match value {
         Some(value) => drop(command.env(variable, value)),
         None => drop(command.env_remove(variable)),

@@ -14,6 +14,7 @@ use ztt_wgpu::model::{Fetch, Model};
 use crate::adapter;
 use crate::families::adapter_equals_reference;
 use crate::random::Random;
+use crate::thorough;
 
 /// How many shapes are drawn.
 const SHAPES: &str = "ZTT_SHAPES";
@@ -28,7 +29,7 @@ const TRIALS: usize = 8;
 
 pub fn trials() -> Vec<Trial> {
     let asked = std::env::var(SHAPES).ok().and_then(|n| n.parse().ok());
-    let n: usize = asked.unwrap_or(DEFAULT_SHAPES);
+    let n: usize = asked.unwrap_or(thorough::repetitions(DEFAULT_SHAPES));
     let shapes = (0..TRIALS).map(|i| {
         adapter::trial(format!("property::shapes_{i}_of_{TRIALS}"), move |gpu| {
             (i..n)

@@ -18,7 +18,7 @@ const LEFT: &str = "\x1b[D";
 const UP: &str = "\x1b[A";
 
 /// How long a terminal waits for a text: only a failing test waits as long.
-const PATIENCE_MS: u64 = 60_000;
+const PATIENCE_MS: u64 = 300_000;
 
 pub fn trials() -> Vec<Trial> {
     vec![

@@ -16,6 +16,7 @@ use super::{bits, buffer, elements, padded, run_all, values};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
+use crate::thorough;
 use ztt_wgpu::model::tensor::Dtype;
 
 /// Heads, KV heads, dimensions of a head, and listed rows.
@@ -94,15 +95,17 @@ pub fn trials() -> Vec<Trial> {
             // Formats of weights change from case to case: every shape, cache type and flag meets
             // each of them.
             let mut dtypes = DTYPES.iter().copied().cycle();
+            let mut cases = Vec::new();
             for &shape in SHAPES {
                 for kv_type in KV_TYPES {
-                    for (flags, dtype) in (0..4).zip(&mut dtypes) {
-                        let (rope, queries) = (flags & 1 != 0, flags & 2 != 0);
-                        let rope = rope && shape.2 % 2 == 0;
-                        Store::new(shape, dtype, kv_type, rope, queries, source, in_texture)
-                            .check(&gpu)?;
-                    }
+                    let of_shape = (0..4).zip(&mut dtypes);
+                    cases.extend(of_shape.map(|(flags, dtype)| (shape, kv_type, flags, dtype)));
                 }
+            }
+            for (shape, kv_type, flags, dtype) in thorough::sample(cases) {
+                let (rope, queries) = (flags & 1 != 0, flags & 2 != 0);
+                let rope = rope && shape.2 % 2 == 0;
+                Store::new(shape, dtype, kv_type, rope, queries, source, in_texture).check(&gpu)?;
             }
             Ok(())
         }));

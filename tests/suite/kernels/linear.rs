@@ -15,6 +15,7 @@ use super::{bits, buffer, norm, padded, run_all, tolerance, values};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
+use crate::thorough;
 
 /// Inputs, columns written, listed rows: no shape fits the tiles (8 inputs, 8 or 64 outputs, 8 or
 /// 32 rows), and some have more rows than one.
@@ -161,7 +162,7 @@ struct Case {
     norm: InputNorm,
 }
 
-/// One row from a uniform buffer is alone in its list.
+/// All cases, or a sample. One row from a uniform buffer is alone in its list.
 fn cases(batch: Batch, place: Place) -> Vec<Case> {
     let alone = batch == Batch::One && place.is_texture();
     let mut cases = Vec::new();
@@ -188,7 +189,7 @@ fn cases(batch: Batch, place: Place) -> Vec<Case> {
             }
         }
     }
-    cases
+    thorough::sample(cases)
 }
 
 /// What a case computes with, and what must come out.

@@ -11,6 +11,7 @@ use ztt_wgpu::kernels::draw::NO_TOKEN;
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
+use crate::thorough;
 
 /// Vocabularies (smaller than a workgroup, of a tiny model, of SmolLM2, of Qwen), and rows of
 /// logits that each set of options is tried on.
@@ -22,6 +23,7 @@ const PROMPT: [u32; 5] = [3, 1, 4, 1, 5];
 pub fn trials() -> Vec<Trial> {
     let against_host = |&(n_vocab, n_rows): &(usize, usize)| {
         let name = format!("kernels::sampling::equals_the_host::{n_vocab}");
+        let n_rows = thorough::repetitions(n_rows);
         adapter::trial(name, move |gpu| equals_the_host(&gpu, n_vocab, n_rows))
     };
     let mut trials: Vec<Trial> = VOCABULARIES.iter().map(against_host).collect();

@@ -10,6 +10,7 @@ use ztt_wgpu::kernels::KvType;
 use super::KV_TYPES;
 use crate::adapter;
 use crate::compare::same;
+use crate::thorough;
 use data::{CYCLE, Data};
 
 /// Heads, KV heads, dimensions of a head. A KV head with more than eight heads needs several
@@ -196,7 +197,7 @@ fn cases() -> Vec<Case> {
             }
         }
     }
-    cases
+    thorough::sample(cases)
 }
 
 /// A wrong key, a wrong zero token, or a row too many must be found.
