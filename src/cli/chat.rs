@@ -53,6 +53,7 @@ pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
     // Before anything that takes time, so that nothing is lost of what is typed meanwhile.
     let mut lines = Lines::open()?;
+    lines.leave_on_signals()?;
     let is_ready = Arc::new(AtomicBool::new(false));
     let watched = match lines.is_terminal() {
         true => Some(interrupt::watch_when(Arc::clone(&is_ready), lines.leave())?),

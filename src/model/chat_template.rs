@@ -196,6 +196,16 @@ fn in_config(json: &Object) -> Result<Option<String>> {
     const FIELD: &str = "chat_template";
     let templates = match json.get(FIELD) {
         Some(Value::Array(templates)) => templates,
+        Some(Value::Object(templates)) => {
+            return match templates.get(DEFAULT).and_then(Value::as_str) {
+                Some(source) => Ok(Some(source.to_string())),
+                None => {
+                    let expected = format!("a template called `{DEFAULT}`");
+                    let names: Vec<_> = templates.keys().map(|name| format!("`{name}`")).collect();
+                    Err(json.error(FIELD, &expected, &names.join(", ")))
+                }
+            };
+        }
         Some(_) => return Ok(json.text(FIELD)?.map(str::to_string)),
         None => return Ok(None),
     };
@@ -282,6 +292,8 @@ mod tests {
         assert_eq!(found.source, "beside");
         assert_eq!(found.special_tokens["eos_token"], "</s>");
         assert!(of(json!({}), None).unwrap().is_none());
+        let by_name = json!({"chat_template": {"rag": "x", "default": "by name"}});
+        assert_eq!(of(by_name, None).unwrap().unwrap().source, "by name");
         let error = of(json!({"chat_template": [named("rag")]}), None)
             .err()
             .unwrap();

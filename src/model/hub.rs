@@ -12,11 +12,8 @@ use settings::Settings;
 use super::checkpoint::shards_in_index;
 use super::foreign::{self, WEIGHTS};
 use super::guard::guarded;
-use super::{Fetch, TEXTS};
+use super::{CONFIG, Fetch, TEXTS};
 use crate::error::{Error, Result, first_line};
-
-/// Small files that other programs read beside a model's texts, fetched for them.
-const BESIDE: [&str; 2] = ["special_tokens_map.json", "added_tokens.json"];
 
 /// Whether `name` has the form `org/name`.
 pub fn is_repository(name: &str) -> bool {
@@ -39,14 +36,25 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
     let weights = WEIGHTS.iter().find_map(|file| cached.get(file));
     if let (Some(config), Some(_)) = (cached.get("config.json"), weights) {
         let folder = config.parent().map(PathBuf::from).unwrap_or_default();
-        if fetch == Fetch::Never || has_all_shards(&folder) {
+        if fetch == Fetch::Never {
+            return Ok(folder);
+        }
+        if has_all_shards(&folder) {
+            let has_all_texts = TEXTS.iter().all(|text| folder.join(text).exists());
+            if !has_all_texts && settings.offline.is_none() {
+                // Other programs cache the files one by one. The model runs with what is there where
+                // the hub cannot be asked for the rest.
+                let revision = folder.file_name().and_then(|name| name.to_str());
+                let completed = fetched(name, &settings, &cached, revision);
+                return Ok(completed.unwrap_or(folder));
+            }
             return Ok(folder);
         }
     }
     let advice = match (fetch, settings.offline) {
         (Fetch::Never, _) => "none (`--download` fetches it)".to_string(),
         (_, Some(variable)) => format!("none that is whole, and `{variable}` says to stay offline"),
-        (Fetch::IfMissing, None) => return fetched(name, &settings, &cached),
+        (Fetch::IfMissing, None) => return fetched(name, &settings, &cached, None),
     };
     let expected = "a file, a folder, or a model in the Hugging Face cache";
     Err(Error::file(name, expected, advice))
@@ -63,15 +71,24 @@ fn has_all_shards(folder: &Path) -> bool {
     shards.iter().all(|name| folder.join(name).exists())
 }
 
-/// Fetches into the cache what is missing of `name`. The cache names the revision as that of the
-/// model when all is there, so that a part of a model is not taken for one.
-fn fetched(name: &str, settings: &Settings, cached: &CacheRepo) -> Result<PathBuf> {
+/// Fetches into the cache what is missing of a `revision` of `name`, or of the newest one. The cache
+/// names the revision as that of the model when all is there, so that a part of a model is not taken
+/// for one.
+fn fetched(
+    name: &str,
+    settings: &Settings,
+    cached: &CacheRepo,
+    revision: Option<&str>,
+) -> Result<PathBuf> {
     let api = ApiBuilder::from_cache(Cache::new(settings.cache.clone()))
         .with_endpoint(settings.endpoint.clone())
         .with_token(settings.token.clone())
         .build()
         .map_err(|e| failed(name, e))?;
-    let repo = Repo::model(name.to_string());
+    let repo = match revision {
+        Some(sha) => Repo::with_revision(name.to_string(), RepoType::Model, sha.to_string()),
+        None => Repo::model(name.to_string()),
+    };
     let info = guarded(|| api.repo(repo).info());
     let info = info.map_err(|e| failed(name, e))?;
     let info = info.map_err(|e| failed(name, e))?;
@@ -124,26 +141,38 @@ impl Fetching<'_> {
                 instead.unwrap_or("neither".to_string()),
             ));
         };
-        for file in TEXTS.into_iter().chain(BESIDE).filter(is_there) {
+        if !self.there.iter().any(|there| there == CONFIG) {
+            return Err(failed(self.name, format!("no `{CONFIG}`")));
+        }
+        for file in TEXTS.into_iter().filter(is_there) {
             self.file(file)?;
         }
         let path = self.file(weights)?;
         if weights == WEIGHTS[1] {
             let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-            for shard in shards_in_index(&path.display().to_string(), &text)? {
-                self.file(&shard)?;
-            }
+            let shards = shards_in_index(&path.display().to_string(), &text)?;
+            // Before gigabytes are fetched.
+            shards.iter().try_for_each(|shard| self.check(shard))?;
+            shards
+                .iter()
+                .try_for_each(|shard| self.file(shard).map(|_| ()))?;
         }
         Ok(path.parent().map(PathBuf::from).unwrap_or_default())
     }
 
+    /// Refuses a file that the hub does not have.
+    fn check(&self, file: &str) -> Result<()> {
+        let is_plain = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
+        if is_plain(Path::new(file)) && self.there.iter().any(|there| there == file) {
+            return Ok(());
+        }
+        let found = format!("no `{file}`, which `{}` names", WEIGHTS[1]);
+        Err(failed(self.name, found))
+    }
+
     /// The place of `file` in the cache, where it is now.
     fn file(&self, file: &str) -> Result<PathBuf> {
-        let is_plain = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
-        if !is_plain(Path::new(file)) || !self.there.iter().any(|there| there == file) {
-            let found = format!("no `{file}`, which `{}` names", WEIGHTS[1]);
-            return Err(failed(self.name, found));
-        }
+        self.check(file)?;
         let place = self.cached.pointer_path(&self.revision).join(file);
         if place.exists() {
             return Ok(place);

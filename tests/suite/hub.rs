@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
             variables,
         ),
         trial("hub::a_broken_download_is_no_model", broken_off),
+        trial("hub::a_part_of_a_model_is_completed", completed),
     ]
 }
 
@@ -176,6 +177,35 @@ fn fetched() -> Result<()> {
     )
 }
 
+/// What another program has left in the cache is a part of a model: the rest of the same revision is
+/// fetched, where the hub answers.
+fn completed() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let repo = home.path().join("hub/models--acme--tiny");
+    let snapshot = repo.join("snapshots").join(COMMIT);
+    std::fs::create_dir_all(&snapshot)?;
+    std::fs::create_dir_all(repo.join("refs"))?;
+    std::fs::write(repo.join("refs/main"), COMMIT)?;
+    let mut files = files_of("golden/llama-plain")?;
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::write(snapshot.join(file), &files[file])?;
+    }
+    files.insert("generation_config.json".to_string(), b"{}".to_vec());
+    let hub = Hub::new(files)?;
+    let found = trace(home.path(), &hub.address, &["--download"])?;
+    same("trace", &[found.stdout], &[expected("golden/llama-plain")?])?;
+    ensure!(
+        snapshot.join("generation_config.json").exists(),
+        "{:?}",
+        hub.asked()
+    );
+    let asked = hub.asked();
+    let is_weights = |line: &String| line.contains("model.safetensors");
+    ensure!(!asked.iter().any(is_weights), "{asked:?}");
+    ensure!(asked.iter().any(|line| line.contains(COMMIT)), "{asked:?}");
+    Ok(())
+}
+
 /// A run that failed in one line with these words.
 fn one_line(run: &Run, words: &[&str]) -> Result<()> {
     let line = run.stderr.trim_end();
@@ -252,8 +282,12 @@ fn only_what_is_named() -> Result<()> {
     };
     let index = r#"{"weight_map": {"a": "../model-1.safetensors"}}"#;
     gone(
-        &[(shards[0], index)],
+        &[(shards[0], index), ("config.json", "{}")],
         &["`acme/tiny`", "no `../model-1.safetensors`"],
+    )?;
+    gone(
+        &[("model.safetensors", "w")],
+        &["`acme/tiny`", "no `config.json`"],
     )?;
     let bin = [
         "found pytorch_model.bin, which is not read",

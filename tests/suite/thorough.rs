@@ -14,7 +14,12 @@ pub fn is_on() -> bool {
 
 /// All of `cases`, or a sample of them.
 pub fn sample<T>(cases: Vec<T>) -> Vec<T> {
-    let step = if is_on() { 1 } else { STEP };
+    one_of(STEP, cases)
+}
+
+/// All of `cases`, or one of every `step`, a prime.
+pub fn one_of<T>(step: usize, cases: Vec<T>) -> Vec<T> {
+    let step = if is_on() { 1 } else { step };
     cases.into_iter().step_by(step).collect()
 }
 

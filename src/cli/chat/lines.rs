@@ -11,7 +11,7 @@ use rustyline::{
     RepeatCount,
 };
 
-use super::typed_ahead::TypedAhead;
+use super::typed_ahead::{TypedAhead, leave_on_signals};
 
 const PROMPT: &str = "> ";
 
@@ -65,9 +65,19 @@ impl Lines {
             Self::Terminal(terminal) => terminal.typed_ahead.as_ref(),
             Self::Plain(_) => None,
         };
-        match kept {
-            Some(typed_ahead) => Box::new(typed_ahead.undo()),
-            None => Box::new(|| {}),
+        let Some(typed_ahead) = kept else {
+            return Box::new(|| {});
+        };
+        Box::new(typed_ahead.undo())
+    }
+
+    /// From now on, signals that end the program leave the terminal as it was.
+    pub fn leave_on_signals(&self) -> Result<()> {
+        match self {
+            Self::Terminal(terminal) if terminal.typed_ahead.is_some() => {
+                leave_on_signals(self.leave())
+            }
+            _ => Ok(()),
         }
     }
 

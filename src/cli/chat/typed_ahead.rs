@@ -1,7 +1,11 @@
 //! What is typed while nothing reads it: kept as it is until it is read.
 
 #[cfg(unix)]
-use std::{io, os::fd::AsFd};
+use std::fs::File;
+#[cfg(unix)]
+use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::fd::AsFd;
 
 #[cfg(unix)]
 use anyhow::Context;
@@ -10,6 +14,10 @@ use anyhow::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 #[cfg(unix)]
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+
+/// What a terminal understands to put no marks round what is pasted.
+#[cfg(unix)]
+const PASTE_WITHOUT_MARKS: &[u8] = b"\x1b[?2004l";
 
 /// A terminal that keeps what is typed, until this is dropped.
 ///
@@ -52,9 +60,56 @@ impl TypedAhead {
         let before = self.before.clone();
         move || {
             #[cfg(unix)]
-            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &before);
+            {
+                let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+                // At a prompt the editor has what is pasted put between marks. Whoever is printing
+                // an answer holds the lock of standard output: this goes round it.
+                if let Ok(out) = io::stdout().as_fd().try_clone_to_owned() {
+                    let _ = File::from(out).write_all(PASTE_WITHOUT_MARKS);
+                }
+            }
         }
     }
+}
+
+/// From now on signals that end the program call `leave` before they do.
+#[cfg(unix)]
+pub fn leave_on_signals(leave: impl Fn() + Send + 'static) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    let runtime = runtime.context("cannot watch for signals")?;
+    let watched = [
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+    ];
+    let watched = {
+        let _guard = runtime.enter();
+        watched.map(|kind| signal(kind).map(|signal| (kind, signal)))
+    };
+    let watched: io::Result<Vec<_>> = watched.into_iter().collect();
+    let watched = watched.context("cannot watch for signals")?;
+    std::thread::spawn(move || {
+        let ended = watched.into_iter().map(|(kind, mut signal)| {
+            Box::pin(async move {
+                signal.recv().await;
+                kind.as_raw_value()
+            })
+        });
+        let (number, ..) = runtime.block_on(futures_util::future::select_all(ended));
+        leave();
+        // As a shell says of a program that a signal ended.
+        std::process::exit(128 + number);
+    });
+    Ok(())
+}
+
+/// Elsewhere closing the console ends the program, and there is no terminal to put back.
+#[cfg(not(unix))]
+pub fn leave_on_signals(_: impl Fn() + Send + 'static) -> Result<()> {
+    Ok(())
 }
 
 impl Drop for TypedAhead {

@@ -41,15 +41,41 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// A chat on the reference, which has only just begun.
-pub fn spawn(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
-    let name = model.name();
-    let host = ["--adapter", "cpu", "--temperature", "0"];
-    let command = program(&[&["chat", &name], &host[..], flags].concat());
+fn in_terminal(command: Command) -> Result<PtySession> {
     let options = Options::new()
         .timeout_ms(Some(PATIENCE_MS))
         .strip_ansi_escape_codes(true);
     Ok(spawn_with_options(command, options)?)
+}
+
+fn chat_command(model: &ChatModel, flags: &[&str]) -> Command {
+    let name = model.name();
+    let host = ["--adapter", "cpu", "--temperature", "0"];
+    program(&[&["chat", &name], &host[..], flags].concat())
+}
+
+/// A chat on the reference, which has only just begun.
+pub fn spawn(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
+    in_terminal(chat_command(model, flags))
+}
+
+/// The same in a shell, which then says how the terminal is left.
+pub fn spawn_in_shell(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
+    let chat = chat_command(model, flags);
+    let mut shell = Command::new("sh");
+    // The signal goes to both; what a shell handles its children do not.
+    let script = "trap : QUIT; \"$0\" \"$@\"; echo status $?; stty -a";
+    shell
+        .args(["-c", script])
+        .arg(chat.get_program())
+        .args(chat.get_args());
+    for (variable, value) in chat.get_envs() {
+        match value {
+            Some(value) => drop(shell.env(variable, value)),
+            None => drop(shell.env_remove(variable)),
+        }
+    }
+    in_terminal(shell)
 }
 
 /// The same, at its first prompt.

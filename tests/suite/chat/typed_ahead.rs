@@ -1,12 +1,12 @@
 //! Lines that are typed before `chat` reads them are answered all the same, in their order.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use rexpect::session::PtySession;
 use serde_json::Value;
 
 use super::model::ChatModel;
-use super::terminal::{chat, ends_well, spawn};
+use super::terminal::{chat, ends_well, spawn, spawn_in_shell};
 use crate::compare::same;
 use crate::fixtures::trial;
 
@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
             while_loading,
         ),
         trial("chat::typed_ahead::during_an_answer", during_an_answer),
+        trial("chat::typed_ahead::a_signal_leaves_the_terminal", signalled),
     ]
 }
 
@@ -75,4 +76,24 @@ fn during_an_answer() -> Result<()> {
     let save = save(&model);
     types(session, &format!("{save}\r{CTRL_D}{CTRL_C}"))?;
     same("said", &said(&model)?, &["Who is it?".to_string()])
+}
+
+/// A signal that ends the program, here by Ctrl-\\, leaves the terminal as it was (without echo, as the
+/// library of this test makes it).
+fn signalled() -> Result<()> {
+    let model = ChatModel::endless()?;
+    let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];
+    let mut session = spawn_in_shell(&model, &flags)?;
+    session.exp_string("lists the commands")?;
+    session.exp_string("> ")?;
+    session.send_line("Who is it?")?;
+    session.exp_string("Who is it?")?;
+    session.exp_regex("[a-z]+[^\n]*\n")?;
+    session.send_control('\\')?;
+    session.exp_string("status 131")?;
+    let modes = session.exp_eof()?;
+    for mode in [" icanon", " -noflsh"] {
+        ensure!(modes.contains(mode), "no{mode} in {modes}");
+    }
+    Ok(())
 }
