@@ -174,14 +174,12 @@ mod tests {
         let list = json!([{"type": "text", "text": "Who "}, {"type": "text", "text": "is it?"}]);
         let string = "{% for m in messages %}{{ m.role }}:{{ m.content | trim }};{% endfor %}";
         let other_part = PARTS.replace("{% endif %}", "{% else %}<image>{% endif %}");
-        let first = "{{ messages[0].role }}:{{ messages[0].content[0].text }}\
-                     {{ messages[0].content[1].text }};";
         let refusing = format!(
             "{{% if messages[0].content is string %}}{{{{ raise_exception('a list!') }}}}\
              {{% endif %}}{PARTS}"
         );
         let upper = string.replace("trim", "upper");
-        for template in [string, PARTS, &other_part, first, &refusing] {
+        for template in [string, PARTS, &other_part, &refusing] {
             for content in [json!("Who is it?"), list.clone()] {
                 let found = rendered(template, user(content));
                 assert_eq!(found.as_deref(), Ok("user:Who is it?;"), "{template}");
@@ -211,6 +209,11 @@ mod tests {
         let template = "{% for m in messages %}{{ m.role }};{% endfor %}";
         let list = json!([{"type": "text", "text": "Who is it?"}]);
         let error = rendered(template, user(list)).unwrap_err();
+        assert!(error.contains("`messages[0].content`"), "{error}");
+        let first = "{{ messages[0].role }}:{{ messages[0].content[0].text }};";
+        let found = rendered(first, user(json!("Who is it?")));
+        assert_eq!(found.as_deref(), Ok("user:Who is it?;"));
+        let error = rendered(first, user(json!(["Who ", "is it?"]))).unwrap_err();
         assert!(error.contains("`messages[0].content`"), "{error}");
         // A template may leave out what is no list, such as what it puts in a system's place.
         let found = rendered(template, user(json!("Who is it?")));
