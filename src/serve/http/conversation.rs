@@ -33,72 +33,70 @@ pub fn ids(app: &App, mut messages: Vec<RequestMessage>) -> Result<Vec<u32>, Api
 /// # Errors
 /// Those of the template; [`Error::Field`] where it does not write what a request has as a list.
 fn render(template: &ChatTemplate, messages: &mut [RequestMessage]) -> PlainResult<String> {
-    let in_strings = template.render(messages, true);
-    if in_strings.is_err() {
-        messages.iter_mut().for_each(|m| m.content.as_list = true);
-        if template.render(messages, true).is_err() {
-            return in_strings;
+    let mut text = match template.render(messages, true) {
+        Ok(text) => text,
+        Err(in_strings) => {
+            messages.iter_mut().for_each(|m| m.content.as_list = true);
+            template.render(messages, true).map_err(|_| in_strings)?
         }
-    }
+    };
     for role in Role::ALL {
-        let of_role = |m: &&RequestMessage| m.role == role && !m.content.is_empty();
-        let place = |fits: &dyn Fn(&RequestMessage) -> bool| {
-            messages.iter().position(|m| of_role(&m) && fits(m))
-        };
+        let speaks = |m: &RequestMessage| m.role == role && !m.content.is_empty();
+        let of_list = messages
+            .iter()
+            .position(|m| speaks(m) && m.content.was_list);
         // One stands for all of its role: templates treat them alike.
-        let Some(i) = place(&|m| m.content.was_list).or(place(&|_| true)) else {
+        let Some(i) = of_list.or_else(|| messages.iter().position(speaks)) else {
             continue;
         };
-        if writes(template, messages, i) {
+        let changed = with_mark(template, messages, i);
+        if changed.as_ref().is_some_and(|new| has_mark(&text, new)) {
             continue;
         }
         let mut others = messages.to_vec();
         for message in others.iter_mut().filter(|m| m.role == role) {
             message.content.as_list = !message.content.as_list;
         }
-        if writes(template, &others, i) {
-            messages.clone_from_slice(&others);
-        } else if messages[i].content.was_list
-            && ![&*messages, &others]
-                .iter()
-                .any(|m| matters(template, m, i))
-        {
-            return Err(Error::Field {
-                file: BODY.to_string(),
-                field: format!("messages[{i}].content"),
-                expected: "a text".to_string(),
-                found: "a list of parts, which the chat template does not write".to_string(),
-            });
+        let other = template.render(&others, true).ok();
+        let other = other.and_then(|text| Some((with_mark(template, &others, i)?, text)));
+        match other {
+            Some((new, other)) if has_mark(&other, &new) => {
+                messages.clone_from_slice(&others);
+                text = other;
+            }
+            // It is written in a way of the template's own.
+            _ if changed.as_ref().is_some_and(|new| *new != text) => {}
+            Some((new, other)) if new != other => {}
+            _ if messages[i].content.was_list => return Err(not_written(i)),
+            _ => {}
         }
     }
-    template.render(messages, true)
+    Ok(text)
 }
 
 /// What stands for another text or name.
 const MARK: &str = "another";
 
-/// Whether what message `i` says is in the text, be it in other letters.
-fn writes(template: &ChatTemplate, messages: &[RequestMessage], i: usize) -> bool {
-    let count = |text: String| text.to_lowercase().matches(MARK).count();
-    let [text, changed] = with_mark(template, messages, i).map(|text| text.map(count));
-    matches!((text, changed), (Ok(text), Ok(changed)) if changed > text)
-}
-
-/// Whether the text would be another one if message `i` said something else.
-fn matters(template: &ChatTemplate, messages: &[RequestMessage], i: usize) -> bool {
-    let [text, changed] = with_mark(template, messages, i);
-    matches!((text, changed), (Ok(text), Ok(changed)) if changed != text)
-}
-
-/// The text as it is, and where message `i` says more.
-fn with_mark(
-    template: &ChatTemplate,
-    messages: &[RequestMessage],
-    i: usize,
-) -> [PlainResult<String>; 2] {
+/// What the template writes where message `i` says more; `None` where it does not take that.
+fn with_mark(template: &ChatTemplate, messages: &[RequestMessage], i: usize) -> Option<String> {
     let mut changed = messages.to_vec();
     other_content(&mut changed[i]);
-    [messages, &changed].map(|messages| template.render(messages, true))
+    template.render(&changed, true).ok()
+}
+
+/// Whether `new` has what `text` has not, be it in other letters.
+fn has_mark(text: &str, new: &str) -> bool {
+    let count = |text: &str| text.to_lowercase().matches(MARK).count();
+    count(new) > count(text)
+}
+
+fn not_written(i: usize) -> Error {
+    Error::Field {
+        file: BODY.to_string(),
+        field: format!("messages[{i}].content"),
+        expected: "a text".to_string(),
+        found: "a list of parts, which the chat template does not write".to_string(),
+    }
 }
 
 /// Refuses calls of tools and what tools gave where the template does not write them: the model
