@@ -142,10 +142,10 @@ fn roles() -> Result<()> {
 
 fn in_parts() -> Result<()> {
     let template = "{% for m in messages %}{{ m.role }}:{% for p in m.content %}\
-                    {% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}\n{% endfor %}";
+                    {% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %};{% endfor %}";
     let model = ChatModel::without_template()?.with("chat_template.jinja", template)?;
     let server = Server::start(&model.name(), &[])?;
-    let prompt = json!({"prompt": "user:Who is it?\n", "max_tokens": 8, "temperature": 0});
+    let prompt = json!({"prompt": "user:Who is it?;", "max_tokens": 8, "temperature": 0});
     let expected = server.ok(COMPLETIONS, &prompt)?;
     let parts = json!([{"type": "text", "text": "Who "}, {"type": "text", "text": "is it?"}]);
     for content in [parts, json!("Who is it?"), json!(["Who is ", "it?"])] {
