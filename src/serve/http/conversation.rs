@@ -3,10 +3,10 @@
 use axum::http::StatusCode;
 
 use super::error::ApiError;
-use crate::error::Error;
+use crate::error::{Error, Result as PlainResult};
 use crate::model::chat_template::ChatTemplate;
 use crate::serve::app::App;
-use crate::serve::openai::{RequestMessage, Role};
+use crate::serve::openai::{BODY, RequestMessage, Role};
 
 /// The tokens of a conversation, up to where the answer begins.
 pub fn ids(app: &App, mut messages: Vec<RequestMessage>) -> Result<Vec<u32>, ApiError> {
@@ -18,13 +18,85 @@ pub fn ids(app: &App, mut messages: Vec<RequestMessage>) -> Result<Vec<u32>, Api
         let developers = messages.iter_mut().filter(|m| m.role == Role::Developer);
         developers.for_each(|message| message.role = Role::System);
     }
-    let text = template.render(&messages, true)?;
+    let text = render(template, &mut messages)?;
     check_tools(template, &messages, &text)?;
     let ids = app.tokenizer.encode_verbatim(&text)?;
     if ids.is_empty() {
         return Err(ApiError::from(Error::EmptyPrompt).with_param("messages"));
     }
     Ok(ids)
+}
+
+/// What the template writes. It sees what a message says in one string, or, where it writes it
+/// only so, as a list of parts, as templates of models that also see images do.
+///
+/// # Errors
+/// Those of the template; [`Error::Field`] where it does not write what a request has as a list.
+fn render(template: &ChatTemplate, messages: &mut [RequestMessage]) -> PlainResult<String> {
+    let mut text = match template.render(messages, true) {
+        Ok(text) => text,
+        Err(in_strings) => {
+            messages.iter_mut().for_each(|m| m.content.as_list = true);
+            template.render(messages, true).map_err(|_| in_strings)?
+        }
+    };
+    for role in Role::ALL {
+        let speaks = |m: &RequestMessage| m.role == role && !m.content.is_empty();
+        let of_list = messages
+            .iter()
+            .position(|m| speaks(m) && m.content.was_list);
+        // One stands for all of its role: templates treat them alike.
+        let Some(i) = of_list.or_else(|| messages.iter().position(speaks)) else {
+            continue;
+        };
+        let changed = with_mark(template, messages, i);
+        if changed.as_ref().is_some_and(|new| has_mark(&text, new)) {
+            continue;
+        }
+        let mut others = messages.to_vec();
+        for message in others.iter_mut().filter(|m| m.role == role) {
+            message.content.as_list = !message.content.as_list;
+        }
+        let other = template.render(&others, true).ok();
+        let other = other.and_then(|text| Some((with_mark(template, &others, i)?, text)));
+        match other {
+            Some((new, other)) if has_mark(&other, &new) => {
+                messages.clone_from_slice(&others);
+                text = other;
+            }
+            // It is written in a way of the template's own.
+            _ if changed.as_ref().is_some_and(|new| *new != text) => {}
+            Some((new, other)) if new != other => {}
+            _ if messages[i].content.was_list => return Err(not_written(i)),
+            _ => {}
+        }
+    }
+    Ok(text)
+}
+
+/// What stands for another text or name.
+const MARK: &str = "another";
+
+/// What the template writes where message `i` says more; `None` where it does not take that.
+fn with_mark(template: &ChatTemplate, messages: &[RequestMessage], i: usize) -> Option<String> {
+    let mut changed = messages.to_vec();
+    other_content(&mut changed[i]);
+    template.render(&changed, true).ok()
+}
+
+/// Whether `new` has what `text` has not, be it in other letters.
+fn has_mark(text: &str, new: &str) -> bool {
+    let count = |text: &str| text.to_lowercase().matches(MARK).count();
+    count(new) > count(text)
+}
+
+fn not_written(i: usize) -> Error {
+    Error::Field {
+        file: BODY.to_string(),
+        field: format!("messages[{i}].content"),
+        expected: "a text".to_string(),
+        found: "a list of parts, which the chat template does not write".to_string(),
+    }
 }
 
 /// Refuses calls of tools and what tools gave where the template does not write them: the model
@@ -62,10 +134,90 @@ fn check_tools(
 
 fn other_call(message: &mut RequestMessage) {
     for call in &mut message.tool_calls {
-        call["function"]["name"] = "another".into();
+        call["function"]["name"] = MARK.into();
     }
 }
 
 fn other_content(message: &mut RequestMessage) {
-    message.content.push_str("another");
+    message.content.push(MARK);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rendered(source: &str, messages: Value) -> Result<String, String> {
+        let source = source.to_string();
+        let template = ChatTemplate::parse("t.jinja", source, BTreeMap::new()).unwrap();
+        let messages = messages.as_array().unwrap().iter().enumerate();
+        let messages =
+            messages.map(|(i, m)| RequestMessage::read(&format!("messages[{i}]"), m).unwrap());
+        let mut messages: Vec<_> = messages.collect();
+        render(&template, &mut messages).map_err(|e| e.to_string())
+    }
+
+    const PARTS: &str = "{% for m in messages %}{{ m.role }}:{% for p in m.content %}\
+                         {% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %};{% endfor %}";
+
+    fn user(content: Value) -> Value {
+        json!([{"role": "user", "content": content}])
+    }
+
+    #[test]
+    fn templates_see_the_form_that_they_write() {
+        let list = json!([{"type": "text", "text": "Who "}, {"type": "text", "text": "is it?"}]);
+        let string = "{% for m in messages %}{{ m.role }}:{{ m.content | trim }};{% endfor %}";
+        let other_part = PARTS.replace("{% endif %}", "{% else %}<image>{% endif %}");
+        let refusing = format!(
+            "{{% if messages[0].content is string %}}{{{{ raise_exception('a list!') }}}}\
+             {{% endif %}}{PARTS}"
+        );
+        let upper = string.replace("trim", "upper");
+        for template in [string, PARTS, &other_part, &refusing] {
+            for content in [json!("Who is it?"), list.clone()] {
+                let found = rendered(template, user(content));
+                assert_eq!(found.as_deref(), Ok("user:Who is it?;"), "{template}");
+            }
+        }
+        let found = rendered(&upper, user(list.clone()));
+        assert_eq!(found.as_deref(), Ok("user:WHO IS IT?;"));
+        // Where a template takes both it has one string.
+        let both = "{{ 'string' if messages[0].content is string else 'list' }}\
+                    {{ messages[0].content }}";
+        let found = rendered(both, user(list.clone()));
+        assert_eq!(found.as_deref(), Ok("stringWho is it?"));
+        // Each role for itself.
+        let mixed = PARTS.replace("{% for p", "{{ m.content if m.role == 'system' }}{% for p");
+        let messages = json!([{"role": "system", "content": "Be brief."},
+                              {"role": "user", "content": list},
+                              {"role": "assistant", "content": null},
+                              {"role": "user", "content": "Why?"}]);
+        assert_eq!(
+            rendered(&mixed, messages).as_deref(),
+            Ok("system:Be brief.;user:Who is it?;assistant:;user:Why?;")
+        );
+    }
+
+    #[test]
+    fn parts_are_not_lost_silently() {
+        let template = "{% for m in messages %}{{ m.role }};{% endfor %}";
+        let list = json!([{"type": "text", "text": "Who is it?"}]);
+        let error = rendered(template, user(list)).unwrap_err();
+        assert!(error.contains("`messages[0].content`"), "{error}");
+        let first = "{{ messages[0].role }}:{{ messages[0].content[0].text }};";
+        let found = rendered(first, user(json!("Who is it?")));
+        assert_eq!(found.as_deref(), Ok("user:Who is it?;"));
+        let error = rendered(first, user(json!(["Who ", "is it?"]))).unwrap_err();
+        assert!(error.contains("`messages[0].content`"), "{error}");
+        // A template may leave out what is no list, such as what it puts in a system's place.
+        let found = rendered(template, user(json!("Who is it?")));
+        assert_eq!(found.as_deref(), Ok("user;"));
+        let raising = "{{ raise_exception('Not now!') }}";
+        let error = rendered(raising, user(json!("Who is it?"))).unwrap_err();
+        assert!(error.contains("Not now!"), "{error}");
+    }
 }

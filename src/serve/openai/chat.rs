@@ -102,10 +102,10 @@ mod tests {
         )
         .unwrap();
         let texts: Vec<_> = (request.messages.iter())
-            .map(|m| (m.role, m.content.as_str()))
+            .map(|m| (m.role, m.content.joined()))
             .collect();
         let expected = [(Role::Developer, "Be brief."), (Role::User, "ab")];
-        assert_eq!(texts, expected);
+        assert_eq!(texts, expected.map(|(role, text)| (role, text.to_string())));
         assert_eq!(request.n_top, Some(2));
         let generation = request.generation;
         assert_eq!(generation.max_tokens, Some(7));
@@ -132,6 +132,7 @@ mod tests {
         let hello = r#"{"messages": [{"role": "user", "content": "Hello"}]"#;
         for fields in [
             r#""logprobs": false, "top_logprobs": 0"#,
+            r#""top_k": -1"#,
             r#""stream_options": {"include_usage": false}"#,
             r#""stream": true, "stream_options": {"include_obfuscation": false}"#,
             r#""stream": true, "stream_options": {"include_obfuscation": true, "x": null}"#,
@@ -176,6 +177,7 @@ mod tests {
                 "`stop`",
             ),
             (&format!(r#"{hello}, "n": 0"#), "`n`"),
+            (&format!(r#"{hello}, "top_k": -2"#), "`top_k`"),
             (&format!(r#"{hello}, "seed": 1.5"#), "`seed`"),
             (&format!(r#"{hello}, "echo_": 1"#), "`echo_`"),
             (&format!(r#"{hello}, "prompt": "x""#), "`prompt`"),

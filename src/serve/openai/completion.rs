@@ -11,7 +11,7 @@ use crate::model::json::{Object, kind};
 const MAX_TOP: usize = 5;
 
 /// The fields that are read here.
-const FIELDS: [&str; 2] = ["logprobs", "prompt"];
+const FIELDS: [&str; 3] = ["logprobs", "prompt", "top_logprobs"];
 
 /// Texts to be continued.
 pub struct CompletionRequest {
@@ -42,6 +42,10 @@ impl CompletionRequest {
             let expected = format!("at most {MAX_TOP}");
             return Err(body.error("logprobs", &expected, &n.to_string()));
         }
+        if body.whole("top_logprobs")?.is_some_and(|n| n > 0) {
+            let expected = "none: `logprobs` is how many";
+            return Err(body.error("top_logprobs", expected, "one"));
+        }
         Ok(Self {
             prompts: prompts(&body)?,
             generation: Generation::read(&body)?,
@@ -50,14 +54,14 @@ impl CompletionRequest {
     }
 }
 
-/// A prompt or a list of them.
+/// A prompt or a list of them; none is an empty one.
 fn prompts(body: &Object) -> Result<Vec<Prompt>> {
     let refuse = |found: &str| {
         let expected = "a string, token ids, or a list of either";
         Err(body.error("prompt", expected, found))
     };
     let Some(value) = body.get("prompt") else {
-        return refuse("nothing");
+        return Ok(vec![Prompt::Text(String::new())]);
     };
     if let Some(prompt) = prompt(value) {
         return Ok(vec![prompt]);
@@ -103,16 +107,10 @@ mod tests {
         assert_eq!(parse("[1, 2]").unwrap(), [Prompt::Ids(vec![1, 2])]);
         let two = [Prompt::Ids(vec![1]), Prompt::Ids(vec![2, 3])];
         assert_eq!(parse("[[1], [2, 3]]").unwrap(), two);
-        for bad in [
-            "null",
-            "1",
-            "[]",
-            "[[]]",
-            "[-1]",
-            "[1.5]",
-            "[1, \"a\"]",
-            "{}",
-        ] {
+        assert_eq!(parse("null").unwrap(), [text("")]);
+        let request = CompletionRequest::parse(b"{}").unwrap();
+        assert_eq!(request.prompts, [text("")]);
+        for bad in ["1", "[]", "[[]]", "[-1]", "[1.5]", "[1, \"a\"]", "{}"] {
             let error = parse(bad).unwrap_err();
             assert!(
                 error.contains("`prompt`: expected a string, token ids"),
@@ -132,7 +130,13 @@ mod tests {
         for none in ["null", "false"] {
             assert_eq!(parse(&format!(r#""logprobs": {none}"#)), Ok(None));
         }
-        for bad in [r#""logprobs": 6"#, r#""logprobs": true"#] {
+        assert_eq!(parse(r#""logprobs": 2, "top_logprobs": 0"#), Ok(Some(2)));
+        let bad = [
+            r#""logprobs": 6"#,
+            r#""logprobs": true"#,
+            r#""top_logprobs": 2"#,
+        ];
+        for bad in bad {
             assert!(parse(bad).unwrap_err().contains("`logprobs`"), "{bad}");
         }
     }

@@ -2,58 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::neutral::{CHANGE_NOTHING, NEUTRAL, NEVER_NOTHING};
 use crate::error::{Error, Result};
 use crate::model::json::{Object, parse_object};
 
 /// How errors name the body of a request.
 pub const BODY: &str = "request";
-
-/// OpenAI's fields that are not implemented, with the values (JSON) that ask for nothing.
-const NEUTRAL: [(&str, &[&str]); 18] = [
-    ("audio", &[]),
-    ("best_of", &["1"]),
-    ("echo", &["false"]),
-    ("frequency_penalty", &["0", "0.0"]),
-    ("function_call", &["\"none\"", "\"auto\""]),
-    ("functions", &["[]"]),
-    ("logit_bias", &["{}"]),
-    ("modalities", &["[\"text\"]"]),
-    ("moderation", &[]),
-    ("presence_penalty", &["0", "0.0"]),
-    ("reasoning_effort", &["\"none\""]),
-    ("response_format", &["{\"type\":\"text\"}"]),
-    ("store", &["false"]),
-    ("suffix", &["\"\""]),
-    ("tool_choice", &["\"none\"", "\"auto\""]),
-    ("tools", &["[]"]),
-    ("verbosity", &["\"medium\""]),
-    ("web_search_options", &[]),
-];
-
-/// OpenAI's fields that change no text, whatever they say: names and tags for the provider, and
-/// what is to be kept, or to be quick.
-const CHANGE_NOTHING: [&str; 9] = [
-    "metadata",
-    "parallel_tool_calls",
-    "prediction",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "user",
-];
-
-/// Fields of OpenAI's and other servers in which something empty or false asks for something.
-const NEVER_NOTHING: [&str; 7] = [
-    "add_generation_prompt",
-    "add_special_tokens",
-    "do_sample",
-    "enable_thinking",
-    "skip_special_tokens",
-    "spaces_between_special_tokens",
-    "web_search_options",
-];
 
 /// Parses a body, which must be one JSON object, and leaves out the fields that ask for nothing,
 /// whatever they are called; those called `kept` stay.
@@ -69,20 +23,24 @@ pub fn parse(body: &[u8], kept: &[&str]) -> Result<Map<String, Value>> {
 }
 
 /// The fields that say something, and those called `kept`: `null`, `false` and what is empty ask
-/// for nothing. Clients send them for what they leave open.
+/// for nothing, nor does an object in which all fields do. Clients send them for what they leave
+/// open.
 pub fn without_nothing(fields: &Map<String, Value>, kept: &[&str]) -> Map<String, Value> {
-    let says = |name: &str, value: &Value| match value {
+    let fields = fields.iter();
+    let fields = fields.filter(|(name, value)| kept.contains(&name.as_str()) || says(name, value));
+    fields.map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+fn says(name: &str, value: &Value) -> bool {
+    match value {
         Value::Null => false,
         _ if NEVER_NOTHING.contains(&name) => true,
         Value::Bool(value) => *value,
         Value::String(text) => !text.is_empty(),
         Value::Array(list) => !list.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
+        Value::Object(fields) => fields.iter().any(|(name, value)| says(name, value)),
         Value::Number(_) => true,
-    };
-    let fields = fields.iter();
-    let fields = fields.filter(|(name, value)| kept.contains(&name.as_str()) || says(name, value));
-    fields.map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
 }
 
 /// Refuses every field that is not in `read` and asks for something.
@@ -116,15 +74,22 @@ fn asks_for_nothing(
 ) -> bool {
     let is = |text: &&str| {
         let neutral: Option<Value> = serde_json::from_str(text).ok();
-        match value {
-            Value::Object(fields) => neutral == Some(without_nothing(fields, &[]).into()),
+        match (value, &neutral) {
+            (Value::Object(fields), _) => neutral == Some(without_nothing(fields, &[]).into()),
+            (Value::Number(value), Some(Value::Number(neutral))) => {
+                value.as_f64() == neutral.as_f64()
+            }
             _ => neutral.as_ref() == Some(value),
         }
     };
+    let is_none = |choice: &str| fields.get(choice).is_some_and(|choice| choice == "none");
     let comes_to_it = match (name, value) {
         // All texts are asked for, so there is no choice between them.
         ("best_of", n) => fields.get("n") == Some(n),
+        // None is to be called.
+        ("functions", _) => is_none("function_call"),
         ("logit_bias", Value::Object(biases)) => biases.values().all(|b| b.as_f64() == Some(0.0)),
+        ("tools", _) => is_none("tool_choice"),
         _ => false,
     };
     comes_to_it || neutral.iter().any(is)
@@ -150,13 +115,25 @@ mod tests {
             r#"{"metadata": {"a": "b"}, "user": "me", "prompt_cache_key": "k",
                 "safety_identifier": "s", "service_tier": "default", "reasoning_effort": "none",
                 "prediction": {"type": "content", "content": "a"}}"#,
+            r#"{"tools": [{}], "tool_choice": "none", "functions": [{}], "function_call": "none"}"#,
+            r#"{"repetition_penalty": 1, "length_penalty": 1.0, "typical_p": 1.0, "tfs_z": 1,
+                "min_tokens": 0, "mirostat": 0, "mirostat_tau": 5.0, "dry_multiplier": 0.0,
+                "dry_base": 1.75, "prompt_logprobs": 0, "frequency_penalty": -0.0,
+                "skip_special_tokens": true, "spaces_between_special_tokens": true,
+                "add_generation_prompt": true, "num_beams": 1, "no_repeat_ngram_size": 0}"#,
+            r#"{"cache_prompt": false, "id_slot": -1, "keep_alive": "5m", "chat_id": "a",
+                "session_id": "b", "id": "c", "store": true}"#,
+            r#"{"unknown": {"a": null, "b": {"c": []}}, "reasoning": {"effort": null},
+                "provider": {"order": []}, "thinking": {"type": "disabled"},
+                "chat_template_kwargs": {"a": null}, "response_format": {"type": "text", "b": {}}}"#,
+            r#"{"reasoning": {"exclude": false}}"#,
             r#"{"sed": null, "chat_template_kwargs": {}, "guided_choice": [], "echo_": false}"#,
         ] {
             assert_eq!(check(body), Ok(()), "{body}");
         }
         // Every field that OpenAI knows, left open.
         let names = NEUTRAL.iter().map(|(name, _)| *name);
-        for name in names.chain(CHANGE_NOTHING) {
+        for name in names.chain(CHANGE_NOTHING.iter().copied()) {
             assert_eq!(check(&format!(r#"{{"{name}": null}}"#)), Ok(()));
         }
     }
@@ -177,7 +154,39 @@ mod tests {
                 r#"{"response_format": {"type": "json_object"}}"#,
                 ["`response_format`", "none"],
             ),
-            (r#"{"store": true}"#, ["`store`", "none or `false`"]),
+            (
+                r#"{"tools": [{}], "tool_choice": "auto"}"#,
+                ["`tools`", "none or `[]`"],
+            ),
+            (
+                r#"{"tools": [{}], "function_call": "none"}"#,
+                ["`tools`", "none or `[]`"],
+            ),
+            (
+                r#"{"repetition_penalty": 1.1}"#,
+                ["`repetition_penalty`", "none or `1`"],
+            ),
+            (r#"{"mirostat": 2}"#, ["`mirostat`", "none or `0`"]),
+            (
+                r#"{"reasoning": {"effort": "high"}}"#,
+                ["`reasoning`", "none"],
+            ),
+            (
+                r#"{"thinking": {"type": "enabled"}}"#,
+                ["`thinking`", "none"],
+            ),
+            (
+                r#"{"skip_special_tokens": false}"#,
+                ["`skip_special_tokens`", "none or `true`"],
+            ),
+            (
+                r#"{"chat_template_kwargs": {"enable_thinking": false}}"#,
+                ["`chat_template_kwargs`", "none"],
+            ),
+            (
+                r#"{"extra": {"a": {"b": 1}}}"#,
+                ["`extra`", "this route has"],
+            ),
             // Defaults that are not what is empty or false.
             (
                 r#"{"web_search_options": {}}"#,

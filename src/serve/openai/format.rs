@@ -32,8 +32,11 @@ pub struct Text<'a> {
 impl Format {
     /// A choice of a whole response.
     pub fn choice(self, tokenizer: &Tokenizer, text: &Text) -> Result<Value> {
+        Ok(self.whole(text, self.logprobs(tokenizer, text)?))
+    }
+
+    fn whole(self, text: &Text, logprobs: Value) -> Value {
         let content = text.content();
-        let logprobs = self.logprobs(tokenizer, text)?;
         let finish_reason = text.finish.map(finish_reason);
         let (key, value) = match self {
             Self::Chat => {
@@ -42,24 +45,29 @@ impl Format {
             }
             Self::Completion => ("text", content.into()),
         };
-        Ok(json!({
+        json!({
             "index": text.choice,
             key: value,
             "logprobs": logprobs,
             "finish_reason": finish_reason,
-        }))
+        })
     }
 
     /// A choice of a part of a stream.
     pub fn chunk(self, tokenizer: &Tokenizer, text: &Text) -> Result<Value> {
+        // What has no tokens has no probabilities either.
+        let logprobs = if text.pieces.is_empty() {
+            Value::Null
+        } else {
+            self.logprobs(tokenizer, text)?
+        };
         match self {
-            Self::Completion => self.choice(tokenizer, text),
+            Self::Completion => Ok(self.whole(text, logprobs)),
             Self::Chat => {
                 let delta = match (text.pieces.is_empty(), text.finish) {
                     (true, Some(_)) => json!({}),
                     _ => json!({"content": text.content()}),
                 };
-                let logprobs = self.logprobs(tokenizer, text)?;
                 Ok(delta_choice(text.choice, delta, logprobs, text.finish))
             }
         }
@@ -71,8 +79,9 @@ impl Format {
         (self == Self::Chat).then(|| delta_choice(choice, delta, Value::Null, None))
     }
 
+    /// Where they are asked for, be there no tokens.
     fn logprobs(self, tokenizer: &Tokenizer, text: &Text) -> Result<Value> {
-        match (text.with_logprobs && !text.pieces.is_empty(), self) {
+        match (text.with_logprobs, self) {
             (false, _) => Ok(Value::Null),
             (true, Self::Chat) => logprobs::chat(tokenizer, text.pieces),
             (true, Self::Completion) => logprobs::completion(tokenizer, text.pieces, text.offset),
@@ -145,4 +154,40 @@ impl Head {
 pub fn unix_time() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_without_tokens_have_empty_probabilities() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/tokenizers/llama.json"
+        );
+        let text = std::fs::read_to_string(file).unwrap();
+        let tokenizer = Tokenizer::parse("m", file, &text).unwrap();
+        let lists = json!({"tokens": [], "token_logprobs": [], "top_logprobs": [],
+                           "text_offset": []});
+        for (format, expected) in [
+            (Format::Chat, json!({"content": [], "refusal": null})),
+            (Format::Completion, lists),
+        ] {
+            let mut text = Text {
+                choice: 0,
+                pieces: &[],
+                offset: 0,
+                with_logprobs: true,
+                finish: Some(Finish::Eos),
+            };
+            let whole = format.choice(&tokenizer, &text).unwrap();
+            assert_eq!(whole["logprobs"], expected);
+            let chunk = format.chunk(&tokenizer, &text).unwrap();
+            assert_eq!(chunk["logprobs"], Value::Null);
+            text.with_logprobs = false;
+            let whole = format.choice(&tokenizer, &text).unwrap();
+            assert_eq!(whole["logprobs"], Value::Null);
+        }
+    }
 }

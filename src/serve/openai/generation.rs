@@ -69,7 +69,7 @@ impl Generation {
         Ok(Self {
             model: body.text("model")?.map(str::to_string),
             temperature: body.number_that("temperature", "a number of at least 0", |x| x >= 0.0)?,
-            top_k: body.whole("top_k")?,
+            top_k: top_k(body)?,
             top_p: fraction("top_p")?,
             min_p: fraction("min_p")?,
             repeat_penalty: body.number_that(
@@ -99,6 +99,15 @@ impl Generation {
             on_host: defaults.on_host,
         }
     }
+}
+
+/// How many of the likeliest tokens; 0 and -1 are all of them.
+fn top_k(body: &Object) -> Result<Option<usize>> {
+    const FIELD: &str = "top_k";
+    if body.number(FIELD).is_ok_and(|k| k == Some(-1.0)) {
+        return Ok(Some(0));
+    }
+    body.whole(FIELD)
 }
 
 /// A whole number of 64 bits, with a sign or without.

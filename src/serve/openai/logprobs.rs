@@ -40,7 +40,7 @@ pub fn completion(tokenizer: &Tokenizer, pieces: &[Piece], mut offset: usize) ->
     for (piece, logprobs) in with_logprobs(pieces) {
         tokens.push(piece.text.as_str());
         token_logprobs.push(logprobs.drawn);
-        top_logprobs.push(by_text(tokenizer, piece, &logprobs.top));
+        top_logprobs.push(by_text(tokenizer, piece, logprobs));
         text_offset.push(offset);
         offset += piece.text.chars().count();
     }
@@ -52,20 +52,22 @@ pub fn completion(tokenizer: &Tokenizer, pieces: &[Piece], mut offset: usize) ->
     }))
 }
 
-/// Candidates by their text, the drawn token by that in the text. Of two with one text, the
-/// drawn or else the likelier one has it, and the other one is called by its bytes.
-fn by_text(tokenizer: &Tokenizer, piece: &Piece, top: &[Candidate]) -> Map<String, Value> {
-    let mut map = Map::new();
-    let drawn = top.iter().find(|candidate| candidate.id == piece.id);
-    if let Some(drawn) = drawn {
-        map.insert(piece.text.clone(), drawn.logprob.into());
-    }
-    for candidate in top.iter().filter(|candidate| candidate.id != piece.id) {
+/// The drawn token, be it among the likeliest or not, and the likeliest ones, by their text; the
+/// drawn one has the text that it has in the answer. Of others with one text the likeliest has it,
+/// and the next ones are called by their bytes, or else by their ids.
+fn by_text(tokenizer: &Tokenizer, piece: &Piece, logprobs: &TokenLogprobs) -> Map<String, Value> {
+    let mut map = Map::from_iter([(piece.text.clone(), logprobs.drawn.into())]);
+    let others = logprobs.top.iter().filter(|other| other.id != piece.id);
+    for candidate in others {
+        let by_bytes = || bytes_name(&candidate_bytes(tokenizer, candidate));
         let mut name = candidate.name.clone();
         if map.contains_key(&name) {
-            name = bytes_name(&candidate_bytes(tokenizer, candidate));
+            name = by_bytes();
         }
-        map.entry(name).or_insert_with(|| candidate.logprob.into());
+        if map.contains_key(&name) {
+            name = format!("token_id:{}", candidate.id);
+        }
+        map.insert(name, candidate.logprob.into());
     }
     map
 }
@@ -102,14 +104,18 @@ mod tests {
                 logprob: -f64::from(i),
             }
         });
-        let top = candidates.collect();
+        let top: Vec<Candidate> = candidates.collect();
         let id = tokenizer.id(drawn).unwrap();
+        let likely = top.iter().find(|candidate| candidate.id == id);
         let mut texts = stream.push(id).unwrap();
         texts.extend(stream.finish().unwrap());
         Piece {
             id,
             text: texts.concat(),
-            logprobs: Some(TokenLogprobs { drawn: -1.0, top }),
+            logprobs: Some(TokenLogprobs {
+                drawn: likely.map_or(-9.0, |candidate| candidate.logprob),
+                top,
+            }),
         }
     }
 
@@ -130,6 +136,44 @@ mod tests {
         // The first token of a text has no blank.
         let found = completion(&llama, &[piece(&llama, "", "▁a", &["▁a", "a"])], 0).unwrap();
         assert_eq!(found["top_logprobs"][0]["a"], -1.0);
+    }
+
+    #[test]
+    fn the_drawn_token_is_among_the_likeliest() {
+        let llama = tokenizer("llama");
+        for (drawn, top) in [
+            ("a", &[][..]),
+            ("a", &["▁a"]),
+            // Others have its text.
+            ("a", &["<0x61>", "▁a"]),
+            ("<0x61>", &["a"]),
+            ("<0xF0>", &["a"]),
+            ("</s>", &["a", "</s>"]),
+        ] {
+            let found = completion(&llama, &[piece(&llama, "I", drawn, top)], 0).unwrap();
+            let (text, map) = (&found["tokens"][0], &found["top_logprobs"][0]);
+            let drawn_too = usize::from(!top.contains(&drawn));
+            assert_eq!(map.as_object().unwrap().len(), top.len() + drawn_too);
+            let value = &map[text.as_str().unwrap()];
+            assert_eq!(value, &found["token_logprobs"][0], "{drawn}");
+        }
+    }
+
+    #[test]
+    fn many_tokens_of_one_text_have_a_name_each() {
+        let llama = tokenizer("llama");
+        let candidate = |id: u32| Candidate {
+            id,
+            name: "a".to_string(),
+            logprob: -f64::from(id),
+        };
+        let mut drawn = piece(&llama, "I", "a", &[]);
+        drawn.logprobs.as_mut().unwrap().top = [4, 5, 6].map(candidate).to_vec();
+        let map = by_text(&llama, &drawn, drawn.logprobs.as_ref().unwrap());
+        assert_eq!((map.len(), &map["a"]), (4, &json!(-9.0)), "{map:?}");
+        for id in [4, 5, 6] {
+            assert!(map.values().any(|value| *value == json!(-f64::from(id))));
+        }
     }
 
     #[test]

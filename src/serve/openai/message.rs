@@ -3,22 +3,41 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::calls;
+use super::content::Content;
 use super::fields::{BODY, without_nothing};
 use crate::error::{Error, Result};
 use crate::model::json::{Object, kind};
 
 /// The roles, as OpenAI calls them.
-const ROLES: [(&str, Role); 5] = [
+const ROLES: [(&str, Role); 6] = [
     ("assistant", Role::Assistant),
     ("developer", Role::Developer),
+    (FUNCTION, Role::Tool),
     ("system", Role::System),
     ("tool", Role::Tool),
     ("user", Role::User),
 ];
 
+/// What OpenAI called tools at first: these are called and answer by their names.
+const FUNCTION: &str = "function";
+
 /// Fields that change no text, whatever they say: where an answer's sources are, and what a
 /// provider may keep of the prompt.
-const CHANGE_NOTHING: [&str; 3] = ["annotations", "cache_control", "prompt_cache_breakpoint"];
+pub(super) const CHANGE_NOTHING: [&str; 3] =
+    ["annotations", "cache_control", "prompt_cache_breakpoint"];
+
+/// What programs note of a message for themselves.
+const NOTES: [&str; 3] = ["id", "status", "timestamp"];
+
+/// Fields of an assistant's messages only.
+const OF_ASSISTANT: [&str; 5] = [
+    "function_call",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "tool_calls",
+];
 
 /// Who a message is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,12 +52,22 @@ pub enum Role {
     User,
 }
 
+impl Role {
+    pub const ALL: [Self; 5] = [
+        Self::Assistant,
+        Self::Developer,
+        Self::System,
+        Self::Tool,
+        Self::User,
+    ];
+}
+
 /// A message as templates see it: fields in OpenAI's order, those that say nothing left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RequestMessage {
     pub role: Role,
     /// Empty where there is none.
-    pub content: String,
+    pub content: Content,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,24 +92,30 @@ impl RequestMessage {
             Some(other) => return Err(message.error("role", expected, &kind(other))),
             None => return Err(message.error("role", expected, "nothing")),
         };
+        let is_function = message.text("role")? == Some(FUNCTION);
         let of_role: &[&str] = match role {
-            Role::Assistant => &["reasoning_content", "tool_calls"],
+            Role::Assistant => &OF_ASSISTANT,
             Role::Tool => &["tool_call_id"],
             _ => &[],
         };
-        let known = [&["role", "content", "name"], of_role, &CHANGE_NOTHING].concat();
+        let all = ["role", "content", "name", "type"];
+        let known = [&all, of_role, &CHANGE_NOTHING, &NOTES].concat();
         message.check_names(&known)?;
+        message.choice("type", &[("message", ())], ())?;
         let text =
             |field| -> Result<Option<String>> { Ok(message.text(field)?.map(str::to_string)) };
         let read = Self {
             role,
             content: content(&message, path, role)?,
             name: text("name")?,
-            reasoning_content: text("reasoning_content")?,
-            tool_calls: tool_calls(&message, path)?,
+            reasoning_content: text("reasoning_content")?.or(text("reasoning")?),
+            tool_calls: calls::read(&message, path)?,
             tool_call_id: text("tool_call_id")?,
         };
-        if role == Role::Tool && read.tool_call_id.is_none() {
+        if is_function && read.name.is_none() {
+            return Err(message.error("name", "that of the function", "nothing"));
+        }
+        if role == Role::Tool && read.tool_call_id.is_none() && !is_function {
             let expected = "the `id` of the tool call that this answers";
             return Err(message.error("tool_call_id", expected, "nothing"));
         }
@@ -88,83 +123,17 @@ impl RequestMessage {
     }
 }
 
-/// A string, or the texts of a list of parts, one after the other, as templates that read lists
-/// of parts write them. Only an assistant may leave it out.
-fn content(message: &Object, path: &str, role: Role) -> Result<String> {
-    let expected = "a string or a list of text parts";
-    match message.get("content") {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Array(parts)) => {
-            let parts = parts.iter().enumerate();
-            parts
-                .map(|(i, value)| part(&format!("{path}.content[{i}]"), value))
-                .collect()
-        }
-        None if role == Role::Assistant || message.has("content") => Ok(String::new()),
-        Some(other) => Err(message.error("content", expected, &kind(other))),
-        None => Err(message.error("content", expected, "nothing")),
+/// What is said, or why an assistant said nothing.
+fn content(message: &Object, path: &str, role: Role) -> Result<Content> {
+    let content = Content::read(message, path, role)?;
+    match message.text("refusal")? {
+        None => Ok(content),
+        Some(refusal) if content.is_empty() => Ok(Content::text(refusal)),
+        Some(_) => Err(message.error("refusal", "none beside `content`", "one")),
     }
 }
 
-fn part(path: &str, value: &Value) -> Result<String> {
-    let fields = without_nothing(object(path, value)?, &["text", "type"]);
-    let part = Object::nested(BODY, path, &fields);
-    if part.text("type")? != Some("text") {
-        let found = part.get("type").map_or("nothing".to_string(), kind);
-        return Err(part.error("type", "`text`", &found));
-    }
-    part.check_names(&[&["type", "text"], &CHANGE_NOTHING[..]].concat())?;
-    match part.text("text")? {
-        Some(text) => Ok(text.to_string()),
-        None if part.has("text") => Ok(String::new()),
-        None => Err(part.error("text", "a string", "nothing")),
-    }
-}
-
-/// The calls of an answer, their arguments as the objects that templates take them for.
-fn tool_calls(message: &Object, path: &str) -> Result<Vec<Value>> {
-    const FIELD: &str = "tool_calls";
-    match message.get(FIELD) {
-        None => Ok(Vec::new()),
-        Some(Value::Array(calls)) => {
-            let calls = calls.iter().enumerate();
-            calls
-                .map(|(i, call)| tool_call(&format!("{path}.{FIELD}[{i}]"), call))
-                .collect()
-        }
-        Some(other) => Err(message.error(FIELD, "a list", &kind(other))),
-    }
-}
-
-fn tool_call(path: &str, value: &Value) -> Result<Value> {
-    let mut call = without_nothing(object(path, value)?, &["function"]);
-    let read = Object::nested(BODY, path, &call);
-    read.choice("type", &[("function", ())], ())?;
-    let Some(Value::Object(function)) = read.get("function") else {
-        let found = read.get("function").map_or("nothing".to_string(), kind);
-        return Err(read.error("function", "an object", &found));
-    };
-    let function_path = format!("{path}.function");
-    let mut function = function.clone();
-    let read = Object::nested(BODY, &function_path, &function);
-    if read.text("name")?.is_none() {
-        return Err(read.error("name", "a string", "nothing"));
-    }
-    let arguments = match read.get("arguments") {
-        None => Value::Object(Map::new()),
-        Some(Value::String(text)) if text.is_empty() => Value::Object(Map::new()),
-        // What is no JSON the model wrote so.
-        Some(Value::String(text)) => {
-            serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())
-        }
-        Some(other) => other.clone(),
-    };
-    function.insert("arguments".to_string(), arguments);
-    call.insert("function".to_string(), function.into());
-    Ok(call.into())
-}
-
-fn object<'a>(path: &str, value: &'a Value) -> Result<&'a Map<String, Value>> {
+pub(super) fn object<'a>(path: &str, value: &'a Value) -> Result<&'a Map<String, Value>> {
     value.as_object().ok_or_else(|| Error::Field {
         file: BODY.to_string(),
         field: path.to_string(),
@@ -188,7 +157,9 @@ mod tests {
     fn what_says_nothing_is_left_out() {
         let nothing = json!({"annotations": [], "audio": null, "function_call": null,
                              "reasoning_content": "", "refusal": null, "tool_calls": [],
-                             "name": null, "weight": false, "parsed": {}});
+                             "name": null, "weight": false, "parsed": {}, "id": "m1", "timestamp": 3,
+                             "status": "completed", "type": "message",
+                             "provider_specific_fields": {"refusal": null, "a": {"b": []}}});
         for (role, content) in [
             ("assistant", json!("a")),
             (
@@ -233,6 +204,40 @@ mod tests {
     }
 
     #[test]
+    fn other_ways_of_saying_it_are_read() {
+        let call = |arguments: Value| json!({"name": "add", "arguments": arguments});
+        let called = json!([{"type": "function", "function": call(json!({"a": 1}))}]);
+        for (message, expected) in [
+            (
+                json!({"role": "user", "content": ["Who ", {"type": "text", "text": "is it?"}]}),
+                json!({"role": "user", "content": "Who is it?"}),
+            ),
+            (
+                json!({"role": "assistant", "content": null, "refusal": "No."}),
+                json!({"role": "assistant", "content": "No."}),
+            ),
+            (
+                json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}),
+                json!({"role": "assistant", "content": "No."}),
+            ),
+            (
+                json!({"role": "assistant", "content": "a", "reasoning": "b"}),
+                json!({"role": "assistant", "content": "a", "reasoning_content": "b"}),
+            ),
+            (
+                json!({"role": "function", "name": "add", "content": "3"}),
+                json!({"role": "tool", "content": "3", "name": "add"}),
+            ),
+            (
+                json!({"role": "assistant", "function_call": call(json!("{\"a\": 1}"))}),
+                json!({"role": "assistant", "content": "", "tool_calls": called}),
+            ),
+        ] {
+            assert_eq!(read(message), Ok(expected));
+        }
+    }
+
+    #[test]
     fn errors_name_the_field() {
         for (message, words) in [
             (json!("a"), "`messages[0]`: expected an object"),
@@ -259,12 +264,32 @@ mod tests {
                 "`messages[0].tool_calls`",
             ),
             (
-                json!({"role": "assistant", "content": null, "refusal": "No."}),
+                json!({"role": "assistant", "content": "Yes.", "refusal": "No."}),
                 "`messages[0].refusal`",
             ),
             (
-                json!({"role": "assistant", "function_call": {"name": "f"}}),
-                "`messages[0].function_call`",
+                json!({"role": "user", "content": "", "refusal": "No."}),
+                "`messages[0].refusal`",
+            ),
+            (
+                json!({"role": "user", "content": [{"type": "refusal", "refusal": "No."}]}),
+                "`messages[0].content[0].type`",
+            ),
+            (
+                json!({"role": "assistant", "function_call": {"arguments": "{}"}}),
+                "`messages[0].function_call.name`",
+            ),
+            (
+                json!({"role": "function", "content": "3"}),
+                "`messages[0].name`",
+            ),
+            (
+                json!({"role": "user", "content": "", "type": "reasoning"}),
+                "`messages[0].type`",
+            ),
+            (
+                json!({"role": "user", "content": ["a", 3]}),
+                "`messages[0].content[1]`",
             ),
             (
                 json!({"role": "assistant", "tool_calls": [{"type": "custom"}]}),

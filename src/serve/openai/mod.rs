@@ -1,17 +1,21 @@
 //! OpenAI's format: what requests may hold, and what responses look like. Nothing here knows of a
 //! connection or of a running model.
 
+mod calls;
 mod chat;
 mod completion;
+mod content;
 mod fields;
 mod format;
 mod generation;
 mod logprobs;
 mod message;
+mod neutral;
 mod usage;
 
 pub use chat::ChatRequest;
 pub use completion::{CompletionRequest, Prompt};
+pub use fields::BODY;
 pub use format::{Format, Head, Text, unix_time};
 pub use generation::Generation;
 pub use message::{RequestMessage, Role};

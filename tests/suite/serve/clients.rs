@@ -16,6 +16,14 @@ pub fn trials() -> Vec<Trial> {
             nothing,
         ),
         trial("serve::clients::roles_and_parts_are_openais", roles),
+        trial(
+            "serve::clients::parts_reach_templates_that_go_through_them",
+            in_parts,
+        ),
+        trial(
+            "serve::clients::other_servers_fields_change_nothing",
+            others,
+        ),
         trial("serve::clients::tools_are_not_lost_silently", tools),
         trial("serve::clients::prompts_of_nothing_are_refused", empty),
         trial("serve::clients::models_have_short_names", names),
@@ -130,6 +138,57 @@ fn roles() -> Result<()> {
     let (chat, text) = (server.ok(CHAT, &request)?, server.ok(COMPLETIONS, &prompt)?);
     let (chat, text) = (&chat["choices"][0], &text["choices"][0]);
     same("aside", &[&chat["message"]["content"]], &[&text["text"]])
+}
+
+fn in_parts() -> Result<()> {
+    let template = "{% for m in messages %}{{ m.role }}:{% for p in m.content %}\
+                    {% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %};{% endfor %}";
+    let model = ChatModel::without_template()?.with("chat_template.jinja", template)?;
+    let server = Server::start(&model.name(), &[])?;
+    let prompt = json!({"prompt": "user:Who is it?;", "max_tokens": 8, "temperature": 0});
+    let expected = server.ok(COMPLETIONS, &prompt)?;
+    let parts = json!([{"type": "text", "text": "Who "}, {"type": "text", "text": "is it?"}]);
+    for content in [parts, json!("Who is it?"), json!(["Who is ", "it?"])] {
+        let messages = json!([{"role": "user", "content": content}]);
+        let found = answer(&server, messages)?;
+        same(
+            "text",
+            &[json!(found)],
+            &[expected["choices"][0]["text"].clone()],
+        )?;
+    }
+    Ok(())
+}
+
+fn others() -> Result<()> {
+    let model = ChatModel::new()?;
+    let server = Server::start(&model.name(), &[])?;
+    let plain = json!([{"role": "user", "content": "Who is it?"}]);
+    let expected = answer(&server, plain.clone())?;
+    let tool = json!({"type": "function", "function": {"name": "add"}});
+    let request = json!({
+        "messages": plain, "max_tokens": 8, "temperature": 0, "tools": [tool],
+        "tool_choice": "none", "repetition_penalty": 1.0, "top_k": -1, "min_tokens": 0,
+        "mirostat": 0, "skip_special_tokens": true, "cache_prompt": true, "store": true,
+        "reasoning": {"effort": null}, "chat_template_kwargs": {}, "session_id": "a",
+    });
+    let response = server.ok(CHAT, &request)?;
+    let content = &response["choices"][0]["message"]["content"];
+    same("chat", &[content], &[&json!(expected)])?;
+    // Nothing to begin with, and nothing to be said.
+    let empty = json!({"max_tokens": 0, "logprobs": 2, "top_logprobs": 0});
+    let response = server.ok(COMPLETIONS, &empty)?;
+    let logprobs = &response["choices"][0]["logprobs"];
+    same("tokens", &[&logprobs["tokens"]], &[&json!([])])?;
+    let drawn = json!({"prompt": "a", "max_tokens": 4, "logprobs": 0, "temperature": 1});
+    let response = server.ok(COMPLETIONS, &drawn)?;
+    let logprobs = &response["choices"][0]["logprobs"];
+    for i in 0..4 {
+        let token = logprobs["tokens"][i].as_str().context("token")?;
+        let found = &logprobs["top_logprobs"][i][token];
+        same(token, &[found], &[&logprobs["token_logprobs"][i]])?;
+    }
+    Ok(())
 }
 
 fn tools() -> Result<()> {
