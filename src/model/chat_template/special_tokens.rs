@@ -90,6 +90,9 @@ mod tests {
         ]);
         assert_eq!(found["pad_token"], "<|endoftext|>");
         assert!(!found.contains_key("eos_token") && !found.contains_key("bos_token"));
+        let converted = json!({"model_type": "ztt", "base_model_type": "qwen2"});
+        let found = of_files(&[("config.json", converted)]);
+        assert_eq!(found["unk_token"], "<|endoftext|>");
         let padding = json!({"padding": {"pad_token": "<pad>", "pad_id": 5}});
         let found = of_files(&[model("llama"), ("tokenizer.json", padding)]);
         assert_eq!(found["pad_token"], "<pad>");

@@ -157,10 +157,10 @@ impl Names {
         for (role, content) in files.class.special_tokens() {
             fields.standard.set_default(role, content);
         }
-        if let Some(pad) = files.saved_pad.as_deref() {
-            if files.class.takes_saved_pad() {
-                fields.standard.set_default("pad_token", pad);
-            }
+        if let Some(pad) = &files.saved_pad
+            && files.class.takes_saved_pad()
+        {
+            fields.standard.set_default("pad_token", pad);
         }
         Ok(fields.names())
     }
