@@ -28,7 +28,7 @@ mod tests {
 
     fn of_files(files: &[(&'static str, Value)]) -> BTreeMap<String, String> {
         let text = |(name, value): &(&'static str, Value)| Text {
-            name: *name,
+            name,
             file: name.to_string(),
             text: value.to_string(),
         };
