@@ -67,13 +67,13 @@ struct Context<'a> {
 }
 
 impl ChatTemplate {
-    /// The template of a checkpoint, of its `tokenizer_config.json` and `chat_template.jinja`:
-    /// the latter wins. What the special tokens are the former says, or `special_tokens_map.json`.
-    pub fn of_checkpoint(
-        config: Option<&Text>,
-        template: Option<&Text>,
-        special_tokens_map: Option<&Text>,
-    ) -> Result<Option<Self>> {
+    /// The template of a checkpoint with these `texts`, of its `tokenizer_config.json` and
+    /// `chat_template.jinja`: the latter wins. What the special tokens are the files about
+    /// tokens say.
+    pub fn of_checkpoint(texts: &[Text]) -> Result<Option<Self>> {
+        let find = |name: &str| texts.iter().find(|t| t.name == name);
+        let config = find("tokenizer_config.json");
+        let template = find("chat_template.jinja");
         let fields = match config {
             Some(text) => parse_object(&text.file, &text.text)?,
             None => serde_json::Map::new(),
@@ -87,7 +87,7 @@ impl ChatTemplate {
                 None => return Ok(None),
             },
         };
-        let special_tokens = special_tokens(config_file, &fields, special_tokens_map)?;
+        let special_tokens = special_tokens(texts)?;
         Self::parse(file, source, special_tokens).map(Some)
     }
 
@@ -278,9 +278,9 @@ mod tests {
                 file: name.to_string(),
                 text,
             };
-            let config = text("tokenizer_config.json", config.to_string());
-            let file = file.map(|t| text("chat_template.jinja", t.to_string()));
-            ChatTemplate::of_checkpoint(Some(&config), file.as_ref(), None)
+            let mut texts = vec![text("tokenizer_config.json", config.to_string())];
+            texts.extend(file.map(|t| text("chat_template.jinja", t.to_string())));
+            ChatTemplate::of_checkpoint(&texts)
         };
         let named = |name: &str| json!({"name": name, "template": name});
         let several = json!({"chat_template": [named("tool_use"), named("default")],

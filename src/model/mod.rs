@@ -224,12 +224,7 @@ impl Model {
     /// [`Error::NoChatTemplate`] where there is none; [`Error::Field`] or [`Error::File`] where
     /// it cannot be read.
     pub fn chat_template(&self) -> Result<ChatTemplate> {
-        let (config, file) = (
-            self.text("tokenizer_config.json"),
-            self.text("chat_template.jinja"),
-        );
-        let special_tokens_map = self.text("special_tokens_map.json");
-        match ChatTemplate::of_checkpoint(config, file, special_tokens_map)? {
+        match ChatTemplate::of_checkpoint(&self.texts)? {
             Some(template) => Ok(template),
             None => Err(Error::NoChatTemplate {
                 model: self.name.clone(),

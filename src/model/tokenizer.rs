@@ -5,9 +5,11 @@ mod added;
 mod class;
 mod cleaning;
 mod joining;
+pub(crate) mod naming;
 mod stream;
 
 use joining::Joining;
+use naming::Files;
 pub use stream::TextStream;
 use tokenizers::Tokenizer as Inner;
 
@@ -32,21 +34,17 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::File`] where it is none.
     pub fn parse(model: &str, file: &str, text: &str) -> Result<Self> {
-        let mut inner = match unpanicking(|| Inner::from_bytes(text)) {
-            Ok(inner) => inner,
-            Err(message) => return Err(Error::file(file, "a tokenizer", message)),
-        };
-        inner.with_padding(None);
-        if let Err(e) = inner.with_truncation(None) {
-            return Err(Error::file(file, "a tokenizer", first_line(e)));
-        }
-        Ok(Self {
+        Ok(Self::of(model, inner(file, text)?))
+    }
+
+    fn of(model: &str, inner: Inner) -> Self {
+        Self {
             joining: Joining::of(inner.get_decoder()),
             inner,
             model: model.to_string(),
             cleans_up: false,
             warnings: Vec::new(),
-        })
+        }
     }
 
     /// Reads `tokenizer.json` and the other files about tokens among a checkpoint's `texts`;
@@ -59,11 +57,13 @@ impl Tokenizer {
         let Some(file) = find("tokenizer.json") else {
             return Ok(None);
         };
-        let adapted = class::adapted(file, &find)?;
-        let text = adapted.as_deref().unwrap_or(&file.text);
-        let mut tokenizer = Self::parse(model, &file.file, text)?;
-        let beside = added::Beside::read(&find)?;
-        let add = unpanicking(|| Ok(beside.add_to(&mut tokenizer.inner)));
+        let inner = inner(&file.file, &file.text)?;
+        let files = Files::read(&find)?;
+        let beside = added::Beside::read(&files, &find)?;
+        let saved = inner.get_added_tokens_decoder().into_iter().collect();
+        let inner = files.class.rebuilt(inner, &files.config.json())?;
+        let mut tokenizer = Self::of(model, inner);
+        let add = unpanicking(|| Ok(beside.add_to(&mut tokenizer.inner, &saved)));
         tokenizer.warnings = add.map_err(|message| tokenizer.error(message))?;
         tokenizer.cleans_up = beside.cleans_up(&tokenizer.inner);
         Ok(Some(tokenizer))
@@ -167,6 +167,19 @@ impl Tokenizer {
             model: self.model.clone(),
             message,
         }
+    }
+}
+
+/// What a `tokenizer.json` says.
+fn inner(file: &str, text: &str) -> Result<Inner> {
+    let mut inner = match unpanicking(|| Inner::from_bytes(text)) {
+        Ok(inner) => inner,
+        Err(message) => return Err(Error::file(file, "a tokenizer", message)),
+    };
+    inner.with_padding(None);
+    match inner.with_truncation(None) {
+        Ok(_) => Ok(inner),
+        Err(e) => Err(Error::file(file, "a tokenizer", first_line(e))),
     }
 }
 

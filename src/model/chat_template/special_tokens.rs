@@ -2,96 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Text;
-use crate::model::json::{Object, parse_object};
+use crate::model::tokenizer::naming::{Files, Names};
 
-/// Tokens that every tokenizer may have, each as a string or an object with one.
-const STANDARD: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-];
-
-/// What a model adds, by names of its own.
-const EXTRA: &str = "extra_special_tokens";
-
-/// The special tokens of a `tokenizer_config.json` with these `fields`. As transformers has it,
-/// `special_tokens_map.json` is read where there is no `added_tokens_decoder` among them, and
-/// then wins.
-pub fn special_tokens(
-    file: &str,
-    fields: &Map<String, Value>,
-    special_tokens_map: Option<&Text>,
-) -> Result<BTreeMap<String, String>> {
-    let mut tokens = BTreeMap::new();
-    add(&mut tokens, file, fields)?;
-    if let Some(map) = special_tokens_map.filter(|_| !fields.contains_key("added_tokens_decoder")) {
-        add(&mut tokens, &map.file, &parse_object(&map.file, &map.text)?)?;
-    }
-    Ok(tokens)
-}
-
-fn add(
-    tokens: &mut BTreeMap<String, String>,
-    file: &str,
-    fields: &Map<String, Value>,
-) -> Result<()> {
-    let json = Object::new(file, fields);
-    for (name, value) in fields {
-        let token = match value {
-            // Not every object is a token: only those with a content are.
-            Value::Object(token) if STANDARD.contains(&name.as_str()) => token
-                .get("content")
-                .and_then(Value::as_str)
-                .ok_or_else(|| missing(&json, name))?,
-            Value::Null if STANDARD.contains(&name.as_str()) => {
-                tokens.remove(name);
-                continue;
-            }
-            _ if STANDARD.contains(&name.as_str()) => json.text(name)?.unwrap_or_default(),
-            Value::String(token) if name.ends_with("_token") => token,
-            _ => continue,
-        };
-        tokens.insert(name.clone(), token.to_string());
-    }
-    if let Some(Value::Object(extra)) = fields.get(EXTRA) {
-        for (name, token) in extra {
-            let text = token.as_str().or(token["content"].as_str());
-            tokens.extend(text.map(|text| (name.clone(), text.to_string())));
-        }
-    }
-    Ok(())
-}
-
-fn missing(json: &Object, name: &str) -> Error {
-    json.error(
-        name,
-        "a string or an object with `content`",
-        "an object without",
-    )
+/// The special tokens that the files of a checkpoint name, by their roles.
+pub fn special_tokens(texts: &[Text]) -> Result<BTreeMap<String, String>> {
+    let files = Files::read(&|name: &str| texts.iter().find(|t| t.name == name))?;
+    let roles = Names::read(&files)?.roles.into_iter();
+    Ok(roles.map(|(role, token)| (role, token.content)).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn of(config: Value, map: Value) -> BTreeMap<String, String> {
-        let map = Text {
-            name: "special_tokens_map.json",
-            file: "special_tokens_map.json".to_string(),
-            text: map.to_string(),
+        of_files(&[
+            ("tokenizer_config.json", config),
+            ("special_tokens_map.json", map),
+        ])
+    }
+
+    fn of_files(files: &[(&'static str, Value)]) -> BTreeMap<String, String> {
+        let text = |(name, value): &(&'static str, Value)| Text {
+            name,
+            file: name.to_string(),
+            text: value.to_string(),
         };
-        let fields = config.as_object().cloned().unwrap();
-        special_tokens("tokenizer_config.json", &fields, Some(&map)).unwrap()
+        let texts: Vec<Text> = files.iter().map(text).collect();
+        special_tokens(&texts).unwrap()
     }
 
     #[test]
@@ -126,5 +68,33 @@ mod tests {
             found,
             [["audio_token", "<audio>"], ["image_token", "<image>"]]
         );
+    }
+
+    #[test]
+    fn roles_that_transformers_saves_are_known() {
+        let saved = json!({"image_token": "<I>", "tool_token": "<T>"});
+        let found = of(json!({"model_specific_special_tokens": saved}), json!({}));
+        assert_eq!(found["image_token"], "<I>");
+        assert_eq!(found["tool_token"], "<T>");
+    }
+
+    #[test]
+    fn what_nothing_names_the_class_and_saved_padding_name() {
+        let model = |model_type: &str| ("config.json", json!({"model_type": model_type}));
+        let found = of_files(&[model("gpt2")]);
+        assert_eq!(found["bos_token"], "<|endoftext|>");
+        assert!(!found.contains_key("pad_token"));
+        let found = of_files(&[
+            model("qwen3"),
+            ("tokenizer_config.json", json!({"eos_token": null})),
+        ]);
+        assert_eq!(found["pad_token"], "<|endoftext|>");
+        assert!(!found.contains_key("eos_token") && !found.contains_key("bos_token"));
+        let converted = json!({"model_type": "ztt", "base_model_type": "qwen2"});
+        let found = of_files(&[("config.json", converted)]);
+        assert_eq!(found["unk_token"], "<|endoftext|>");
+        let padding = json!({"padding": {"pad_token": "<pad>", "pad_id": 5}});
+        let found = of_files(&[model("llama"), ("tokenizer.json", padding)]);
+        assert_eq!(found["pad_token"], "<pad>");
     }
 }
