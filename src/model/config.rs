@@ -276,8 +276,8 @@ pub(super) fn token_ids(json: &Object, field: &str) -> Result<Vec<u32>> {
 
 fn refuse_unsupported(json: &Object, family: &Family) -> Result<()> {
     for (field, allowed) in family.fixed {
-        let other = |value: &&Value| value.to_string() != *allowed;
-        if let Some(value) = json.get(field).filter(other) {
+        let asked = json.get(field);
+        if let Some(value) = asked.filter(|value| *value.to_string() != **allowed) {
             return Err(json.error(field, allowed, &kind(value)));
         }
     }

@@ -48,12 +48,13 @@ fn parameters(tokens: &[Token]) -> Result<Vec<String>, String> {
             (Kind::Operator, ",") if depth == 1 => default = false,
             (Kind::Operator, "=") if depth == 1 => default = true,
             (Kind::Name, name) if depth == 1 && !default => parameters.push(name.to_string()),
-            (Kind::Name, name) if parameters.iter().any(|p| p == name) => {
-                if previous(tokens, at).is_some_and(|at| tokens[at].text != ".") {
-                    return Err(format!(
-                        "a macro's default that refers to its parameter `{name}`"
-                    ));
-                }
+            (Kind::Name, name)
+                if parameters.iter().any(|p| p == name)
+                    && previous(tokens, at).is_some_and(|at| tokens[at].text != ".") =>
+            {
+                return Err(format!(
+                    "a macro's default that refers to its parameter `{name}`"
+                ));
             }
             _ => (),
         }

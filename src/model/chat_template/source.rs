@@ -192,11 +192,13 @@ fn percents(tokens: &mut Vec<Token>) {
         let before = left.and_then(|left| previous(tokens, left));
         let alone = before
             .is_none_or(|at| !["*", "/", "//", "%", "**"].contains(&tokens[at].text.as_str()));
-        if tokens[at].text == "%" && left.is_some() && alone {
-            if let Some(end) = operand_end(tokens, at + 1) {
-                tokens.insert(end, Token::operator(")"));
-                tokens[at].text = format!("| {PERCENT}(");
-            }
+        if tokens[at].text == "%"
+            && left.is_some()
+            && alone
+            && let Some(end) = operand_end(tokens, at + 1)
+        {
+            tokens.insert(end, Token::operator(")"));
+            tokens[at].text = format!("| {PERCENT}(");
         }
         at += 1;
     }

@@ -58,16 +58,16 @@ pub fn tag(text: &str) -> Option<Tag<'_>> {
     let mut at = start;
     loop {
         let rest = &text[at..];
-        if depth == 0 {
-            if let Some(close) = closes.iter().find(|close| rest.starts_with(**close)) {
-                let length = at + close.len();
-                return Some(Tag {
-                    open: &text[..start],
-                    tokens,
-                    close: &text[at..length],
-                    length,
-                });
-            }
+        if depth == 0
+            && let Some(close) = closes.iter().find(|close| rest.starts_with(**close))
+        {
+            let length = at + close.len();
+            return Some(Tag {
+                open: &text[..start],
+                tokens,
+                close: &text[at..length],
+                length,
+            });
         }
         let (kind, length) = token(rest)?;
         at += length;

@@ -99,7 +99,8 @@ mod tests {
         use tokenizers::pre_tokenizers::byte_level::ByteLevel;
         let mut theirs: Vec<char> = ByteLevel::alphabet().into_iter().collect();
         let mut ours: Vec<char> = ALPHABET.keys().copied().collect();
-        (theirs.sort_unstable(), ours.sort_unstable());
+        theirs.sort_unstable();
+        ours.sort_unstable();
         assert_eq!(ours, theirs);
         assert_eq!(alphabet_bytes("Ġa"), b" a");
         assert_eq!(alphabet_bytes("Ċ"), b"\n");
