@@ -95,9 +95,12 @@ printf '%s\n' "$devices" >"$out/machine.json"
     timeout 30 "$bin/ztt-wgpu" devices
 } 2>&1 | tee -a "$out/log.txt"
 
+# Seconds that are kept for the last steps while those before them run.
+kept=0
+
 # step NAME SECONDS COMMAND...: runs the command for so long at most, and writes what came of it.
 step() {
-    local name=$1 limit=$2 left=$((end - SECONDS)) start=$SECONDS result note=
+    local name=$1 limit=$2 left=$((end - kept - SECONDS)) start=$SECONDS result note=
     shift 2
     if [ $left -lt 5 ]; then
         printf '%s\tleft out\t0\tno time was left\n' "$name" >>"$out/steps.tsv"
@@ -153,14 +156,17 @@ done
 bench "$main in f16" 60 --synthetic "$main" -p 512 -n 128 -r 3
 microbench "what the device can do" 90 read write copy fma dispatch skipped submission pass barrier sum -r 5
 microbench "kernels of $main" 60 decode prefill --synthetic "$main" --on-device -p 128 -d 512 -r 3
+kept=50
 for shape in "${shapes[@]}"; do
     for quant in none q8_0 q4_0; do
         bench "$shape, weights $quant" 30 --synthetic "$shape" --quant $quant -p 512 -n 32 -r 3
         bench "$shape, weights $quant, depth" 30 --synthetic "$shape" --quant $quant -p 0 -n 16 -d 4096 -r 2
     done
 done
+kept=20
 bench "skipped cycles" 30 --synthetic "${shapes[0]}" --stored-cycles 4 -p 256 -n 32 -r 3 --interleave \
     --cycles 1,4 --exit-threshold none,0
+kept=0
 bench "several texts" 45 --synthetic "$main" -p 0 -n 32 -r 3 --parallel 1,2,4,8,16
 if grep -q '"cooperative_matrices":\[\]' "$out/machine.json"; then
     printf 'matrix units\tleft out\t0\tthe adapter offers no cooperative matrices\n' >>"$out/steps.tsv"
