@@ -29,7 +29,7 @@ const TRIALS: usize = 8;
 
 pub fn trials() -> Vec<Trial> {
     let asked = std::env::var(SHAPES).ok().and_then(|n| n.parse().ok());
-    let n: usize = asked.unwrap_or(thorough::repetitions(DEFAULT_SHAPES));
+    let n: usize = asked.unwrap_or(thorough::repetitions(DEFAULT_SHAPES) / 2);
     let shapes = (0..TRIALS).map(|i| {
         adapter::trial(format!("property::shapes_{i}_of_{TRIALS}"), move |gpu| {
             (i..n)

@@ -191,9 +191,9 @@ fn cases(batch: Batch, place: Place) -> Vec<Case> {
     }
     // llvmpipe compiles a second for each format, epilogue and kind of size.
     match place {
-        Place::Texture => thorough::one_of(29, cases),
-        Place::TextureOfFour => thorough::one_of(61, cases),
-        Place::Buffer | Place::Subgroups => thorough::sample(cases),
+        Place::Texture => thorough::one_of(61, cases),
+        Place::TextureOfFour => thorough::one_of(127, cases),
+        Place::Buffer | Place::Subgroups => thorough::one_of(13, cases),
     }
 }
 
