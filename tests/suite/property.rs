@@ -19,6 +19,7 @@ use crate::thorough;
 /// How many shapes are drawn.
 const SHAPES: &str = "ZTT_SHAPES";
 const DEFAULT_SHAPES: usize = 200;
+const SAMPLED_SHAPES: usize = 14;
 
 /// More heads than a texture has room for with a batch of rows each: on such a device the class
 /// `texture` keeps everything in buffers.
@@ -29,7 +30,11 @@ const TRIALS: usize = 8;
 
 pub fn trials() -> Vec<Trial> {
     let asked = std::env::var(SHAPES).ok().and_then(|n| n.parse().ok());
-    let n: usize = asked.unwrap_or(thorough::repetitions(DEFAULT_SHAPES) / 2);
+    let n: usize = asked.unwrap_or(if thorough::is_on() {
+        DEFAULT_SHAPES
+    } else {
+        SAMPLED_SHAPES
+    });
     let shapes = (0..TRIALS).map(|i| {
         adapter::trial(format!("property::shapes_{i}_of_{TRIALS}"), move |gpu| {
             (i..n)
