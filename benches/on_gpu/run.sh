@@ -3,10 +3,10 @@
 #
 #     run.sh OUT [--synthetic SHAPES] [--minutes N]
 #
-# Bring the folder that pack.sh made (run.sh, packed.tar.gz, report.py), nothing else. The machine must have a Vulkan driver, that is a
-# library and the JSON file that names it; where the file is missing, one is written for NVIDIA's
-# library. A Vulkan loader (libvulkan.so.1) is taken from loader/ if the system has none, and so are the
-# libraries of libglvnd that NVIDIA's driver wants. bash, coreutils, tar and gzip do the rest; python3
+# Bring the folder that pack.sh made (run.sh, packed.tar.gz, report.py), nothing else. The machine must
+# have a Vulkan driver, that is a library and the JSON file that names it; where the file is missing, one
+# is written for NVIDIA's library. A Vulkan loader (libvulkan.so.1) is taken out of the packed archive if
+# the system has none, and so are the libraries of libglvnd that NVIDIA's driver wants. bash, coreutils, tar and gzip do the rest; python3
 # makes the table at the end, with report.py, which also runs elsewhere on a copy of OUT.
 #
 # SHAPES are what `ztt-wgpu bench --synthetic` knows (135m,1b,3b); the last but one of them, or the only
