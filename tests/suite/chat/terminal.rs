@@ -86,6 +86,14 @@ pub fn chat(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
     Ok(session)
 }
 
+/// Asks something, and waits for the echo and for the first line of the answer.
+pub fn ask(session: &mut PtySession) -> Result<()> {
+    session.send_line("Who is it?")?;
+    session.exp_string("Who is it?")?;
+    session.exp_regex("[a-z]+[^\n]*\n")?;
+    Ok(())
+}
+
 pub fn ends_well(mut session: PtySession) -> Result<()> {
     session.exp_eof()?;
     let status = session.process().wait()?;
@@ -129,10 +137,7 @@ fn ctrl_c() -> Result<()> {
     let model = ChatModel::endless()?;
     let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];
     let mut session = chat(&model, &flags)?;
-    session.send_line("Who is it?")?;
-    // The echo, and the first line of the answer.
-    session.exp_string("Who is it?")?;
-    session.exp_regex("[a-z]+[^\n]*\n")?;
+    ask(&mut session)?;
     session.send_control('c')?;
     session.exp_string("> ")?;
     session.send_line("/stats")?;

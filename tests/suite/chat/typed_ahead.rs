@@ -6,7 +6,7 @@ use rexpect::session::PtySession;
 use serde_json::Value;
 
 use super::model::ChatModel;
-use super::terminal::{chat, ends_well, spawn, spawn_in_shell};
+use super::terminal::{ask, chat, ends_well, spawn, spawn_in_shell};
 use crate::compare::same;
 use crate::fixtures::trial;
 
@@ -70,9 +70,7 @@ fn during_an_answer() -> Result<()> {
     let model = ChatModel::endless()?;
     let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];
     let mut session = chat(&model, &flags)?;
-    session.send_line("Who is it?")?;
-    session.exp_string("Who is it?")?;
-    session.exp_regex("[a-z]+[^\n]*\n")?;
+    ask(&mut session)?;
     let save = save(&model);
     types(session, &format!("{save}\r{CTRL_D}{CTRL_C}"))?;
     same("said", &said(&model)?, &["Who is it?".to_string()])
@@ -86,9 +84,7 @@ fn signalled() -> Result<()> {
     let mut session = spawn_in_shell(&model, &flags)?;
     session.exp_string("lists the commands")?;
     session.exp_string("> ")?;
-    session.send_line("Who is it?")?;
-    session.exp_string("Who is it?")?;
-    session.exp_regex("[a-z]+[^\n]*\n")?;
+    ask(&mut session)?;
     session.send_control('\\')?;
     session.exp_string("status 131")?;
     let modes = session.exp_eof()?;
