@@ -266,7 +266,7 @@ fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
         );
     }
     if gpu.is_none() && !args.adapter.is_host() {
-        setup::warn(&[setup::NO_ADAPTER.to_string()]);
+        setup::warn(&[setup::no_adapter()]);
     }
     Ok(gpu)
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use wgpu::{AdapterInfo, CooperativeMatrixProperties, CooperativeScalarType, Features};
 
-use super::output;
+use super::{output, setup};
 use crate::gpu::KernelClass;
 use crate::gpu::adapter::{AdapterChoice, choose, list, type_name};
 
@@ -38,10 +38,12 @@ pub fn main(args: Args) -> Result<()> {
         return output::json_line(&mut out, &described);
     }
     if described.is_empty() {
-        output::text(
-            &mut out,
-            "no adapter found: models run on the plain Rust reference\n",
-        )?;
+        let drivers = match setup::DRIVERS {
+            "" => String::new(),
+            drivers => format!("{drivers}\n"),
+        };
+        let none = "no adapter found: models run on the plain Rust reference";
+        output::text(&mut out, &format!("{none}\n{drivers}"))?;
     }
     for adapter in &described {
         output::text(&mut out, &for_people(adapter))?;

@@ -1,5 +1,6 @@
 //! What `bench` and `microbench` share: where they run, and how they give out their report.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -101,10 +102,10 @@ impl SyntheticArgs {
 /// How a report is given out.
 #[derive(clap::Args)]
 pub struct ReportArgs {
-    /// How the report is printed: md, csv, json, jsonl
-    #[arg(short, long, value_name = "FORMAT", value_parser = format, default_value = "md",
-          help_heading = "Report")]
-    pub output: Format,
+    /// How the report is printed: table, md, csv, json, jsonl [default: table on a terminal, else
+    /// md]
+    #[arg(short, long, value_name = "FORMAT", value_parser = format, help_heading = "Report")]
+    pub output: Option<Format>,
 
     /// Draw the figures into this SVG file
     #[arg(long, value_name = "FILE.svg", help_heading = "Report")]
@@ -118,7 +119,8 @@ pub struct ReportArgs {
 impl ReportArgs {
     /// Prints the report and writes the files asked for.
     pub fn give_out(&self, report: &Report) -> Result<()> {
-        output::text(&mut output::stdout(), &self.output.write(report)?)?;
+        let format = format_for_stdout(self.output);
+        output::text(&mut output::stdout(), &format.write(report)?)?;
         if let Some(file) = &self.plot {
             output::write_file(file, &plot::combined(report)?)?;
         }
@@ -137,6 +139,14 @@ impl ReportArgs {
 
 pub fn format(text: &str) -> Result<Format, String> {
     named(text, FORMATS)
+}
+
+/// The format that is asked for; else a table for people at a terminal, and Markdown elsewhere.
+pub fn format_for_stdout(asked: Option<Format>) -> Format {
+    asked.unwrap_or_else(|| match std::io::stdout().is_terminal() {
+        true => Format::Table,
+        false => Format::Markdown,
+    })
 }
 
 fn preset(text: &str) -> Result<Preset, String> {

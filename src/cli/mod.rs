@@ -99,6 +99,8 @@ enum Command {
 
 /// The whole program, from arguments to exit status.
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    name_runtime_folder();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return usage(e),
@@ -136,6 +138,17 @@ pub fn main() -> ExitCode {
             complain(&e);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Sets `XDG_RUNTIME_DIR` where it is unset. Without it libwayland, which Mesa's drivers ask for
+/// displays, writes a line of error for every look at the adapters.
+#[cfg(target_os = "linux")]
+fn name_runtime_folder() {
+    const VARIABLE: &str = "XDG_RUNTIME_DIR";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: the program has just begun and has no other thread that could read variables.
+        unsafe { std::env::set_var(VARIABLE, "/tmp") };
     }
 }
 

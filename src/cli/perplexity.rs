@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::args::{DeviceArgs, ModelArgs, RuleArgs, at_least_one, finite};
-use super::measuring::{facts, format};
+use super::measuring::{facts, format, format_for_stdout};
 use super::output;
 use super::setup::{self, Placed};
 use super::text::{TextArgs, bar, options};
@@ -55,10 +55,10 @@ pub struct Args {
     #[command(flatten)]
     rule: RuleArgs,
 
-    /// How the report is printed: md, csv, json, jsonl
-    #[arg(short, long, value_name = "FORMAT", value_parser = format, default_value = "md",
-          help_heading = "Report")]
-    output: Format,
+    /// How the report is printed: table, md, csv, json, jsonl [default: table on a terminal, else
+    /// md]
+    #[arg(short, long, value_name = "FORMAT", value_parser = format, help_heading = "Report")]
+    output: Option<Format>,
 
     /// Draw perplexity against mean cycles into this SVG file
     #[arg(long, value_name = "FILE.svg", help_heading = "Report")]
@@ -93,7 +93,10 @@ pub fn main(args: Args) -> Result<()> {
     let row = |(setting, figures)| QualityRow::new(setting, n_cycles, figures);
     let rows = rows.into_iter().map(row).collect();
     let report = report(&args, &placed, &base, ids.len(), rows);
-    output::text(&mut output::stdout(), &report.write(args.output)?)?;
+    output::text(
+        &mut output::stdout(),
+        &report.write(format_for_stdout(args.output))?,
+    )?;
     match &args.plot {
         Some(file) => output::write_file(file, &plot::quality(&report)?),
         None => Ok(()),

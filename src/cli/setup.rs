@@ -22,8 +22,26 @@ use crate::model::Model;
 pub const HOST: &str = "cpu";
 
 /// Said where the reference steps in.
-pub const NO_ADAPTER: &str =
-    "no GPU adapter found: running the plain Rust reference, which is slow";
+pub fn no_adapter() -> String {
+    let drivers = match DRIVERS {
+        "" => String::new(),
+        drivers => format!(" ({drivers})"),
+    };
+    format!("no GPU adapter found: running the plain Rust reference, which is slow{drivers}")
+}
+
+/// Where drivers come from.
+pub const DRIVERS: &str = match cfg!(target_os = "linux") {
+    true => {
+        "drivers are in the package mesa-vulkan-drivers on Debian and Ubuntu, in vulkan-radeon, \
+         vulkan-intel and vulkan-swrast on Arch Linux, and come with NVIDIA's own driver"
+    }
+    false => "",
+};
+
+/// Said at a terminal where kernels have never been compiled for the adapter.
+const FIRST_TIME: &str =
+    "kernels are compiled for this adapter for the first time, which may take some seconds";
 
 /// An engine with what is to be said about it.
 pub struct Ready<'m> {
@@ -142,11 +160,14 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> crate::Result<Placed<'m
         return Ok(placed);
     }
     let Some(adapter) = pollster::block_on(choose(&args.adapter.choice()))? else {
-        placed.warnings.push(NO_ADAPTER.to_string());
+        placed.warnings.push(no_adapter());
         return Ok(placed);
     };
     let gpu = pollster::block_on(Gpu::open(&adapter))?;
     let gpu = Arc::new(gpu.with_kernels(args.adapter.kernels)?);
+    if gpu.is_first_run() && std::io::stderr().is_terminal() {
+        eprintln!("{FIRST_TIME}");
+    }
     let mut bar = LoadBar::new(model);
     let device_model = pollster::block_on(DeviceModel::upload(gpu, model, &mut |n| bar.show(n)))?;
     bar.finish();

@@ -38,6 +38,11 @@ impl DiskCache {
         })
     }
 
+    /// Whether no earlier run left anything for this adapter.
+    pub(super) fn is_new(&self) -> bool {
+        self.known.is_none()
+    }
+
     /// Keeps what was compiled beyond what is kept already. A cache that cannot be written is done
     /// without.
     pub(super) fn save(&self) {

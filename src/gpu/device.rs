@@ -34,6 +34,7 @@ pub struct Gpu {
     pub kernels: KernelClass,
     /// Sizes and types of cooperative matrices; empty without the feature.
     pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
+    is_first_run: bool,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
 }
@@ -97,6 +98,7 @@ impl Gpu {
                 true => adapter.cooperative_matrix_properties(),
                 false => Vec::new(),
             },
+            is_first_run: disk.as_ref().is_some_and(DiskCache::is_new),
             faults,
             pipelines: Mutex::new(Pipelines::new(disk)),
         })
@@ -124,7 +126,12 @@ impl Gpu {
         Timestamps::of(self.features)
     }
 
-    /// Whether the adapter is a program: its figures say nothing about a GPU.
+    /// Whether compiled kernels are kept for the adapter, but none has been so far.
+    pub fn is_first_run(&self) -> bool {
+        self.is_first_run
+    }
+
+    /// Whether it is a software adapter, whose figures say nothing about a GPU.
     pub fn is_software(&self) -> bool {
         self.info.device_type == wgpu::DeviceType::Cpu
     }

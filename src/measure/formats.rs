@@ -1,14 +1,16 @@
-//! A report as text: Markdown for people, CSV, JSON and JSON lines for programs. All have the
-//! same rows in the same order.
+//! A report as text: a table for terminals, Markdown for documents, CSV, JSON and JSON lines for
+//! programs. All have the same rows in the same order.
 
 use serde_json::{Map, Value};
 
 use super::report::{AdapterFacts, Detail, DeviceDetail, KernelDetail, ModelDetail, Report, Row};
+use super::table::{Heading, table};
 use crate::error::{Error, Result, first_line};
 
 /// What `-o` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    Table,
     Markdown,
     Csv,
     Json,
@@ -17,6 +19,7 @@ pub enum Format {
 
 /// The formats by the names flags use.
 pub const FORMATS: &[(&str, Format)] = &[
+    ("table", Format::Table),
     ("md", Format::Markdown),
     ("csv", Format::Csv),
     ("json", Format::Json),
@@ -27,7 +30,8 @@ impl Format {
     /// The whole report in this format, ending in a line break.
     pub fn write(self, report: &Report) -> Result<String> {
         match self {
-            Format::Markdown => Ok(markdown(report)),
+            Format::Table => Ok(tables(report, terminal_table)),
+            Format::Markdown => Ok(tables(report, markdown_table)),
             Format::Csv => csv(&flat_rows(report)?),
             Format::Json => Ok(serde_json::to_string_pretty(report).map_err(not_written)? + "\n"),
             Format::JsonLines => Ok(json_lines(flat_rows(report)?)),
@@ -98,7 +102,30 @@ pub(super) fn csv(rows: &[Map<String, Value>]) -> Result<String> {
 /// A column of a table: its title, and a row's cell.
 type Column<'a, D> = (&'static str, Box<dyn Fn(&Row, &D) -> String + 'a>);
 
-fn markdown(report: &Report) -> String {
+/// Columns of text, which are aligned to the left.
+const TEXTS: [&str; 8] = [
+    "model", "test", "adapter", "driver", "kernel", "bound", "clock", "policy",
+];
+
+/// Columns that say how a test was set up, and not what it resulted in.
+const SETUP: [&str; 13] = [
+    "model",
+    "size",
+    "params",
+    "adapter",
+    "driver",
+    "kernels",
+    "quant",
+    "kv type",
+    "cycles",
+    "exit",
+    "submissions/t",
+    "read-backs/t",
+    "clock",
+];
+
+/// The tables of a report, each written by `write` from its headings and rows.
+fn tables(report: &Report, write: TableText) -> String {
     let mut out = format!("{}\n", headline(&report.adapter));
     let mut models: Vec<(&Row, &ModelDetail)> = Vec::new();
     let mut devices: Vec<(&Row, &DeviceDetail)> = Vec::new();
@@ -110,14 +137,43 @@ fn markdown(report: &Report) -> String {
             Detail::Kernel(d) => kernels.push((row, d)),
         }
     }
-    out += &table(&models, &model_columns(&report.adapter));
-    out += &table(&devices, &device_columns());
-    out += &table(&kernels, &kernel_columns());
+    out += &one_table(&models, &model_columns(&report.adapter), write);
+    out += &one_table(&devices, &device_columns(), write);
+    out += &one_table(&kernels, &kernel_columns(), write);
     out
+}
+
+fn one_table<D>(rows: &[(&Row, &D)], columns: &[Column<'_, D>], write: TableText) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let headings = columns.iter().map(|(title, _)| Heading {
+        title,
+        is_setup: SETUP.contains(title),
+    });
+    let cells = rows.iter().map(|(row, detail)| {
+        let cells = columns.iter().map(|(_, cell)| cell(row, detail));
+        cells.collect()
+    });
+    let (headings, cells): (Vec<_>, Vec<_>) = (headings.collect(), cells.collect());
+    "\n".to_string() + &write(&headings, &cells)
+}
+
+/// Writes a table from its headings and rows.
+pub(super) type TableText = fn(&[Heading<'_>], &[Vec<String>]) -> String;
+
+pub(super) fn terminal_table(headings: &[Heading<'_>], rows: &[Vec<String>]) -> String {
+    table(headings, rows, &TEXTS)
 }
 
 /// The adapter in one line.
 fn headline(adapter: &AdapterFacts) -> String {
+    if adapter.kind == "host" {
+        return format!(
+            "{} ({}): its figures say nothing about a GPU",
+            adapter.name, adapter.driver
+        );
+    }
     let software = match adapter.software {
         true => " -- a software adapter: its figures say nothing about a GPU",
         false => "",
@@ -128,27 +184,21 @@ fn headline(adapter: &AdapterFacts) -> String {
     )
 }
 
-fn table<D>(rows: &[(&Row, &D)], columns: &[Column<'_, D>]) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
-    let cells = rows.iter().map(|(row, detail)| {
-        let cells = columns.iter().map(|(_, cell)| cell(row, detail));
-        cells.collect()
-    });
-    "\n".to_string() + &table_lines(&titles, cells)
-}
-
 /// A table in Markdown, figures to the right.
-pub(super) fn table_lines(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn markdown_table(headings: &[Heading<'_>], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let rules = titles.iter().map(|title| match *title {
-        "model" | "test" | "adapter" | "driver" | "kernel" | "bound" | "clock" | "policy" => "---",
-        _ => "---:",
-    });
-    let mut out = line(titles.iter().map(|title| title.to_string()).collect());
-    out += &line(rules.map(str::to_string).collect());
+    let rule = |title: &str| {
+        if TEXTS.contains(&title) {
+            "---"
+        } else {
+            "---:"
+        }
+    };
+    let rules = headings
+        .iter()
+        .map(|heading| rule(heading.title).to_string());
+    let titles = headings.iter().map(|heading| heading.title.to_string());
+    let mut out = line(titles.collect()) + &line(rules.collect());
     for cells in rows {
         out += &line(cells.iter().map(|cell| cell.replace('|', "/")).collect());
     }

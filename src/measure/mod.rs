@@ -15,4 +15,5 @@ pub mod raw;
 pub mod report;
 pub mod stats;
 pub mod stopwatch;
+mod table;
 mod texts;

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::formats::{Format, csv, json_lines, not_written, table_lines};
+use super::formats::{
+    Format, TableText, csv, json_lines, markdown_table, not_written, terminal_table,
+};
 use super::report::AdapterFacts;
+use super::table::Heading;
 use crate::error::Result;
 use crate::evaluate::figures::Figures;
 use crate::evaluate::sweep::Setting;
@@ -96,14 +99,15 @@ impl QualityReport {
     /// [`Error::Measurement`](crate::Error::Measurement) where a figure cannot be written.
     pub fn write(&self, format: Format) -> Result<String> {
         match format {
-            Format::Markdown => Ok(self.markdown()),
+            Format::Table => Ok(self.text(terminal_table)),
+            Format::Markdown => Ok(self.text(markdown_table)),
             Format::Csv => csv(&self.flat_rows()?),
             Format::Json => Ok(serde_json::to_string_pretty(self).map_err(not_written)? + "\n"),
             Format::JsonLines => Ok(json_lines(self.flat_rows()?)),
         }
     }
 
-    fn markdown(&self) -> String {
+    fn text(&self, table: TableText) -> String {
         let software = match self.adapter.software {
             true => ", no GPU: its t/s say nothing about one",
             false => "",
@@ -117,7 +121,13 @@ impl QualityReport {
             self.text,
             self.n_tokens,
             self.n_ctx,
-            table_lines(&COLUMNS, self.rows.iter().map(QualityRow::cells))
+            table(
+                &COLUMNS.map(|title| Heading {
+                    title,
+                    is_setup: false
+                }),
+                &self.rows.iter().map(QualityRow::cells).collect::<Vec<_>>()
+            )
         )
     }
 

@@ -10,6 +10,8 @@ mod cli;
 mod command_line;
 mod compare;
 mod convert;
+#[path = "../docs/mod.rs"]
+mod docs;
 mod errors;
 mod evaluate;
 mod families;
@@ -48,6 +50,7 @@ fn main() {
     trials.extend(cli::trials());
     trials.extend(command_line::trials());
     trials.extend(convert::trials());
+    trials.extend(docs::trials());
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
     trials.extend(families::trials());
