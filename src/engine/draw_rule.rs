@@ -1,8 +1,8 @@
-//! Drawing one of the likeliest tokens, computed so that a device comes to the same token.
+//! Drawing one of the likeliest tokens, computed so that host and device draw the same token.
 //!
 //! Floating point enters in three operations alone, which every device rounds like the host: the
-//! logits' differences, these times a scale, and the cut to whole numbers. What follows
-//! (weights, sums, the choice) is arithmetic of integers. `shaders/draw.wgsl` is the other side.
+//! logits' differences, these times a scale, and the cut to whole numbers. The weights, their
+//! sums and the choice are arithmetic of integers. `shaders/draw.wgsl` is the device's side.
 
 use crate::kernels::draw::Params;
 
@@ -32,7 +32,7 @@ pub fn draw(rule: &Params, candidates: &[(u32, f32)], n_drawn: u32) -> u32 {
     if rule.top_p != KEEP_ALL {
         n = first_past(&weights(n, rule.plain_scale), rule.top_p) + 1;
     }
-    // The likeliest stays, whatever the bound.
+    // The likeliest token stays at any bound.
     while n > 1 && distances[n - 1] > rule.min_p_distance {
         n -= 1;
     }
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(first_past(&[4, 2, 2], 0), 0);
     }
 
-    /// The same in double precision, by the options themselves.
+    /// Draws a token in double precision, by the options themselves.
     fn draw_in_doubles(
         [temperature, top_p, min_p]: [f64; 3],
         candidates: &[(u32, f32)],

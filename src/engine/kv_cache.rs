@@ -7,7 +7,7 @@ use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::{KvType, Resource, kv_copy};
 use crate::model::config::Config;
 
-/// What errors call it.
+/// The name of a KV cache in errors.
 const CACHE: &str = "the key-value cache of a layer";
 
 /// Bytes of the cache of parameter layer `layer`.
@@ -73,7 +73,7 @@ impl Kv {
         }
     }
 
-    /// As what writes it sees it.
+    /// The cache as a kernel that writes it binds it.
     pub fn write(&self) -> Resource<'_> {
         match self {
             Kv::Buffer(buffer) => Resource::Buffer(buffer),
@@ -81,7 +81,7 @@ impl Kv {
         }
     }
 
-    /// As what copies from cycle `cycle` to later ones sees it.
+    /// The cache as a kernel that copies from cycle `cycle` to later ones binds it.
     pub fn copy(&self, cycle: usize) -> kv_copy::Cache<'_> {
         match self {
             Kv::Buffer(buffer) => kv_copy::Cache::Buffer(buffer),

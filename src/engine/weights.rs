@@ -84,7 +84,7 @@ pub struct Weights {
     pub positions: Option<wgpu::Buffer>,
     pub layers: Vec<LayerBuffers>,
     pub final_norm: NormBuffer,
-    /// `None` where the embedding serves.
+    /// `None` where the embedding is the output matrix, too.
     pub lm_head: Option<Matrix>,
     /// f32 `[key, value][row][head][head_stride]`, keys' rotary pairs side by side; a placeholder
     /// without a pool.
@@ -153,7 +153,7 @@ struct Uploader<'a> {
     gpu: &'a Gpu,
     kernels: KernelClass,
     matrices: Matrices,
-    /// Of random matrices so far: each has a seed of its own.
+    /// Random matrices made so far: each has a seed of its own.
     n_random: u32,
     staged: usize,
     done: u64,
@@ -284,7 +284,7 @@ fn pool_values(pool: Option<&Pool>, config: &Config) -> Vec<f32> {
     out
 }
 
-/// Whether the matrices can lie in textures, and what is read with them in uniform buffers.
+/// Whether the matrices can lie in textures, and the inputs read with them in uniform buffers.
 fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
     let c = &model.config;
     let widths = [c.hidden, c.q_dim(), c.intermediate];
@@ -411,7 +411,7 @@ impl Uploader<'_> {
     }
 
     /// Writes whole rows, from row `first` of the store on. In a texture, `first` begins a row of
-    /// texels, and what is left of the last one is filled with zeros.
+    /// texels, and the rest of the last row of texels is filled with zeros.
     fn write(&self, store: &Store, first: usize, dtype: Dtype, n_in: usize, rows: Vec<u8>) {
         let queue = &self.gpu.queue;
         match store {
