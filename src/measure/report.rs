@@ -1,4 +1,4 @@
-//! What a run of `bench` or `microbench` found. Both speak one schema,
+//! The report of a run of `bench` or `microbench`. Both have one schema,
 //! `schemas/report.schema.json`.
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
-/// What was measured on.
+/// Facts about the adapter that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdapterFacts {
     pub name: String,
@@ -27,7 +27,7 @@ pub struct AdapterFacts {
     /// plain Rust reference.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Not a GPU: figures say nothing about one.
+    /// Whether it is no GPU (a software adapter, or the host): figures say nothing about a GPU.
     pub software: bool,
 }
 
@@ -87,7 +87,7 @@ impl Unit {
     }
 }
 
-/// What belongs to a row besides the samples.
+/// Facts about a row besides the samples.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Detail {
@@ -135,7 +135,7 @@ fn one() -> usize {
     1
 }
 
-/// What time was read from.
+/// The clock that times were read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
@@ -155,7 +155,7 @@ impl Clock {
     }
 }
 
-/// A row of `microbench`: what the adapter can do.
+/// A row of `microbench`: a probe of the adapter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceDetail {
     /// `read`, `write`, `copy`, `fma_f32`, `dispatch`, ...
@@ -172,7 +172,7 @@ pub struct DeviceDetail {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KernelDetail {
     pub kernel: String,
-    /// What it does in the model, such as `qkv_proj`.
+    /// The kernel's task in the model, such as `qkv_proj`.
     pub role: String,
     /// `decode` or `prefill`.
     pub phase: String,

@@ -15,7 +15,7 @@ pub fn has_logarithm(value: f64) -> bool {
     (1e-12..1e18).contains(&value)
 }
 
-/// One axis: what it spans and where it is marked.
+/// One axis: its range and its ticks.
 pub struct Axis {
     title: String,
     range: Range<f64>,
@@ -211,7 +211,7 @@ impl Frame {
         })
     }
 
-    /// What the two axes span.
+    /// The ranges of the two axes.
     pub fn ranges(&self) -> (Range<f64>, Range<f64>) {
         (self.x.clone(), self.y.clone())
     }

@@ -37,7 +37,7 @@ pub struct Place {
     pub needs_leader: bool,
 }
 
-/// Knows what is taken already.
+/// Finds places for labels, and knows the pixels that are taken already.
 pub struct Placer {
     across: Range<i32>,
     down: Range<i32>,
