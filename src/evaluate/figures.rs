@@ -21,7 +21,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of `evaluation`; `full` scored the same tokens at full depth.
+    /// The figures of `evaluation`; `full` scored the same tokens at full depth.
     pub fn new(evaluation: &Evaluation, full: &Evaluation) -> Self {
         let scored = &evaluation.scored;
         let n = scored.len().max(1) as f64;
