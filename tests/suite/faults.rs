@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use crate::adapter;
 use crate::program::{Run, command, output};
 
-/// What the program has said of a fault that `ZTT_FAULT` plants.
+/// Faults that `ZTT_FAULT` plants, each with words of the program's error.
 const FAULTS: [(&str, &str); 2] = [("lost", "device lost"), ("memory", "out of memory")];
 
 pub fn trials() -> Vec<Trial> {

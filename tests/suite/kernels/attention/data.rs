@@ -1,4 +1,4 @@
-//! What a case of attention computes with, and what must come out.
+//! The inputs of a case of attention, and its expected outputs.
 
 use anyhow::{Context, Result};
 use wgpu::{TextureFormat, TextureViewDimension};
@@ -84,7 +84,7 @@ impl Data {
         for &row in &listing.listed {
             q[row * width..][..width].copy_from_slice(&vectors(n_heads, random));
         }
-        // The cache holds something in one cycle only.
+        // The KV cache holds something in one cycle only.
         let layout = Layout {
             n_cycles: N_CYCLES,
             n_kv_heads,
