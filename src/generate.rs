@@ -90,8 +90,8 @@ impl Summary {
 }
 
 /// Runs the prompt and then token after token. `receive` gets every token as soon as its text is
-/// certain to be part of the output. Where the device draws the tokens it works ahead; what it
-/// computed past the end is neither given out nor counted.
+/// certain to be part of the output. Where the device draws the tokens it works ahead; tokens
+/// computed past the end are neither given out nor counted.
 ///
 /// # Errors
 /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt) without a prompt; those of

@@ -10,7 +10,7 @@ use crate::reference::Output;
 /// Where a row of a batch belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// In its sequence.
+    /// Position of the row in its sequence.
     pub position: usize,
     /// Where the sequence begins in the cache.
     pub cache_start: usize,

@@ -152,7 +152,7 @@ pub struct Buffers {
     pub rope_angles: wgpu::Buffer,
     /// Activations that kernels of the class `texture` read from textures rather than buffers.
     pub textures: Textures,
-    /// For bindings that a model does not use.
+    /// A placeholder for bindings that a model does not use.
     pub nothing: wgpu::Buffer,
     /// Where the host reads logits and progress from.
     pub staging: wgpu::Buffer,

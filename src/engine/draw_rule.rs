@@ -51,7 +51,7 @@ pub fn min_p_distance(p: f64) -> f32 {
     (-p.ln()).min(f64::from(f32::MAX)) as f32
 }
 
-/// From a distance to units of 2^-24 of a power of two, at this temperature.
+/// The factor from a distance to units of 2^-24 of a power of two, at this temperature.
 pub fn scale(temperature: f64) -> f32 {
     let scale = std::f64::consts::LOG2_E * 2f64.powi(24) / temperature;
     // Finite even for the smallest temperatures: 0 times the scale must be 0.

@@ -42,9 +42,9 @@ pub enum Kv {
 pub struct KvTexture {
     /// Places of a head in a row of texels, 2 to this power.
     places_log2: u32,
-    /// All of its layers.
+    /// A view of all layers.
     pub all: wgpu::TextureView,
-    /// For the cycles before the last: its own layers, and those of the cycles after it.
+    /// Views for each cycle but the last: its own layers, and those of the cycles after it.
     cycles: Vec<[wgpu::TextureView; 2]>,
 }
 

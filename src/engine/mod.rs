@@ -62,8 +62,8 @@ pub struct Options {
 pub const DEFAULT_CTX: usize = 4096;
 
 impl Options {
-    /// As the model asks for: its own exit rule, all cycles, keys and values in f32, logits of
-    /// the last position, and the model's positions but at most 4096.
+    /// Options as the model asks for: its own exit rule, all cycles, keys and values in f32,
+    /// logits of the last position, and the model's positions but at most 4096.
     pub fn of(model: &Model) -> Self {
         Self {
             cap: None,

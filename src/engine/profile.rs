@@ -15,7 +15,7 @@ use crate::gpu::timer::{Timer, Timestamps};
 pub struct Profile {
     /// How dispatches were timed.
     pub timestamps: Timestamps,
-    /// By phase, then in the order of the walk.
+    /// Entries sorted by phase, then in the order of the pass.
     pub entries: Vec<Entry>,
     /// The time that the host waited for submissions and results; the dispatches run in it.
     pub waited: Duration,

@@ -72,7 +72,7 @@ pub enum Phase {
 pub struct Note {
     pub phase: Phase,
     pub kernel: &'static str,
-    /// Its task in the layer, such as `qkv_proj`.
+    /// The task of the dispatch in the layer, such as `qkv_proj`.
     pub role: &'static str,
     pub size: Size,
     pub cost: Cost,

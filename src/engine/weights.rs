@@ -18,7 +18,7 @@ use crate::model::quant::Quant;
 use crate::model::tensor::{Dtype, Tensor};
 use crate::model::weights::{Linear, Norm, Pool};
 
-/// Bytes handed to the queue before waiting for it: what is under way is held in host memory.
+/// Bytes handed to the queue before waiting for it: bytes under way are held in host memory.
 const STAGED_BYTES: usize = 32 << 20;
 
 /// A matrix on the device, split by rows where one binding cannot hold it.
@@ -68,7 +68,7 @@ pub struct LayerBuffers {
     pub qk_norm: Option<wgpu::Buffer>,
     pub o_proj: Matrix,
     pub mlp_norm: NormBuffer,
-    /// With a gate its rows alternate: gate 0, up 0, gate 1, up 1, ...
+    /// The matrix of the MLP's inputs. With a gate its rows alternate: gate 0, up 0, gate 1, ...
     pub mlp_in: Matrix,
     pub mlp_out: Matrix,
 }
@@ -142,9 +142,9 @@ fn unpaired(d: usize, head_dim: usize) -> usize {
 /// Where the values of matrices come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Matrices {
-    /// From the checkpoint.
+    /// Matrices are read from the checkpoint.
     Stored,
-    /// The device makes them.
+    /// Matrices are random values that the device makes.
     Random,
 }
 

@@ -46,7 +46,7 @@ impl Figures {
     }
 }
 
-/// As many counts as full depth has cycles.
+/// Tokens by cycles, with as many counts as full depth has cycles.
 fn exits(evaluation: &Evaluation, full: &Evaluation) -> Vec<usize> {
     let both = evaluation.scored.iter().chain(&full.scored);
     let mut exits = vec![0; both.map(|s| s.cycles).max().unwrap_or(0)];

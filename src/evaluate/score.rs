@@ -26,7 +26,7 @@ pub struct Scored {
 /// A text that was run, with every token but the first scored.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// In the order of the text, from its second token.
+    /// Scores in the order of the text, from its second token.
     pub scored: Vec<Scored>,
     /// Positions that ran, context included.
     pub n_positions: usize,

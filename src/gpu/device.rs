@@ -29,7 +29,7 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
     pub limits: wgpu::Limits,
-    /// Those of the adapter that the engine has a use for.
+    /// Features of the adapter that the engine uses.
     pub features: wgpu::Features,
     pub kernels: KernelClass,
     /// Sizes and types of cooperative matrices; empty without the feature.

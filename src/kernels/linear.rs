@@ -154,11 +154,11 @@ pub enum Output<'a> {
 /// Where queries, keys and values go.
 #[derive(Clone, Copy)]
 pub struct Qkv<'a> {
-    /// Of each position and pair: `[position][4 head_octets][cos, sin]`.
+    /// Rotary angles of each position and pair: `[position][4 head_octets][cos, sin]`.
     pub angles: &'a Buffer,
     /// f32 `[row][head][8 head_octets]`, in a buffer or a texture.
     pub q: Resource<'a>,
-    /// In a buffer or a texture, as `shared/kv_cache.wgsl` describes them.
+    /// The KV cache in a buffer or a texture, as `shared/kv_cache.wgsl` describes it.
     pub kv: Resource<'a>,
     pub kv_type: KvType,
 }

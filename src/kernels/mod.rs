@@ -116,8 +116,8 @@ const fn read_write(name: &'static str) -> Binding {
 /// Invocations of a workgroup.
 pub const LANES: u32 = 64;
 
-/// Of kernels that work on textures: a vector of a software adapter. Small workgroups spread the
-/// work over its cores.
+/// Invocations of a workgroup of kernels that work on textures: a vector of a software adapter.
+/// Small workgroups spread the work over its cores.
 pub const TEXTURE_LANES: u32 = 8;
 
 /// How an element of the key-value cache is stored.
@@ -155,7 +155,7 @@ pub struct Call<'a> {
     pub constants: Vec<(&'static str, u32)>,
     /// The bytes of `Params`.
     pub params: Vec<u8>,
-    /// In the order of the kernel's bindings.
+    /// Resources in the order of the kernel's bindings.
     pub resources: Vec<Resource<'a>>,
     /// Workgroups in the first dimension.
     pub x: u32,

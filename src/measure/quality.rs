@@ -14,7 +14,7 @@ use crate::evaluate::sweep::Setting;
 pub struct QualityReport {
     /// `perplexity`.
     pub tool: String,
-    /// Of this program.
+    /// The version of this program.
     pub version: String,
     pub model: String,
     pub adapter: AdapterFacts,
@@ -22,7 +22,7 @@ pub struct QualityReport {
     pub kv_type: String,
     /// The file of the text.
     pub text: String,
-    /// Of the text; all but the first are scored.
+    /// Tokens of the text; all but the first are scored.
     pub n_tokens: usize,
     /// Tokens of a window.
     pub n_ctx: usize,

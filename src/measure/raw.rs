@@ -33,7 +33,7 @@ pub enum What {
     },
 }
 
-/// From here on caches of usual sizes are too small; peaks are those of such working sets.
+/// Bytes of the least working set that exceeds caches of usual sizes; peaks are of such sets.
 const UNCACHED: u64 = 64 << 20;
 
 /// Adds samples to those of the same test, if there are any.

@@ -10,7 +10,7 @@ use super::stats::Stats;
 pub struct Report {
     /// `bench` or `microbench`.
     pub tool: String,
-    /// Of this program.
+    /// The version of this program.
     pub version: String,
     pub adapter: AdapterFacts,
     pub peaks: Peaks,
@@ -34,7 +34,7 @@ pub struct AdapterFacts {
 /// The most that the adapter was seen to do in this run; `None` where it was not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
-    /// Of the largest working sets, the best access shape.
+    /// The read bandwidth of the largest working sets, by the best access shape.
     pub read_gb_per_s: Option<f64>,
     pub write_gb_per_s: Option<f64>,
     /// Bytes read and bytes written together.
@@ -49,7 +49,7 @@ pub struct Peaks {
 pub struct Row {
     /// Names the measurement; two reports are compared by it.
     pub test: String,
-    /// Of the samples and their summary.
+    /// The unit of the samples and their summary.
     pub unit: Unit,
     #[serde(flatten)]
     pub stats: Stats,
@@ -122,9 +122,9 @@ pub struct ModelDetail {
     pub mean_cycles: f64,
     /// Bytes that the pass cannot avoid moving, over the median time; `null` on the host.
     pub gb_per_s: Option<f64>,
-    /// Of the read bandwidth measured in the same run.
+    /// `gb_per_s` in percent of the read bandwidth measured in the same run.
     pub percent_of_bandwidth: Option<f64>,
-    /// From a prompt to its logits on the host, the median; `null` for generation.
+    /// The median time from a prompt to its logits on the host; `null` for generation.
     pub time_to_first_token_ms: Option<f64>,
     pub submissions_per_token: f64,
     pub dispatches_per_token: f64,

@@ -25,9 +25,9 @@ pub struct Stopwatch<'g> {
 /// Seconds of one repetition, sample by sample.
 pub struct Timing {
     pub clock: Clock,
-    /// By that clock.
+    /// Seconds of each sample by `clock`.
     pub seconds: Vec<f64>,
-    /// By the host's clock.
+    /// Seconds of each sample by the host's clock.
     pub wall: Vec<f64>,
 }
 

@@ -15,7 +15,7 @@ use crate::fixtures::{f32s, path, trial};
 use crate::models::SMOLLM2;
 use crate::program::{Checkpoint, succeed};
 
-/// With all layers kept and one cycle.
+/// The largest difference of logits with all layers kept and one cycle.
 const TOLERANCE: f64 = 1e-3;
 
 pub fn trials() -> Vec<Trial> {

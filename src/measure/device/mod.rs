@@ -17,7 +17,7 @@ pub use bandwidth::read_peak;
 
 /// Which measurements are wanted, and who is told of them.
 pub struct Request<'a> {
-    /// By name.
+    /// Whether the measurement of this name is wanted.
     pub wanted: &'a dyn Fn(&str) -> bool,
     /// Gets each name before it is measured.
     pub tell: &'a dyn Fn(&str),

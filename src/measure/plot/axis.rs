@@ -67,12 +67,12 @@ impl Axis {
         }
     }
 
-    /// From zero to a little above the greatest value.
+    /// A linear axis from zero to a little above the greatest value.
     pub fn from_zero(title: &str, greatest: f64) -> Self {
         Self::linear(title, 0.0..greatest * 1.08)
     }
 
-    /// From a little below the least value to a little above the greatest.
+    /// A linear axis from a little below the least value to a little above the greatest.
     pub fn around(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
         let range = padded(values, 0.0);
         let pad = 0.08 * (range.end - range.start);

@@ -28,7 +28,7 @@ use sweep::ExitSweep;
 
 /// Something to draw, its data taken from a report and found drawable.
 trait Figure {
-    /// In pixels; the width is [`WIDTH`].
+    /// The height in pixels; the width is [`WIDTH`].
     fn height(&self) -> u32;
     fn draw(&self, area: &Area<'_>) -> Result<()>;
 }

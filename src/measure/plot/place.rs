@@ -33,7 +33,7 @@ impl Rectangle {
 /// Where a label found room.
 pub struct Place {
     pub centre: Point,
-    /// So far from its point that a line should join the two.
+    /// Whether the label is so far from its point that a line should join the two.
     pub needs_leader: bool,
 }
 

@@ -82,7 +82,7 @@ impl<'a> Roofline<'a> {
             .map(|(index, (kernel, style))| (index + 1, kernel, style))
     }
 
-    /// With room right of the ridges, for the names of the roofs.
+    /// The two axes, with room right of the ridges for the names of the roofs.
     fn axes(&self) -> (Axis, Axis) {
         let xs = self.numbered().map(|(_, kernel, _)| intensity(kernel));
         let ys = self.numbered().map(|(_, kernel, _)| kernel.gflop_per_s);

@@ -48,7 +48,7 @@ impl Roofs {
         }
     }
 
-    /// In GFLOP/s.
+    /// The flat roofs in GFLOP/s.
     pub fn levels(&self) -> impl Iterator<Item = f64> {
         self.flat.iter().map(|roof| roof.gflop_per_s)
     }

@@ -200,7 +200,7 @@ struct Store {
     q: Vec<u32>,
     kv: Vec<u32>,
     expected_q: Expected,
-    /// In elements.
+    /// The expected KV cache, in elements.
     expected_kv: Expected,
 }
 

@@ -65,7 +65,7 @@ pub fn trials() -> Vec<Trial> {
 enum Leave {
     Undecided,
     Nobody,
-    /// Those with scores above a gap between two scores.
+    /// The rows with scores above a gap between two scores.
     Some,
     All,
     /// Scores are exact, and that of the first row is the threshold itself, which is reached.

@@ -12,7 +12,7 @@ pub struct Layout {
     pub n_cycles: usize,
     pub n_kv_heads: usize,
     pub n_places: usize,
-    /// Of a head, whole octets.
+    /// Elements of a head's row: whole octets.
     pub stride: usize,
     pub kv_type: KvType,
 }
