@@ -447,8 +447,8 @@ impl Uploader<'_> {
         }
     }
 
-    /// Fills a whole store with random values. A texture belongs to a software adapter, which is the
-    /// host: its values are made here.
+    /// Fills a whole store with random values. A texture belongs to a software adapter, which runs
+    /// on the host: its values are made here.
     fn random(&mut self, store: &Store, rows: std::ops::Range<usize>, dtype: Dtype, n_in: usize) {
         self.n_random += 1;
         let random = RandomWeights {

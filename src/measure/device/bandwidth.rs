@@ -59,8 +59,8 @@ fn shapes(n: u64) -> [Shape; 3] {
 /// Texels of a row of the texture; as many rows hold the largest working set.
 const TEXTURE_WIDTH: u32 = 8192;
 
-/// Reading `n` texels as a texture, which probe in which shape: each invocation a run of its own, or
-/// eight neighbours in turn.
+/// Reading `n` texels as a texture, each probe with its shape: each invocation a run of its own,
+/// or eight neighbours in turn.
 fn texture_reads(n: u64) -> [(&'static Kernel, Shape); 3] {
     let n_invocations = (n / 64).clamp(4096, 1 << 17);
     let run = n / n_invocations;
