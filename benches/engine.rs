@@ -1,4 +1,4 @@
-//! Decoding and prompts end to end on the best adapter, and what leaving the cycles early saves:
+//! Decode and prefill end to end on the best adapter, and the time that early exit saves:
 //! `cargo bench`.
 //!
 //! The model is checked against the reference before anything is timed.
@@ -74,7 +74,7 @@ fn run(
     Ok(outputs)
 }
 
-/// Full depth, one cycle, and leaving after it: everyone, and half of a prompt's positions.
+/// Full depth, one cycle, and early exit after it: of all, and of half of a prompt's positions.
 fn depths(
     model: &Model,
     device_model: &Arc<DeviceModel>,

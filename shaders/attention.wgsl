@@ -1,12 +1,12 @@
-// Attention, its keys and values in a buffer.
+// Attention, its KV cache in a buffer.
 // One workgroup stands for a tile of listed rows by neighbouring query heads that share a KV
 // head, up to 8 query vectors ("items"), and a split of the keys: each key and value is read once
 // for all items.
 //
 // The softmax is online: keys come in blocks of 64, and a running maximum and sum are kept for
-// each item. The zero token seeds them: maximum = its score, sum = 1, output = its value. What is
-// left of its weight at the end is the zero attention. Blocks begin at fixed positions and items
-// do not mix, so a row's result does not depend on what else is in its tile.
+// each item. The zero token seeds them: maximum = its score, sum = 1, output = its value. Its
+// share of the sum at the end is the zero attention. Blocks begin at fixed positions and items do
+// not mix, so a row's result does not depend on the other rows of its tile.
 
 #import shared/attention
 #import shared/split
@@ -36,7 +36,7 @@ var<workgroup> lane_values: array<f32, 64>;    // [item][lane of the item]
 var<workgroup> item_values: array<f32, 8>;
 var<workgroup> item_positions: array<u32, 8>;
 
-// One element of the cache.
+// One element of the KV cache.
 fn kv_element(element: u32) -> f32 {
     if KV_FORMAT == 1u {
         let pair = unpack2x16float(kv[element / 8u][element / 2u % 4u]);
@@ -243,7 +243,8 @@ fn main(
             }
         }
     }
-    // What is left is a matter for one lane of each item.
+    // One lane of each item writes the scalars: of a split its maximum, sum and zero score, else
+    // the zero attention.
     let slot = item / params.heads_per_tile;
     let head = first_head + item % params.heads_per_tile;
     if part != 0u || slot >= n_slots || head >= first_head + n_heads {

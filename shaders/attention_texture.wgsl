@@ -1,12 +1,12 @@
 // out[row][head] = softmax over the zero token and the keys that the row sees, applied to their
 // values, with everything in textures. For a row that is alone in its batch: decoding.
 //
-// A workgroup stands for a head of a listed row, a lane for an octet of it: neighbours read what
-// lies side by side. LANES keys at a time are scored, after which each lane has the score of one.
+// A workgroup stands for a head of a listed row, a lane for an octet of it: neighbours read
+// adjacent texels. LANES keys at a time are scored, after which each lane has the score of one.
 // The softmax is online: a running maximum and sum are kept. The zero token seeds them: maximum =
 // its score, sum = 1, output = its value.
 //
-// Loops over keys and their octets are left at their end, as in `matvec_texture`.
+// Loops over keys and their octets break at their end, as in `matvec_texture`.
 
 #import shared/attention
 

@@ -1,7 +1,7 @@
 // x[row] = embedding of the row's token (+ the learned vector of its position)
 // One invocation stands for eight values of one row.
 // `weights` holds the embeddings of tokens first_token .. first_token + n_tokens - 1; rows with
-// other tokens are left to the dispatch that holds theirs.
+// other tokens are computed by the dispatch whose `weights` hold them.
 
 struct Params {
     n_octets: u32,

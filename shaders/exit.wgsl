@@ -1,7 +1,7 @@
-// Scores of a cycle, and which rows leave after it.
+// Scores of a cycle, and which rows exit after it.
 // One workgroup stands for the whole batch; a lane for a run of neighbouring listed rows.
-// `zeros`, each head's zero attention, were left by `attention`. They are summed in a fixed order:
-// heads, then layers.
+// `zeros`, each head's zero attention, were written by `attention`. They are summed in a fixed
+// order: heads, then layers.
 
 struct Params {
     n_layers: u32, // middle layers
@@ -9,7 +9,7 @@ struct Params {
     reduce: u32, // 0 mean, 1 max, 2 min, 3 first, 4 last
     cycle: u32,
     n_cycles: u32,
-    // 1: rows whose score reaches `threshold` leave.
+    // 1: rows whose score reaches `threshold` exit.
     decides: u32,
     threshold: f32,
     list: u32,
@@ -70,7 +70,7 @@ fn score(row: u32) -> f32 {
     return select(value, value / f32(params.n_layers), params.reduce == 0u);
 }
 
-// Records the score of a row; true when the row leaves.
+// Records the score of a row; true when the row exits.
 fn record(row: u32) -> bool {
     let at = row * (1u + params.n_cycles);
     if params.cycle == 0u {

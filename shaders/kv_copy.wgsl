@@ -1,4 +1,4 @@
-// Copies keys and values to later cycles, the cache in a buffer.
+// Copies keys and values to later cycles, the KV cache in a buffer.
 
 #import shared/kv_copy
 

@@ -1,4 +1,4 @@
-// Copies keys and values to later cycles, the cache in a texture.
+// Copies keys and values to later cycles, the KV cache in a texture.
 // `kv_from` shows the layers of the cycle copied alone, `kv_to` those of the cycles after it.
 
 #import shared/kv_copy

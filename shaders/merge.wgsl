@@ -1,4 +1,4 @@
-// out[row][head] from the parts that `attention` left of it.
+// out[row][head] from the partial outputs of split-K `attention`.
 // One invocation stands for eight values of one head of a listed row.
 
 #import shared/attention

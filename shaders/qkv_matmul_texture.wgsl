@@ -1,4 +1,4 @@
-// Queries, keys and values of many rows from their x; weights, x and cache in textures.
+// Queries, keys and values of many rows from their x; weights, x and KV cache in textures.
 
 #import shared/linear
 #import shared/kv_cache

@@ -1,4 +1,4 @@
-// Queries, keys and values of one row from its norm(x), weights and cache in textures.
+// Queries, keys and values of one row from its norm(x), weights and KV cache in textures.
 
 #import shared/linear
 #import shared/kv_cache

@@ -1,5 +1,5 @@
 // Queries, keys and values from projected rows: query and key heads pass a norm of their own.
-// The cache is in a texture.
+// The KV cache is in a texture.
 
 #import shared/linear
 #import shared/kv_cache

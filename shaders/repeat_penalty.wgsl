@@ -31,7 +31,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             return;
         }
     }
-    // What is not finite is left for `chunk_max` to find.
+    // A logit that is not finite stays as it is, so that `chunk_max` finds it.
     if id >= arrayLength(&logits) || !is_finite(logits[id]) {
         return;
     }

@@ -49,7 +49,7 @@ fn seeded(row: u32, head: u32, octet: u32) -> State {
     return State(low, high, score, 1.0, score);
 }
 
-// Four keys' values, weighed and added; what was gathered before shrinks to the new maximum.
+// Four keys' values, weighed and added; the sums so far are scaled down to the new maximum.
 fn add(s: State, score: vec4<f32>, a: KvOctet, b: KvOctet, c: KvOctet, d: KvOctet) -> State {
     let largest = max(max(score.x, score.y), max(score.z, score.w));
     let maximum = max(s.maximum, largest);

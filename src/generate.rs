@@ -46,7 +46,7 @@ impl StopRules {
 /// Positions of a prompt that are run between two looks at [`StopRules::interrupt`].
 const PROMPT_BATCH: usize = 128;
 
-/// What a generation came to.
+/// The statistics of a generation, and why it ended.
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub finish: Finish,
@@ -57,13 +57,13 @@ pub struct Summary {
     /// Passes after the prompt, and the time they took.
     pub n_passes: usize,
     pub pass_time: Duration,
-    /// Of all positions, prompt and generated.
+    /// Positions by the cycles after which they exited, prompt and generated.
     pub exits: Exits,
-    /// What the device was asked to do in the passes after the prompt.
+    /// The work that the device was given in the passes after the prompt.
     pub work: Work,
-    /// Of the prompt, where the engine's profile was started.
+    /// The profile of the prompt, where the engine's profile was started.
     pub prompt_profile: Option<Profile>,
-    /// Of the passes after it.
+    /// The profile of the passes after the prompt, where the engine's profile was started.
     pub profile: Option<Profile>,
 }
 
@@ -90,8 +90,8 @@ impl Summary {
 }
 
 /// Runs the prompt and then token after token. `receive` gets every token as soon as its text is
-/// certain to be part of the output. Where the device draws the tokens it works ahead; what it
-/// computed past the end is neither given out nor counted.
+/// certain to be part of the output. Where the device draws the tokens it works ahead; tokens
+/// computed past the end are neither given out nor counted.
 ///
 /// # Errors
 /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt) without a prompt; those of
@@ -107,7 +107,8 @@ pub async fn generate(
     generate_after(engine, tokenizer, prompt, 0, sampler, rules, receive).await
 }
 
-/// The same for a prompt whose first `n_cached` ids the engine has run already.
+/// Continues the prompt `ids`, whose first `n_cached` ids the engine has run already: runs the
+/// rest of it and then token after token, as [`generate`] does.
 pub async fn generate_after(
     engine: &mut Engine<'_>,
     tokenizer: Option<&Tokenizer>,
@@ -177,7 +178,7 @@ pub async fn generate_after(
         summary.work = decoding.engine.work().since(&work_before);
         summary.count(std::slice::from_ref(&last));
     }
-    // What was held back when an interrupt came.
+    // Tokens that were held back when an interrupt came.
     if is_wanted && text.release().iter().try_for_each(&mut receive).is_break() {
         text.interrupt()?;
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// The style sheet that all pages share, for a template's `<style>`.
 pub const LOOK: &str = include_str!("page.css");
 
-/// Fills `template`; what it shows is escaped, but for what it marks as safe.
+/// Fills `template`; its values are escaped, but for those that it marks as safe.
 ///
 /// # Errors
 /// [`Error::Plot`] when the page, called `what`, cannot be put together.

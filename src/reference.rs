@@ -1,5 +1,5 @@
-//! The whole model in plain Rust: the truth that every kernel is compared with, and what runs
-//! where the machine has no adapter.
+//! The whole model in plain Rust: the truth that every kernel is compared with, and the engine of
+//! machines without an adapter.
 //!
 //! It takes one token at a time and sums in double precision. Read it from the bottom up:
 //! `push` is the forward pass of one position, `layer` one effective layer, `attention` the
@@ -14,10 +14,10 @@ use crate::model::weights::{Layer, Linear, Norm, Outer, Pool};
 use crate::rope::{RopeTable, rotate};
 use crate::schedule::{Schedule, Step};
 
-/// What one position came to.
+/// The result of one position.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
-    /// `[vocab]`; empty where they were not asked for.
+    /// Logits `[vocab]`; empty where they were not asked for.
     pub logits: Vec<f32>,
     /// Cycles that ran.
     pub cycles: usize,

@@ -8,7 +8,7 @@ use crate::model::family::PositionKind;
 
 /// The angles by which a position turns the pairs of a head.
 pub struct RopeTable {
-    /// Of each pair, in radians a position. None where the family has no rotary embedding.
+    /// The frequency of each pair, in radians a position. Empty without rotary embedding.
     frequencies: Vec<f64>,
 }
 

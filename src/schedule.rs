@@ -127,7 +127,7 @@ impl Schedule {
         self.head.iter().chain(cycles).chain(&self.tail)
     }
 
-    /// Whether any position can leave after cycle `cycle` (counted from 0).
+    /// Whether any position can exit after cycle `cycle` (counted from 0).
     pub fn may_exit_after(&self, cycle: usize) -> bool {
         self.has_scores && self.exit.decides_after(cycle + 1, self.n_cycles())
     }

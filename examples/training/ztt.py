@@ -50,8 +50,8 @@ class ZeroTokenTransformer(nn.Module):
         if not c.tied:
             self.lm_head = nn.Linear(c.hidden, c.vocab, bias=False)
         self.zero_token_pool = None
-        # What the exponential of every zero token's score is multiplied by. Checkpoints know no
-        # such factor: training a new pool raises it from 0, and ends at 1.
+        # The factor of the exponential of every zero token's score. Checkpoints know no such
+        # factor: training a new pool raises it from 0, and ends at 1.
         self.zero_gate = 1.0
         for parameter in self.parameters():
             if parameter.dim() == 2:
@@ -157,7 +157,7 @@ class ZeroTokenTransformer(nn.Module):
         if "zero_token_pool.key" in stored:
             n_heads = stored["zero_token_pool.key"].shape[1]
             model.add_pool(n_heads, value="zero_token_pool.value" in stored)
-        # What older checkpoints carry and no forward pass needs, or what is tied.
+        # Tensors that older checkpoints carry and no forward pass needs, or that are tied.
         unused = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "lm_head.weight")
         missing, unknown = model.load_state_dict(stored, strict=False)
         unknown = [name for name in unknown if not name.endswith(unused)]

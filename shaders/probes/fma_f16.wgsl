@@ -2,7 +2,7 @@ enable f16;
 
 // out[invocation] = sum of 32 chains v = v a + b, n_steps long.
 // One invocation stands for its chains: 32 multiply-adds a step, in 8 independent vec4.
-// The result is written so that nothing of it is left out.
+// The result is written so that no compiler drops the chains.
 
 #import shared/probe_params
 

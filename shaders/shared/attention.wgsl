@@ -1,8 +1,8 @@
-// What every kernel of attention is told, and which keys are its business.
+// Parameters of all attention kernels, and the keys that a row sees.
 //
 // out[row][head] = softmax over the zero token and the cached keys, applied to their values.
-// The keys and values of positions 0 .. the row's own are in the cache. Keys are counted from where
-// the row's sequence begins there; rows that share a tile or a quartet are of one sequence.
+// The keys and values of positions 0 .. the row's own are in the KV cache. Keys are counted from
+// where the row's sequence begins there; rows that share a tile or a quartet are of one sequence.
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,

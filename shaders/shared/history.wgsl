@@ -1,4 +1,4 @@
-// What has been drawn and seen: [tokens drawn, tokens seen, a ring of the tokens seen last].
+// History of a sampler: [tokens drawn, tokens seen, a ring of the tokens seen last].
 
 const N_DRAWN: u32 = 0u;
 const N_SEEN: u32 = 1u;

@@ -22,7 +22,7 @@ fn kv_index(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> u32 {
     return (head_index * params.kv_places + place) * params.head_octets + octet;
 }
 
-// Where it lies in its layer of a texture, counted in octets along a row.
+// Where an octet lies in its layer of a texture, counted in octets along a row.
 fn kv_texel(head: u32, place: u32, octet: u32) -> vec2<u32> {
     let column = place & ((1u << params.kv_places) - 1u);
     let row = (place >> params.kv_places) * params.n_kv_heads + head;

@@ -1,4 +1,4 @@
-// Reading a cache in a buffer, bound as array<vec4<u32>>.
+// Reading a KV cache in a buffer, bound as array<vec4<u32>>.
 
 fn kv_get(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> KvOctet {
     let at = kv_index(cycle, part, head, place, octet);

@@ -1,4 +1,4 @@
-// Writing queries and a cache in buffers.
+// Writing queries and a KV cache in buffers.
 
 @group(0) @binding(6) var<storage, read_write> q: array<vec4<f32>>; // [row][head][2 head_octets]
 @group(0) @binding(7) var<storage, read_write> kv: array<vec4<u32>>;

@@ -1,4 +1,4 @@
-// Writing queries and a cache in textures.
+// Writing queries and a KV cache in textures.
 
 @group(0) @binding(6) var q: texture_storage_2d<rgba32float, write>; // [row][head, 2 head_octets]
 @group(0) @binding(7) var kv: texture_storage_2d_array<rgba32uint, write>;

@@ -1,5 +1,5 @@
-// Lanes of a subgroup that share out loading what all of them need, and get the others' part from
-// them: on some adapters a load goes through lane after lane, and costs far more than an exchange.
+// Lanes of a subgroup that share out the loads of values that all of them need, and exchange them:
+// on some adapters a load goes through lane after lane, and costs far more than an exchange.
 
 // Lanes that are sure to be in one subgroup, 4 or 8.
 override LANES: u32 = 4u;

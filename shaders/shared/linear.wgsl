@@ -1,7 +1,7 @@
-// What every linear map is told, whatever it reads and wherever its outputs go.
+// Parameters of all linear maps, in buffers and textures, for rows of outputs and for QKV.
 //
-// Outputs come eight at a time. What `weights`, `bias` and `norm` hold is padded to octets with
-// zeros; outputs past the end are dropped by those who store them.
+// Outputs come eight at a time. `weights`, `bias` and `norm` are padded to octets with zeros;
+// outputs past the end are dropped when they are stored.
 
 struct Params {
     n_in_octets: u32,
@@ -15,8 +15,8 @@ struct Params {
     // The norm that inputs pass first (`shared/normed`): their number without the padding.
     n_cols: u32,
     eps: f32,
-    // Where rows of outputs go (`shared/store_rows`): values of a row of `y`, and 1 to add to what
-    // it holds (the residual stream).
+    // Where rows of outputs go (`shared/store_rows`): values of a row of `y`, and 1 to add to its
+    // old values (the residual stream).
     y_stride: u32,
     accumulate: u32,
     // Where queries, keys and values go (`shared/store_qkv`).

@@ -1,6 +1,6 @@
 // One workgroup stands for 64 outputs of 32 listed rows, a lane for eight outputs of four rows.
-// Weights and x come to workgroup memory 32 inputs at a time, each as the lanes want them: four
-// outputs, or four rows, of one input in a vec4.
+// Weights and x are copied to workgroup memory 32 inputs at a time, each as the lanes want them:
+// four outputs, or four rows, of one input in a vec4.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [row][2 n_in_octets]
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // [row of weights][octets]
@@ -32,7 +32,7 @@ fn put_x(at: u32, a: Octet, b: Octet, c: Octet, d: Octet) {
 }
 
 // An octet of an output's weights. Past the last output the last one is repeated, and `store`
-// drops what becomes of it; past the last input there are zeros.
+// drops its result; past the last input there are zeros.
 fn w_octet(output: u32, octet: u32) -> Octet {
     if octet >= params.n_in_octets {
         return Octet(vec4<f32>(), vec4<f32>());
@@ -68,7 +68,7 @@ fn main(
     }
     let lane_outputs = lane % 8u;
     let lane_rows = lane / 8u;
-    // What a lane brings: an octet of four outputs, and, half of the lanes, one of four rows.
+    // Each lane loads an octet of four outputs, and half of the lanes an octet of four rows.
     let bring_octet = lane % OCTETS;
     let bring_quad = lane / OCTETS;
     var low0 = vec4<f32>();

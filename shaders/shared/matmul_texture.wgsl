@@ -12,7 +12,7 @@
 
 const TILE_ROWS: u32 = 8u;
 
-// Rows past the end hold what an earlier batch left; what becomes of them is dropped.
+// Rows past the end hold values of an earlier batch; `finish` drops their results.
 fn x_texel(slot: u32, column: u32) -> vec4<f32> {
     return textureLoad(x, vec2<u32>(column, slot));
 }

@@ -2,7 +2,7 @@
 // The row is the one that is listed; the uniform buffers begin with its x and its norm. Of LANES
 // octets of x, each lane loads and norms one.
 //
-// Loops are left at the end of their body: of a loop that is left at its beginning, llvmpipe goes
+// Loops break at the end of their body: of a loop that breaks at its beginning, llvmpipe goes
 // through the body once more, with every lane masked.
 
 @group(0) @binding(1) var<uniform> x: array<vec4<f32>, 4096>; // [2 n_in_octets], at most 64 KiB
@@ -59,8 +59,8 @@ fn normed_octet(octet: Octet, k: u32, moments: Moments) -> Octet {
     return Octet(normed(at, octet.low, moments), normed(at + 1u, octet.high, moments));
 }
 
-// Adds to the sums of four outputs a part of their weights times what the lanes hold of x from lane
-// `i` on.
+// Adds to the sums of four outputs a part of their weights times the octets of x that the lanes
+// hold from lane `i` on.
 fn add_part(before: vec4<f32>, texels: QuadTexels, x: Octet, i: u32) -> vec4<f32> {
     var sums = add_octet(before, texels, 0u, octet_from_lane(x, i));
     if octets_a_part() >= 2u {

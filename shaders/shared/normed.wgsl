@@ -22,7 +22,7 @@ fn normed(i: u32, v: vec4<f32>, moments: Moments) -> vec4<f32> {
     return v;
 }
 
-// What the sums of products are to be multiplied by.
+// The factor that scales the sums of products: 1 without RMS.
 fn rms_scale(squares: f32) -> f32 {
     return select(1.0, 1.0 / sqrt(squares / f32(params.n_cols) + params.eps), NORM == 1u);
 }

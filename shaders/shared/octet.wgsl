@@ -22,8 +22,8 @@ fn unpack_bf16(v: vec4<u32>) -> Octet {
     return Octet(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w));
 }
 
-// What an output's weights are read by: octets, or, quantised, blocks of four octets that share a
-// scale, in GGML's formats.
+// Octets of a block: quantised weights are read by blocks of four octets that share a scale, in
+// GGML's formats; other weights by octets.
 const BLOCK_OCTETS: u32 = 4u;
 
 fn is_quantised() -> bool {

@@ -1,4 +1,4 @@
-// What all probes are told.
+// Parameters of all probes.
 
 struct Params {
     n_steps: u32,

@@ -1,8 +1,8 @@
 // Queries, keys and values: queries and keys are turned by the rotary angles of the row's
-// position; queries go to `q`, keys and values to the cache of the given cycles.
+// position; queries go to `q`, keys and values to the KV cache of the given cycles.
 //
 // Outputs are query heads, key heads, value heads, each padded to octets. In queries and keys the
-// two dimensions of a rotary pair are neighbours: whoever uploads weights puts them so.
+// two dimensions of a rotary pair are neighbours: the upload of the weights puts them so.
 
 @group(0) @binding(5) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
 

@@ -6,7 +6,7 @@ fn present_output(n: u32) -> u32 {
     return min(n, (params.n_out - 1u) / 8u * 8u);
 }
 
-// What four outputs have for a part of a step.
+// Texels of four outputs for a part of a step, and the outputs' scales.
 struct QuadTexels {
     a: Texels,
     b: Texels,
@@ -15,7 +15,7 @@ struct QuadTexels {
     scales: vec4<f32>,
 }
 
-// The first of them, which lies at `place`, is the first or the fifth of eight.
+// Texels of four outputs, the first of which lies at `place` and is the first or fifth of eight.
 fn quad_texels(place: vec2<u32>, step: u32, part: u32) -> QuadTexels {
     var scales = vec4<f32>(1.0);
     if is_quantised() {

@@ -2,7 +2,7 @@
 //
 // A workgroup of the second dimension stands for `rows_per_tile` listed rows, at most four: all
 // query heads of a KV head in these rows, row by row, make at most as many quartets as there are
-// heads. Past the end of the list a quartet repeats what came before, and nothing of that is kept.
+// heads. Past the end of the list a quartet repeats the last query vector, and drops its result.
 
 struct Quartet {
     kv_head: u32,

@@ -1,5 +1,5 @@
 // The value of a rank from the top, found digit by digit, four bits each, from the highest down.
-// For each place every lane adds its values, and after a barrier every lane picks the same digit.
+// For each place every lane adds its values; after a barrier all lanes pick one and the same digit.
 
 var<workgroup> counts: array<atomic<u32>, 256>; // [place][digit]; a search takes eight places
 

@@ -1,7 +1,7 @@
-// Where few rows are to keep a device busy (decoding), keys are split among workgroups: split s has
-// keys s * split_keys on, and leaves its part of a row's output in `parts`, for `merge`. The zero
-// token belongs to the first split that a row sees. `n_splits` counts those of a full cache; 1:
-// nothing is split.
+// Split-K: where few rows are to keep a device busy (decode), keys are split among workgroups.
+// Split s has keys s * split_keys on, and writes its part of a row's output to `parts`, for
+// `merge`. The zero token belongs to the first split that a row sees. `n_splits` counts those of a
+// full KV cache; 1: nothing is split.
 
 // Where the part of a split begins in `parts`, in vec4: a head's sum of values, not yet divided,
 // and a vec4 of the maximum, the sum of weights, and the zero token's score.

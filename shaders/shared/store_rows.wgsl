@@ -1,4 +1,4 @@
-// Rows of outputs: an activation, then into `y`, or added to what it holds.
+// Rows of outputs: an activation, then stored to `y` or added to it.
 
 @group(0) @binding(5) var<storage, read_write> y: array<f32>; // [row][y_stride]
 

@@ -1,5 +1,5 @@
-// Weights [n_out, n_in] in a texture: eight outputs share a row of texels, which holds what they
-// have for a first step of inputs side by side, then for a second step, and so on. A step is an
+// Weights [n_out, n_in] in a texture: eight outputs share a row of texels, which holds their
+// weights of a first step of inputs side by side, then of a second step, and so on. A step is an
 // octet: a texel an output (two with f32, one after the other); or, quantised, a block: a texel
 // with the eight outputs' scales, then a texel an output (two with q8_0).
 
@@ -7,8 +7,8 @@ fn octets_a_step() -> u32 {
     return select(1u, BLOCK_OCTETS, is_quantised());
 }
 
-// A step goes in parts: what makes whole octets, in the order in which it lies in memory, so that
-// the processor sees what is next. Only q8_0 has two, of a texel an output.
+// A step is read in parts of whole octets, in the order of memory, so that the processor can
+// prefetch the next one. Only q8_0 has two, of a texel an output.
 fn parts_a_step() -> u32 {
     return select(1u, 2u, WEIGHT_FORMAT == 3u);
 }

@@ -1,9 +1,9 @@
 //! Passes of a generation, submitted ahead of the host.
 //!
 //! The device draws each token and feeds it to the next pass itself, so the host need not have
-//! read a token to ask for the one after it. What a pass came to is read from a small buffer of
-//! its own. Passes that nobody takes are forgotten: what they wrote to the cache lies past its
-//! end.
+//! read a token to ask for the one after it. The result of a pass is read from a small buffer of
+//! its own. Passes that nobody takes are forgotten: the keys and values that they wrote lie past
+//! the end of the KV cache.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ pub(super) struct Ahead {
     end: usize,
 }
 
-/// A pass under way, and what it leaves for the host.
+/// A submitted pass, and the mapping that its result is read from.
 type Pending = (Submitted, Mapping);
 
 impl Ahead {

@@ -1,4 +1,4 @@
-//! A batch on its way: what is asked, what is under way, what it came to.
+//! The stages of a batch: its request, its submission, its results.
 
 use web_time::Instant;
 
@@ -10,7 +10,7 @@ use crate::reference::Output;
 /// Where a row of a batch belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// In its sequence.
+    /// Position of the row in its sequence.
     pub position: usize,
     /// Where the sequence begins in the cache.
     pub cache_start: usize,
@@ -29,7 +29,7 @@ impl Place {
 
 /// A batch to be computed.
 pub(super) struct Request<'a> {
-    /// Of each row.
+    /// The place of each row.
     pub places: Vec<Place>,
     /// `None`: the token that was drawn last, which is on the device already.
     pub ids: Option<&'a [u32]>,
@@ -55,7 +55,7 @@ impl Request<'_> {
 pub enum BatchRows {
     One,
     OfOneSequence,
-    /// They share no keys.
+    /// Rows of several sequences, which share no keys.
     OfSeveral,
 }
 
@@ -80,12 +80,12 @@ pub(super) struct Submitted {
     pub rows: BatchRows,
     pub places: Vec<Place>,
     pub with_logits: Vec<u32>,
-    /// What drawing a token moves, where one is drawn.
+    /// Bytes and operations of drawing a token, where one is drawn.
     pub drawing: Option<Moved>,
     pub n_dispatches: usize,
 }
 
-/// What batches came to.
+/// Results of batches.
 #[derive(Default)]
 pub struct Results {
     /// Without logits where a token was drawn.

@@ -1,4 +1,4 @@
-//! What a session keeps on the device besides weights: activations, caches, lists of rows.
+//! The buffers of a session on the device besides weights: activations, KV caches, lists of rows.
 
 use wgpu::BufferUsages;
 
@@ -15,7 +15,7 @@ use crate::model::family::PositionKind;
 use crate::rope::RopeTable;
 use crate::schedule::Schedule;
 
-/// What to do about a session that does not fit.
+/// Advice in the error of a session that does not fit.
 pub(super) const LESS_CONTEXT: &str = " (a smaller `--ctx` needs less)";
 
 /// Sizes of a session.
@@ -72,12 +72,12 @@ impl Lists {
         self.at(2)
     }
 
-    /// Rows that go on after cycle `cycle`.
+    /// Rows that continue after cycle `cycle`.
     pub fn staying(self, cycle: usize) -> u32 {
         self.at(3 + 2 * cycle as u32)
     }
 
-    /// Rows that leave after cycle `cycle`.
+    /// Rows that exit after cycle `cycle`.
     pub fn leaving(self, cycle: usize) -> u32 {
         self.at(4 + 2 * cycle as u32)
     }
@@ -97,7 +97,7 @@ impl Lists {
         values
     }
 
-    /// What the host writes for a batch: places, and the first three lists.
+    /// The part of the buffer that the host writes for a batch: places, and the first three lists.
     pub fn host_part(self, places: &[Place], outputs: &[u32]) -> Vec<u32> {
         let mut values = vec![0; self.at(3) as usize];
         for (row, place) in values.chunks_exact_mut(2).zip(places) {
@@ -142,23 +142,23 @@ pub struct Buffers {
     pub logits: wgpu::Buffer,
     /// Zero attention, f32 `[row][middle layer][head]`.
     pub zeros: wgpu::Buffer,
-    /// What the splits of a row's attention leave; see `shaders/shared/split.wgsl`.
+    /// Partial outputs of split-K attention; see `shaders/shared/split.wgsl`.
     pub parts: wgpu::Buffer,
     /// f32 `[row][cycles run, score of each cycle]`.
     pub progress: wgpu::Buffer,
-    /// The cache of each parameter layer.
+    /// The KV cache of each parameter layer.
     pub kv: Vec<Kv>,
     /// f32 `[position][4 head_octets][cos, sin]`; a placeholder without rotary embedding.
     pub rope_angles: wgpu::Buffer,
-    /// What kernels read from textures rather than from buffers, where their class does.
+    /// Activations that kernels of the class `texture` read from textures rather than buffers.
     pub textures: Textures,
-    /// For bindings that a model does not use.
+    /// A placeholder for bindings that a model does not use.
     pub nothing: wgpu::Buffer,
     /// Where the host reads logits and progress from.
     pub staging: wgpu::Buffer,
 }
 
-/// What attention is tiled by.
+/// The heads and positions that attention is tiled by.
 pub fn attention_shape(config: &Config, n_ctx: usize) -> Shape {
     Shape {
         n_heads: config.n_heads as u32,
@@ -169,7 +169,7 @@ pub fn attention_shape(config: &Config, n_ctx: usize) -> Shape {
 }
 
 impl Buffers {
-    /// What kernels read besides weights and lists.
+    /// Buffers that kernels read besides weights and lists.
     pub fn activations(&self) -> impl Iterator<Item = &wgpu::Buffer> {
         let rows = [
             &self.x,
@@ -211,7 +211,7 @@ impl Buffers {
             )
         };
         let rows = |label: &str, width: usize| f32s(label, sizes.n_rows, width);
-        // What a linear map reads may be bound as a uniform buffer, which has a fixed length.
+        // The input of a linear map may be bound as a uniform buffer, which has a fixed length.
         let inputs_of = |label: &str, n_bytes: u64| {
             let copy = BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
             let usage = BufferUsages::STORAGE | BufferUsages::UNIFORM | copy;

@@ -1,8 +1,8 @@
 //! The kernels of a pass one by one, at a model's shapes, for measuring.
 //!
-//! The calls are those that `forward` records. Activations and caches hold plausible values,
-//! and what a kernel streams (a matrix, a cache) lies in so many copies that no cache of the
-//! device holds them all.
+//! The calls are those that `forward` records. Activations and KV caches hold plausible values.
+//! The resource that a kernel streams (a matrix, a KV cache) lies in so many copies that no
+//! hardware cache of the device holds them all.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::kernels::{Call, KvType, Moved, Resource};
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::schedule::Schedule;
 
-/// Copies of what is streamed take this much together.
+/// Bytes that all copies of a streamed resource take together.
 const ROTATED_BYTES: u64 = 256 << 20;
 
-/// But there are no more copies than this, and they take no more than four times as much.
+/// The most copies of a streamed resource. They take no more than four times [`ROTATED_BYTES`].
 const MAX_COPIES: u64 = 256;
 
 /// A kernel in one of its roles.
@@ -31,7 +31,7 @@ pub struct Case {
     pub kernel: &'static str,
     pub role: &'static str,
     pub n_rows: usize,
-    /// What a dispatch cannot avoid.
+    /// Bytes and operations that a dispatch cannot avoid.
     pub moved: Moved,
     plan: Plan,
     n_copies: usize,
@@ -55,7 +55,7 @@ pub fn visit_cases(
     visit: &mut dyn FnMut(Case) -> Result<()>,
 ) -> Result<()> {
     let gpu = &*model.gpu;
-    // With a threshold, so that the kernels of leaving rows are among them.
+    // With a threshold, so that the kernels of rows that exit are among them.
     let schedule = |kv: KvPolicy| {
         let exit = ExitRule {
             threshold: Some(0.5),
@@ -122,8 +122,8 @@ pub fn visit_cases(
     Ok(())
 }
 
-/// What draws tokens by the default options and with a penalty, once it has drawn one: its kernels
-/// read what those before them left.
+/// A sampler with the default options and a repeat penalty that has drawn one token, as each of
+/// its kernels reads the output of the one before it.
 fn device_sampler(gpu: &Gpu, model: &DeviceModel, buffers: &Buffers) -> DeviceSampler {
     let n_vocab = model.config.vocab;
     let options = SamplingOptions {
@@ -170,7 +170,8 @@ fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) ->
     }
 }
 
-/// What is read from end to end, and not touched again soon in a real pass.
+/// The index of the binding that a kernel streams: it is read from end to end, and not touched
+/// again soon in a real pass.
 fn streamed_binding(call: &Call<'_>) -> Option<usize> {
     let bindings = call.kernel.bindings;
     let position = |name: &str| bindings.iter().position(|b| b.name == name);
@@ -180,7 +181,7 @@ fn streamed_binding(call: &Call<'_>) -> Option<usize> {
     }
 }
 
-/// A copy of what a kernel streams.
+/// A copy of the resource that a kernel streams.
 enum Copied {
     Buffer(wgpu::Buffer),
     Texture(wgpu::TextureView),
@@ -240,7 +241,7 @@ fn texture_copy(
     let (from, to) = (original.as_image_copy(), copy.as_image_copy());
     encoder.copy_texture_to_texture(from, to, original.size());
     copy.create_view(&wgpu::TextureViewDescriptor {
-        // A cache is an array, whatever the number of its layers.
+        // A KV cache is a texture array, even with a single layer.
         dimension: Some(match original.depth_or_array_layers() {
             1 => wgpu::TextureViewDimension::D2,
             _ => wgpu::TextureViewDimension::D2Array,

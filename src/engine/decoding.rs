@@ -101,7 +101,7 @@ impl<'e, 'm> Decoding<'e, 'm> {
         self.keep(results).map(Some)
     }
 
-    /// Keeps what the device came to: the positions run and the token drawn.
+    /// Keeps the results of the device: the positions run and the token drawn.
     fn keep(&mut self, results: Results) -> Result<Vec<Output>> {
         let n_positions = self.engine.n_positions + results.outputs.len();
         self.id = match results.drawn {

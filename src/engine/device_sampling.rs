@@ -15,11 +15,11 @@ use crate::kernels::{Call, Moved, chunk_max, draw, repeat_penalty, top_k};
 pub struct DeviceSampler {
     drawing: Drawing,
     pass: Pass,
-    /// What a draw cannot avoid moving.
+    /// Bytes and operations that a draw cannot avoid.
     pub moved: Moved,
 }
 
-/// What the kernels work on.
+/// Parameters and buffers of the sampling kernels.
 struct Drawing {
     n_vocab: u32,
     repeat_penalty: Option<repeat_penalty::Params>,
@@ -115,7 +115,7 @@ impl Drawing {
     }
 }
 
-/// What the kernels are told of the past.
+/// The tokens drawn and seen before, as the sampling kernels read them.
 fn history(sampler: &Sampler) -> [u32; HISTORY_WORDS] {
     let seen = &sampler.seen;
     let mut words = [0; HISTORY_WORDS];

@@ -1,8 +1,8 @@
-//! Drawing one of the likeliest tokens, computed so that a device comes to the same token.
+//! Drawing one of the likeliest tokens, computed so that host and device draw the same token.
 //!
 //! Floating point enters in three operations alone, which every device rounds like the host: the
-//! logits' differences, these times a scale, and the cut to whole numbers. What follows
-//! (weights, sums, the choice) is arithmetic of integers. `shaders/draw.wgsl` is the other side.
+//! logits' differences, these times a scale, and the cut to whole numbers. The weights, their
+//! sums and the choice are arithmetic of integers. `shaders/draw.wgsl` is the device's side.
 
 use crate::kernels::draw::Params;
 
@@ -32,7 +32,7 @@ pub fn draw(rule: &Params, candidates: &[(u32, f32)], n_drawn: u32) -> u32 {
     if rule.top_p != KEEP_ALL {
         n = first_past(&weights(n, rule.plain_scale), rule.top_p) + 1;
     }
-    // The likeliest stays, whatever the bound.
+    // The likeliest token stays at any bound.
     while n > 1 && distances[n - 1] > rule.min_p_distance {
         n -= 1;
     }
@@ -51,7 +51,7 @@ pub fn min_p_distance(p: f64) -> f32 {
     (-p.ln()).min(f64::from(f32::MAX)) as f32
 }
 
-/// From a distance to units of 2^-24 of a power of two, at this temperature.
+/// The factor from a distance to units of 2^-24 of a power of two, at this temperature.
 pub fn scale(temperature: f64) -> f32 {
     let scale = std::f64::consts::LOG2_E * 2f64.powi(24) / temperature;
     // Finite even for the smallest temperatures: 0 times the scale must be 0.
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(first_past(&[4, 2, 2], 0), 0);
     }
 
-    /// The same in double precision, by the options themselves.
+    /// Draws a token in double precision, by the options themselves.
     fn draw_in_doubles(
         [temperature, top_p, min_p]: [f64; 3],
         candidates: &[(u32, f32)],

@@ -7,7 +7,7 @@ use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::{KvType, Resource, kv_copy};
 use crate::model::config::Config;
 
-/// What errors call it.
+/// The name of a KV cache in errors.
 const CACHE: &str = "the key-value cache of a layer";
 
 /// Bytes of the cache of parameter layer `layer`.
@@ -42,9 +42,9 @@ pub enum Kv {
 pub struct KvTexture {
     /// Places of a head in a row of texels, 2 to this power.
     places_log2: u32,
-    /// All of its layers.
+    /// A view of all layers.
     pub all: wgpu::TextureView,
-    /// For the cycles before the last: its own layers, and those of the cycles after it.
+    /// Views for each cycle but the last: its own layers, and those of the cycles after it.
     cycles: Vec<[wgpu::TextureView; 2]>,
 }
 
@@ -73,7 +73,7 @@ impl Kv {
         }
     }
 
-    /// As what writes it sees it.
+    /// The cache as a kernel that writes it binds it.
     pub fn write(&self) -> Resource<'_> {
         match self {
             Kv::Buffer(buffer) => Resource::Buffer(buffer),
@@ -81,7 +81,7 @@ impl Kv {
         }
     }
 
-    /// As what copies from cycle `cycle` to later ones sees it.
+    /// The cache as a kernel that copies from cycle `cycle` to later ones binds it.
     pub fn copy(&self, cycle: usize) -> kv_copy::Cache<'_> {
         match self {
             Kv::Buffer(buffer) => kv_copy::Cache::Buffer(buffer),

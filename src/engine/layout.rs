@@ -6,7 +6,7 @@ use crate::model::tensor::Dtype;
 /// Values of an octet: rows are padded to whole ones, so that shaders read 16 bytes at a time.
 pub const OCTET: usize = 8;
 
-/// Bytes of a texel, and of what shaders read of a buffer at a time.
+/// Bytes of a texel, and of one read of a buffer by a shader.
 pub const TEXEL_BYTES: usize = 16;
 
 /// Rows of a matrix that share a row of texels.
@@ -22,7 +22,7 @@ pub fn row_bytes(dtype: Dtype, n_in: usize) -> usize {
     dtype.n_bytes(padded(n_in))
 }
 
-/// Bytes of the same row in a buffer.
+/// Bytes of a row of `n_in` values in a buffer: whole texels.
 pub fn buffer_row_bytes(dtype: Dtype, n_in: usize) -> usize {
     row_bytes(dtype, n_in).next_multiple_of(TEXEL_BYTES)
 }

@@ -1,4 +1,4 @@
-//! A model on a device, or on the host: what turns token ids into logits.
+//! The engine: it runs a model on a device or on the host, and turns token ids into logits.
 
 mod ahead;
 mod batch;
@@ -52,18 +52,18 @@ pub struct Options {
     pub exit: ExitRule,
     /// Positions the cache has room for.
     pub n_ctx: usize,
-    /// How the cache on a device is stored. The host's reference keeps doubles.
+    /// How the KV cache on a device is stored. The host's reference keeps doubles.
     pub kv_type: KvType,
     /// Whether calls will ask for the logits of all positions; decides how much memory is kept.
     pub logits: Logits,
 }
 
-/// Positions a cache has room for where nothing else is said: a cache has its price.
+/// Positions that the KV cache has room for by default: a longer one takes more memory.
 pub const DEFAULT_CTX: usize = 4096;
 
 impl Options {
-    /// As the model asks for: its own exit rule, all cycles, keys and values in f32, logits of
-    /// the last position, and the model's positions but at most 4096.
+    /// Options as the model asks for: its own exit rule, all cycles, keys and values in f32,
+    /// logits of the last position, and the model's positions but at most 4096.
     pub fn of(model: &Model) -> Self {
         Self {
             cap: None,
@@ -138,7 +138,7 @@ impl<'m> Engine<'m> {
         ))
     }
 
-    /// What the device was asked to do so far; zeros on the host.
+    /// The work that the device was given so far; zeros on the host.
     pub fn work(&self) -> Work {
         match &self.backend {
             Backend::Host(_) => Work::default(),
@@ -166,7 +166,7 @@ impl<'m> Engine<'m> {
         }
     }
 
-    /// What was timed since the profile was started or last taken; `None` without a profile.
+    /// The times taken since the profile was started or last taken; `None` without a profile.
     pub fn take_profile(&mut self) -> Option<Profile> {
         match &mut self.backend {
             Backend::Host(_) => None,

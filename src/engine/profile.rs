@@ -10,14 +10,14 @@ use crate::gpu::Gpu;
 use crate::gpu::plan::Plan;
 use crate::gpu::timer::{Timer, Timestamps};
 
-/// What some passes took.
+/// Times of passes, dispatch by dispatch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// How dispatches were timed.
     pub timestamps: Timestamps,
-    /// By phase, then in the order of the walk.
+    /// Entries sorted by phase, then in the order of the pass.
     pub entries: Vec<Entry>,
-    /// What the host waited for submissions and results; the dispatches run in this time.
+    /// The time that the host waited for submissions and results; the dispatches run in it.
     pub waited: Duration,
 }
 

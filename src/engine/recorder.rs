@@ -1,6 +1,6 @@
 //! Recording a pass: calls in order, and the dispatches that the device sizes.
 //!
-//! A call over rows that stay or leave is dispatched indirectly. Its size is written by the
+//! A call over rows that continue or exit is dispatched indirectly. Its size is written by the
 //! `exit` kernel before it, which needs a table of the calls that follow until the next decision:
 //! [`Recorder`] keeps that table while the calls are recorded.
 
@@ -20,16 +20,17 @@ pub struct Over {
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Size {
-    /// Known to the host.
+    /// Rows that the host counts: the index of their count.
     Counted(usize),
-    /// Written by `exit`: the rows that stay, or those that leave.
+    /// The rows that continue after a cycle; their number is written by `exit`.
     Staying,
+    /// The rows that exit after a cycle; their number is written by `exit`.
     Leaving,
 }
 
 /// Buffers of the dispatches that `exit` sizes.
 pub struct DispatchSizes {
-    /// What is to be sized: [`Grid`]s.
+    /// The dispatches to be sized: [`Grid`]s.
     pub grids: wgpu::Buffer,
     /// The sizes, u32 `[grid][x, y, z]`.
     pub dispatches: wgpu::Buffer,
@@ -54,24 +55,24 @@ impl DispatchSizes {
     }
 }
 
-/// A part of the walk, for those who want to know where the time goes.
+/// A part of the forward pass, by which a profile groups dispatches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// The embedding included.
+    /// The head layers, the embedding included.
     Head,
-    /// The score and the filling of skipped caches included.
+    /// A cycle, its score and the filling of the KV caches of skipped cycles included.
     Cycle(usize),
     Tail,
     /// The final norm, the output projection, and drawing a token from it.
     Logits,
 }
 
-/// What a dispatch is for.
+/// The purpose and the cost of a dispatch.
 #[derive(Clone, Copy)]
 pub struct Note {
     pub phase: Phase,
     pub kernel: &'static str,
-    /// Its task in the layer, such as `qkv_proj`.
+    /// The task of the dispatch in the layer, such as `qkv_proj`.
     pub role: &'static str,
     pub size: Size,
     pub cost: Cost,
@@ -104,7 +105,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// What follows belongs to `phase`.
+    /// Begins `phase`: the calls recorded from here on belong to it.
     pub fn enter(&mut self, phase: Phase) {
         self.phase = phase;
     }

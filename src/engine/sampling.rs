@@ -43,7 +43,7 @@ impl Default for SamplingOptions {
 }
 
 impl SamplingOptions {
-    /// As the model's `generation_config.json` asks for, else the defaults.
+    /// Options as the model's `generation_config.json` asks for, else the defaults.
     pub fn of(model: &Model) -> Self {
         let file = &model.generation;
         let default = Self::default();

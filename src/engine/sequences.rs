@@ -1,4 +1,4 @@
-//! Several sequences that one model extends together: what a server decodes by.
+//! Several sequences that one model extends together, as a server decodes them.
 
 use std::sync::Arc;
 
@@ -57,7 +57,9 @@ impl<'m> Sequences<'m> {
         Ok(Self::new(model, options, n, backend))
     }
 
-    /// Runs `model`, whose weights are in `device_model`, on that device; the rest as on the host.
+    /// Runs `model`, whose weights are in `device_model`, on that device, for `n` sequences of
+    /// `options.n_ctx` positions each. `options.logits` has no say here: every token asks for
+    /// itself.
     ///
     /// # Errors
     /// [`Error::TooLarge`] when the caches do not fit, [`Error::Device`] when the device fails.
@@ -101,7 +103,7 @@ impl<'m> Sequences<'m> {
         self.lengths[sequence]
     }
 
-    /// What the device was asked to do so far; zeros on the host.
+    /// The work that the device was given so far; zeros on the host.
     pub fn work(&self) -> Work {
         match &self.backend {
             Backend::Host(_) => Work::default(),

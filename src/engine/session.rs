@@ -1,4 +1,4 @@
-//! Sequences on the device: their caches, and the scheduler that feeds it batches.
+//! Sequences on the device: their KV caches, and the scheduler that feeds the device batches.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -36,13 +36,13 @@ pub struct Session {
 /// Rows that one submission computes at most.
 pub const MAX_BATCH: usize = 128;
 
-/// Of class `texture`, rows run one by one if they are so few that they come to fewer products
-/// than this (about a tenth of a second), as then a prompt needs no kernels of its own: a software
-/// adapter compiles those for a second.
+/// The most products of a few-row batch (about a tenth of a second). In the class `texture` such
+/// a batch runs row by row, so that a short prompt needs no kernels of its own: a software adapter
+/// compiles those for a second.
 const FEW_PRODUCTS: u64 = 1 << 26;
 
-/// Rows that are few whatever they come to, as a tile of matrix times matrix takes no less, and
-/// the most that ever are.
+/// Bounds of a few-row batch: the rows that are few even with more than [`FEW_PRODUCTS`], as a
+/// tile of matrix times matrix takes no fewer, and the most rows that are ever few.
 const FEW_ROWS: RangeInclusive<u64> = 2..=16;
 
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
@@ -72,7 +72,7 @@ impl Session {
     /// A session of `n` sequences, each of which may get logits in a batch.
     ///
     /// # Errors
-    /// As of [`Session::new`].
+    /// Those of [`Session::new`].
     pub fn of_several(
         model: Arc<DeviceModel>,
         schedule: Schedule,
@@ -146,7 +146,7 @@ impl Session {
         Ok(results)
     }
 
-    /// Whether `n` rows are better run one by one.
+    /// Whether `n` rows are a few-row batch, which is better run row by row.
     fn are_few(&self, n: usize) -> bool {
         let c = &self.model.config;
         let a_layer = c.hidden * (2 * c.q_dim() + 2 * c.kv_dim() + 3 * c.intermediate);
@@ -192,7 +192,7 @@ impl Session {
         Ok(self.take(&submitted, &bytes))
     }
 
-    /// What draws tokens from this session's logits, from where `sampler` is.
+    /// A device sampler that draws from this session's logits and continues where `sampler` is.
     pub fn device_sampler(&self, sampler: &Sampler) -> DeviceSampler {
         let b = &self.buffers;
         let n_vocab = self.model.config.vocab;
@@ -208,7 +208,7 @@ impl Session {
         self.profiler = Some(Profiler::new(timestamps));
     }
 
-    /// What was timed since the profile was started or taken.
+    /// The times taken since the profile was started or last taken; `None` without a profile.
     pub fn take_profile(&mut self) -> Option<Profile> {
         self.profiler.as_mut().map(Profiler::take)
     }
@@ -217,7 +217,7 @@ impl Session {
         self.profiler.is_some()
     }
 
-    /// One batch, all cycles included, in one submission. What it comes to is copied to `staging`.
+    /// Submits one batch, all cycles included, at once. Its results are copied to `staging`.
     pub(super) async fn submit(
         &mut self,
         request: Request<'_>,
@@ -288,7 +288,7 @@ impl Session {
         }
     }
 
-    /// Bytes that a pass of one row leaves where the device draws.
+    /// Bytes of the result of a one-row pass where the device draws.
     pub(super) fn step_bytes(&self) -> u64 {
         4 * (1 + self.progress_words(1)) as u64
     }
@@ -306,7 +306,7 @@ impl Session {
         Ok(())
     }
 
-    /// What a batch came to, from the bytes that it left in its staging buffer.
+    /// The results of a batch, from `bytes` of its staging buffer.
     pub(super) fn take(&mut self, submitted: &Submitted, bytes: &[u8]) -> Results {
         let n_cycles = self.schedule.n_cycles();
         let mut outputs = vec![

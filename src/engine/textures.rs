@@ -9,7 +9,7 @@ use crate::model::config::Config;
 
 /// Activations in textures; placeholders where the class has no use for them.
 pub struct Textures {
-    /// Rows of what a linear map reads, f32 `[listed row][widest input]`.
+    /// Input rows of a linear map, f32 `[listed row][widest input]`.
     pub packed: wgpu::TextureView,
     /// Position-encoded queries, f32 `[row][head, head_stride]`.
     pub q: wgpu::TextureView,

@@ -18,7 +18,7 @@ use crate::model::quant::Quant;
 use crate::model::tensor::{Dtype, Tensor};
 use crate::model::weights::{Linear, Norm, Pool};
 
-/// Bytes handed to the queue before waiting for it: what is under way is held in host memory.
+/// Bytes handed to the queue before waiting for it: bytes under way are held in host memory.
 const STAGED_BYTES: usize = 32 << 20;
 
 /// A matrix on the device, split by rows where one binding cannot hold it.
@@ -68,7 +68,7 @@ pub struct LayerBuffers {
     pub qk_norm: Option<wgpu::Buffer>,
     pub o_proj: Matrix,
     pub mlp_norm: NormBuffer,
-    /// With a gate its rows alternate: gate 0, up 0, gate 1, up 1, ...
+    /// The matrix of the MLP's inputs. With a gate its rows alternate: gate 0, up 0, gate 1, ...
     pub mlp_in: Matrix,
     pub mlp_out: Matrix,
 }
@@ -84,7 +84,7 @@ pub struct Weights {
     pub positions: Option<wgpu::Buffer>,
     pub layers: Vec<LayerBuffers>,
     pub final_norm: NormBuffer,
-    /// `None` where the embedding serves.
+    /// `None` where the embedding is the output matrix, too.
     pub lm_head: Option<Matrix>,
     /// f32 `[key, value][row][head][head_stride]`, keys' rotary pairs side by side; a placeholder
     /// without a pool.
@@ -142,9 +142,9 @@ fn unpaired(d: usize, head_dim: usize) -> usize {
 /// Where the values of matrices come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Matrices {
-    /// From the checkpoint.
+    /// Matrices are read from the checkpoint.
     Stored,
-    /// The device makes them.
+    /// Matrices are random values that the device makes.
     Random,
 }
 
@@ -153,7 +153,7 @@ struct Uploader<'a> {
     gpu: &'a Gpu,
     kernels: KernelClass,
     matrices: Matrices,
-    /// Of random matrices so far: each has a seed of its own.
+    /// Random matrices made so far: each has a seed of its own.
     n_random: u32,
     staged: usize,
     done: u64,
@@ -284,7 +284,7 @@ fn pool_values(pool: Option<&Pool>, config: &Config) -> Vec<f32> {
     out
 }
 
-/// Whether the matrices can lie in textures, and what is read with them in uniform buffers.
+/// Whether the matrices can lie in textures, and the inputs read with them in uniform buffers.
 fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
     let c = &model.config;
     let widths = [c.hidden, c.q_dim(), c.intermediate];
@@ -411,7 +411,7 @@ impl Uploader<'_> {
     }
 
     /// Writes whole rows, from row `first` of the store on. In a texture, `first` begins a row of
-    /// texels, and what is left of the last one is filled with zeros.
+    /// texels, and the rest of the last row of texels is filled with zeros.
     fn write(&self, store: &Store, first: usize, dtype: Dtype, n_in: usize, rows: Vec<u8>) {
         let queue = &self.gpu.queue;
         match store {
@@ -447,8 +447,8 @@ impl Uploader<'_> {
         }
     }
 
-    /// Fills a whole store with random values. A texture belongs to a software adapter, which is the
-    /// host: its values are made here.
+    /// Fills a whole store with random values. A texture belongs to a software adapter, which runs
+    /// on the host: its values are made here.
     fn random(&mut self, store: &Store, rows: std::ops::Range<usize>, dtype: Dtype, n_in: usize) {
         self.n_random += 1;
         let random = RandomWeights {

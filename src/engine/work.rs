@@ -1,4 +1,4 @@
-//! What was asked of the device.
+//! Counts of the work that a device was given.
 
 use super::batch::Place;
 use super::forward::BATCH_ROWS;
@@ -6,18 +6,18 @@ use super::recorder::{Note, Pass, Phase, Size};
 use crate::kernels::Moved;
 use crate::reference::Output;
 
-/// What the host has asked of the device so far. A batch counts once its results are taken.
+/// The work that the host has given the device so far. A batch counts once its results are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     pub submissions: u64,
     pub dispatches: u64,
     pub read_backs: u64,
-    /// What the kernels could not avoid; see [`Cost`](crate::kernels::Cost).
+    /// Bytes and operations that the kernels could not avoid; see [`Cost`](crate::kernels::Cost).
     pub moved: Moved,
 }
 
 impl Work {
-    /// What was asked since `before`.
+    /// The work since `before`.
     pub fn since(&self, before: &Work) -> Work {
         Work {
             submissions: self.submissions - before.submissions,
@@ -32,8 +32,7 @@ impl Work {
     }
 }
 
-/// What a batch could not avoid moving, now that it is known who left
-/// when.
+/// Bytes and operations that a batch could not avoid, by the cycles after which its rows exited.
 pub(super) fn moved(
     pass: &Pass,
     places: &[Place],
@@ -50,7 +49,7 @@ pub(super) fn moved(
     moved
 }
 
-/// Whether a row that came to `output` is among those of a dispatch.
+/// Whether a row with the result `output` is among the rows of a dispatch.
 fn takes_part(note: &Note, row: usize, output: &Output, with_logits: &[u32]) -> bool {
     let cycle = match note.phase {
         Phase::Cycle(cycle) => cycle,

@@ -11,18 +11,18 @@ use crate::model::config::KvPolicy;
 /// The fewest tokens that have two halves to score.
 pub const LEAST_TOKENS: usize = 4;
 
-/// What a choice is to keep to.
+/// The conditions that a chosen threshold must meet.
 #[derive(Clone, Debug)]
 pub struct Bound<'a> {
     /// Cycles of full depth.
     pub n_cycles: usize,
-    /// What may become of the keys and values of skipped cycles.
+    /// The policies to try for the keys and values of skipped cycles.
     pub policies: &'a [KvPolicy],
     /// By how much the perplexity may rise over that of full depth, in percent.
     pub max_rise_percent: f64,
 }
 
-/// The choice, and what it comes to.
+/// The chosen threshold and policy, and the figures of both halves of the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     pub threshold: f64,
@@ -125,11 +125,11 @@ impl Search<'_, '_, '_> {
         }))
     }
 
-    /// The lowest tenth that keeps the bound, and then the lowest hundredth below it that does. A
-    /// lower threshold leaves earlier, so it costs less and is tried first.
+    /// The lowest tenth that keeps the bound, and then the lowest hundredth below it that does. At
+    /// a lower threshold positions exit earlier, so it costs less and is tried first.
     async fn lowest(&self, kv: KvPolicy) -> Result<Option<Choice>> {
         let tenth = self.first_within((0..100).step_by(10), kv).await?;
-        // At 1 nothing leaves, which need not be tried.
+        // At 1 no position exits early, which need not be tried.
         let edge = tenth.as_ref().map_or(100, |(hundredths, _)| *hundredths);
         let finer = self.first_within((edge - 9).max(0)..edge, kv).await?;
         let (_, choice) = match finer.or(tenth) {

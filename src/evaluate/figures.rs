@@ -21,7 +21,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of `evaluation`; `full` scored the same tokens at full depth.
+    /// The figures of `evaluation`; `full` scored the same tokens at full depth.
     pub fn new(evaluation: &Evaluation, full: &Evaluation) -> Self {
         let scored = &evaluation.scored;
         let n = scored.len().max(1) as f64;
@@ -46,7 +46,7 @@ impl Figures {
     }
 }
 
-/// As many counts as full depth has cycles.
+/// Tokens by cycles, with as many counts as full depth has cycles.
 fn exits(evaluation: &Evaluation, full: &Evaluation) -> Vec<usize> {
     let both = evaluation.scored.iter().chain(&full.scored);
     let mut exits = vec![0; both.map(|s| s.cycles).max().unwrap_or(0)];

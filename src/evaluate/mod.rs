@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A text is scored window by window on an [`Engine`](crate::engine::Engine), on the host or on a
-//! device alike. What is kept of a token is a few numbers, so a text may be long.
+//! device alike. A few numbers are kept of each token, so a text may be long.
 
 pub mod calibrate;
 pub mod figures;

@@ -1,4 +1,4 @@
-//! What a model makes of every token of a text.
+//! The likelihood of every token of a text, as a model predicts it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::reference::Output;
 /// Positions whose logits are in memory at once.
 const CHUNK: usize = 128;
 
-/// What one token came to.
+/// The score of one token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scored {
     /// `-ln p` of the token, given those before it.
@@ -26,11 +26,11 @@ pub struct Scored {
 /// A text that was run, with every token but the first scored.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// In the order of the text, from its second token.
+    /// Scores in the order of the text, from its second token.
     pub scored: Vec<Scored>,
     /// Positions that ran, context included.
     pub n_positions: usize,
-    /// They took this long.
+    /// The time that these positions took.
     pub time: Duration,
 }
 
@@ -74,7 +74,7 @@ pub async fn evaluate(
     })
 }
 
-/// What the logits of a position say of the token that follows it.
+/// Scores the token `target` by the logits of the position before it.
 fn score(output: &Output, target: u32) -> Result<Scored> {
     let Some(&logit) = output.logits.get(target as usize) else {
         return Err(Error::TokenOutside {

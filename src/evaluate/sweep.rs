@@ -11,7 +11,7 @@ use crate::model::config::{ExitRule, KvPolicy};
 pub enum Setting {
     /// Every position runs this many cycles.
     Depth(usize),
-    /// Each position leaves at its own score.
+    /// Each position exits by its own score.
     Exit { threshold: f64, kv: KvPolicy },
 }
 
@@ -43,11 +43,11 @@ pub fn settings(n_cycles: usize, thresholds: &[f64], policies: &[KvPolicy]) -> V
     (1..=n_cycles).map(Setting::Depth).chain(exits).collect()
 }
 
-/// One text, and how a setting's engine comes about.
+/// One text, and the way to make an engine for a setting.
 pub struct Trials<'t, 'm> {
     /// At least two tokens.
     pub ids: &'t [u32],
-    /// What every setting is put over; made for the logits of all positions.
+    /// Options that every setting is put over; made for the logits of all positions.
     pub base: &'t Options,
     /// Makes an engine.
     pub start: &'t dyn Fn(&Options) -> Result<Engine<'m>>,
@@ -69,7 +69,7 @@ impl Trials<'_, '_> {
     /// for each, compared with full depth.
     ///
     /// # Errors
-    /// As [`Trials::run`].
+    /// Those of [`Trials::run`].
     pub async fn sweep(
         &self,
         n_cycles: usize,

@@ -23,8 +23,8 @@ impl Window {
 /// Cuts `n_tokens` into windows of at most `n_ctx`, each half a window after the one before.
 ///
 /// Every token but the first is scored once: the first window scores all it predicts, a later one
-/// what the window before it did not reach, which has at least half a window of context. The last
-/// window ends with the text.
+/// the tokens that the window before it did not reach, which have at least half a window of
+/// context. The last window ends with the text.
 ///
 /// # Errors
 /// [`Error::TooFewTokens`] below two tokens, [`Error::Option`] below two positions: nothing is
@@ -65,7 +65,7 @@ pub fn windows(n_tokens: usize, n_ctx: usize) -> Result<Vec<Window>> {
 /// Positions that run to score `n_tokens` once, context included.
 ///
 /// # Errors
-/// As [`windows`].
+/// Those of [`windows`].
 pub fn n_positions(n_tokens: usize, n_ctx: usize) -> Result<usize> {
     let windows = windows(n_tokens, n_ctx)?;
     Ok(windows.iter().map(Window::n_positions).sum())

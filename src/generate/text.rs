@@ -39,7 +39,7 @@ pub enum Finish {
     Interrupted,
 }
 
-/// What was generated so far, and whether it has ended. Tokens are held back while their text is
+/// The text generated so far, and whether it has ended. Tokens are held back while their text is
 /// not certain, or may yet turn out to be the beginning of a stop text.
 pub struct GeneratedText<'t> {
     /// `None` where nobody reads the text.
@@ -168,7 +168,7 @@ impl<'t> GeneratedText<'t> {
         }
     }
 
-    /// What comes after a stop text has no text.
+    /// Ends the text at a stop text: the waiting tokens, which follow it, have no text.
     fn end_at_stop(&mut self) {
         self.finish = Some(Finish::StopString);
         self.held.extend(self.waiting.drain(..));
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use crate::model::{BUILTIN, Fetch, Model};
 
-    /// What comes of `text`, token by token, and why it ends.
+    /// The texts given out for the tokens of `text`, and why generation ended.
     fn run(stops: &[&str], text: &str, max_tokens: usize) -> (Vec<String>, Option<Finish>) {
         let model = Model::open(BUILTIN, Fetch::Never).unwrap();
         let tokenizer = model.tokenizer().unwrap();
@@ -267,7 +267,8 @@ mod tests {
         assert_eq!(run(&[], "one two", 0).1, Some(Finish::Length));
     }
 
-    /// What comes of tokens `<0xNN>`, which are held back until the row ends.
+    /// The texts given out for tokens `<0xNN>`, which are held back until the run of them ends, and
+    /// why generation ended.
     fn run_bytes(stops: &[&str], tokens: &[&str], end: &str) -> (Vec<String>, Option<Finish>) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
         let text = std::fs::read_to_string(format!("{folder}/llama.json")).unwrap();

@@ -4,7 +4,7 @@ use wgpu::{Backend, Backends, DeviceType, InstanceDescriptor, InstanceFlags, Pow
 
 use crate::error::{Error, Result};
 
-/// What the user asks for.
+/// The adapter that the user asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdapterChoice {
     /// A part of the adapter's name, or its index in [`list`]; `None` takes the first.
@@ -20,7 +20,7 @@ pub const BACKENDS: &[(&str, Backend)] = &[
     ("dx12", Backend::Dx12),
 ];
 
-/// What kind of adapter it is, for people.
+/// The type of an adapter in words, such as `discrete GPU`.
 pub fn type_name(kind: DeviceType) -> &'static str {
     match kind {
         DeviceType::DiscreteGpu => "discrete GPU",

@@ -8,13 +8,13 @@ use wgpu::{AdapterInfo, Features, PipelineCache, PipelineCacheDescriptor};
 pub(super) struct DiskCache {
     pub(super) cache: PipelineCache,
     file: PathBuf,
-    /// What the file holds.
+    /// The contents of the file when it was opened; `None` without a file.
     known: Option<Vec<u8>>,
 }
 
 impl DiskCache {
-    /// What an earlier run left for this adapter. `None` where the backend has no such cache, or
-    /// the user no folder for it.
+    /// Opens the cache that earlier runs saved for this adapter, or begins an empty one. `None`
+    /// where the backend has no such cache, or the user no folder for it.
     pub(super) fn open(device: &wgpu::Device, info: &AdapterInfo) -> Option<Self> {
         if !device.features().contains(Features::PIPELINE_CACHE) {
             return None;
@@ -43,8 +43,8 @@ impl DiskCache {
         self.known.is_none()
     }
 
-    /// Keeps what was compiled beyond what is kept already. A cache that cannot be written is done
-    /// without.
+    /// Writes the file if pipelines were compiled that it does not hold. A file that cannot be
+    /// written is no error.
     pub(super) fn save(&self) {
         let new = |data: &Vec<u8>| self.known.as_ref() != Some(data);
         let Some(data) = self.cache.get_data().filter(new) else {

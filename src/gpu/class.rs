@@ -9,12 +9,13 @@ pub enum KernelClass {
     /// For GPUs: everything in buffers, neighbours work together through subgroups where that is
     /// faster than workgroup memory.
     Subgroup,
-    /// The same through workgroup memory alone.
+    /// For GPUs whose subgroups are too small or unknown: everything in buffers, neighbours work
+    /// together through workgroup memory alone.
     Workgroup,
-    /// For adapters that are programs: weights in storage textures, activations of one row in a
-    /// uniform buffer. Mesa's llvmpipe loads from both without a loop over lanes, and from storage
-    /// buffers with one, which takes twenty times as long. What lanes need alike they load once,
-    /// and exchange through subgroups.
+    /// For software adapters: weights in storage textures, activations of one row in a uniform
+    /// buffer. Mesa's llvmpipe loads from both without a loop over lanes, and from storage buffers
+    /// with one, which takes twenty times as long. Lanes load a shared value once, and exchange it
+    /// through subgroups.
     Texture,
 }
 
@@ -60,7 +61,7 @@ impl KernelClass {
         }
     }
 
-    /// What an adapter lacks that does not run the class.
+    /// The requirement that an adapter lacks when it cannot run the class.
     pub fn need(self) -> String {
         format!("subgroups of {} or more", self.least_lanes())
     }

@@ -15,7 +15,7 @@ use super::timer::Timestamps;
 use crate::error::{Error, Result, first_line};
 use crate::kernels::Kernel;
 
-/// What is asked for where the adapter has it.
+/// Features that are asked for where the adapter has them.
 const USEFUL: Features = Features::TIMESTAMP_QUERY
     .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
     .union(Features::TIMESTAMP_QUERY_INSIDE_PASSES)
@@ -29,7 +29,7 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
     pub limits: wgpu::Limits,
-    /// Those of the adapter that the engine has a use for.
+    /// Features of the adapter that the engine uses.
     pub features: wgpu::Features,
     pub kernels: KernelClass,
     /// Sizes and types of cooperative matrices; empty without the feature.
@@ -45,7 +45,7 @@ impl Gpu {
         Self::open_with(adapter, USEFUL, ExperimentalFeatures::disabled()).await
     }
 
-    /// The same with cooperative matrices, where the adapter has them.
+    /// Opens `adapter` with all of its own limits, and with cooperative matrices where it has them.
     pub async fn open_experimental(adapter: &wgpu::Adapter) -> Result<Self> {
         // SAFETY: wgpu asks for this because the feature is young: a fault of its own could be
         // undefined behaviour. The one shader that uses it is measured, and computes no result.
@@ -104,7 +104,7 @@ impl Gpu {
         })
     }
 
-    /// The same device with another class of kernels, if one is named.
+    /// This device with the class of kernels `class`, if one is named.
     ///
     /// # Errors
     /// [`Error::Option`] when the adapter lacks what the class needs.
@@ -131,7 +131,7 @@ impl Gpu {
         self.is_first_run
     }
 
-    /// Whether it is a software adapter, whose figures say nothing about a GPU.
+    /// Whether this is a software adapter, whose figures say nothing about a GPU.
     pub fn is_software(&self) -> bool {
         self.info.device_type == wgpu::DeviceType::Cpu
     }
@@ -175,7 +175,7 @@ impl Gpu {
         binding.min(limits.max_buffer_size).min(u32::MAX.into())
     }
 
-    /// Refuses what no single binding of this adapter can hold.
+    /// Refuses `n_bytes` that no single binding of this adapter can hold.
     pub fn check_binding(&self, what: &str, n_bytes: u64, advice: &'static str) -> Result<()> {
         let limit = self.binding_limit();
         match n_bytes <= limit {

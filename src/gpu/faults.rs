@@ -1,4 +1,4 @@
-//! What goes wrong on a device: the first fault counts. Tests may plant one.
+//! Faults of a device: the first one counts. Tests may plant one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -15,7 +15,7 @@ use crate::kernels::{Call, Resource, UNIFORM_BYTES};
 pub enum Rows {
     /// Enough for the count of that index, given when the plan is encoded.
     Counted(usize),
-    /// What the device wrote at this index of the plan's dispatch buffer.
+    /// The size that the device writes at this index of the plan's dispatch buffer.
     Indirect(u32),
     /// One.
     One,
@@ -111,8 +111,8 @@ impl Plan {
         active.len()
     }
 
-    /// The same with timestamps round every dispatch, as `timestamps` allows it. They are
-    /// resolved for [`Plan::times`]. Returns the indices of the dispatches encoded.
+    /// Encodes all dispatches with timestamps round each of them, as `timestamps` allows it. The
+    /// timestamps are resolved for [`Plan::times`]. Returns the indices of the dispatches encoded.
     pub fn encode_timed(
         &self,
         encoder: &mut wgpu::CommandEncoder,

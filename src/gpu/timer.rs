@@ -10,9 +10,9 @@ use crate::error::Result;
 pub enum Timestamps {
     /// Anywhere in a compute pass.
     InsidePasses,
-    /// At the beginning and the end of a pass: what is to be timed needs a pass of its own.
+    /// At the beginning and the end of a pass: each timed dispatch needs a pass of its own.
     PassBoundaries,
-    /// Nowhere: what is to be timed needs a submission of its own, and the host's clock.
+    /// Nowhere: each timed dispatch needs a submission of its own, and the host's clock.
     None,
 }
 
@@ -28,7 +28,7 @@ impl Timestamps {
         }
     }
 
-    /// For people: what the times are taken from.
+    /// The source of the times in words.
     pub fn description(self) -> &'static str {
         match self {
             Self::InsidePasses => "device timestamps inside one pass",

@@ -90,7 +90,7 @@ pub static SCORES: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// Their softmax, applied to the values: the second half.
+/// The softmax of the scores, applied to the values: the second half of attention of many rows.
 pub static VALUES: Kernel = Kernel {
     name: "values_texture",
     source: include_str!("../../shaders/values_texture.wgsl"),
@@ -110,11 +110,11 @@ pub static VALUES: Kernel = Kernel {
 /// Query vectors that a workgroup of [`KERNEL`] holds at most.
 const MAX_ITEMS: u32 = 8;
 
-/// Splits of a full cache, at most, and their keys, at least: whole blocks of the kernel.
+/// Splits of a full KV cache, at most, and their keys, at least: whole blocks of the kernel.
 const MAX_SPLITS: u32 = 64;
 const MIN_SPLIT_KEYS: u32 = 64;
 
-/// How the work of [`KERNEL`] is shared out.
+/// How the work of [`KERNEL`] is shared among workgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
     /// Neighbouring query heads of one KV head in a tile.
@@ -123,7 +123,7 @@ pub struct Tiling {
     pub rows_per_tile: u32,
     /// Tiles of a row.
     pub n_tiles: u32,
-    /// Parts that the keys of a full cache are split into; 1: they are not.
+    /// Parts that the keys of a full KV cache are split into (split-K); 1: they are not.
     pub n_splits: u32,
     pub split_keys: u32,
 }
@@ -176,14 +176,14 @@ impl Tiling {
         }
     }
 
-    /// Bytes of the parts that the splits leave of `n_rows` rows.
+    /// Bytes of the partial outputs that the splits of `n_rows` rows write.
     pub fn parts_bytes(&self, shape: Shape, n_rows: u64) -> u64 {
         let vectors = u64::from(shape.n_heads) * u64::from(2 * shape.head_octets + 1);
         16 * vectors * n_rows * u64::from(self.n_splits)
     }
 }
 
-/// What attention in buffers works on.
+/// Inputs and outputs of attention in buffers.
 #[derive(Clone, Copy)]
 pub struct Buffers<'a> {
     pub q: &'a Buffer,
@@ -194,7 +194,7 @@ pub struct Buffers<'a> {
     pub out: &'a Buffer,
     /// Zero attention, f32 `[row][layer][head]`.
     pub zeros: &'a Buffer,
-    /// What splits leave for `merge`.
+    /// Partial outputs of the splits, which `merge` reads.
     pub parts: &'a Buffer,
 }
 
@@ -233,7 +233,7 @@ pub fn in_buffers<'a>(
         resources: on_buffers(&[b.parts, b.rows, b.out, b.zeros]),
         x: (params.n_heads * params.head_octets).div_ceil(LANES),
         rows_per_group: 1,
-        // Attention's own outputs, counted there.
+        // The outputs are counted with `attention`.
         cost: Cost::default(),
     };
     match tiling.n_splits {
@@ -242,7 +242,7 @@ pub fn in_buffers<'a>(
     }
 }
 
-/// What attention in textures works on.
+/// Inputs and outputs of attention in textures.
 #[derive(Clone, Copy)]
 pub struct Textures<'a> {
     /// f32 `[row][head, head_stride]`

@@ -1,12 +1,12 @@
-//! What a dispatch cannot avoid: the bytes it must move and the operations it must do.
+//! The cost that a dispatch cannot avoid: the bytes it must move and the operations it must do.
 //!
 //! Every input is counted as read once and every output as written once, however often a kernel
-//! really touches them: what a kernel takes beyond that is the kernel's fault.
+//! really touches them: any cost beyond that is the kernel's fault.
 
 /// The cost of a dispatch, by what it grows with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Bytes read whatever the number of rows, such as those of a matrix; none where there is no
+    /// Bytes read once for any number of rows, such as those of a matrix; none where there is no
     /// row.
     pub read: u64,
     pub read_per_row: u64,

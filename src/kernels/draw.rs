@@ -21,7 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// What is drawn where a logit is not finite.
+/// The id drawn where a logit is not finite.
 pub const NO_TOKEN: u32 = u32::MAX;
 
 /// One workgroup. `buffers`: candidates, history, ids, of which the first is written.

@@ -31,7 +31,7 @@ pub static KERNEL: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// The same with the matrix in a texture.
+/// Embeddings from a matrix in a texture.
 pub static TEXTURE: Kernel = Kernel {
     name: "embed_texture",
     source: include_str!("../../shaders/embed_texture.wgsl"),
@@ -70,7 +70,7 @@ pub fn call<'a>(
         ],
         x: params.n_octets.div_ceil(lanes),
         rows_per_group: 1,
-        // A token lies in one part of the matrix: the first stands for whichever it is.
+        // A token lies in one part of the matrix: its cost is counted with the first part.
         cost: match params.first_token {
             0 => Cost {
                 read_per_row: dtype.n_bytes(8 * params.n_octets as usize) as u64

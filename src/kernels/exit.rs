@@ -1,4 +1,4 @@
-//! Scores of a cycle, who leaves, and the sizes of the dispatches that follow.
+//! Scores of a cycle, the rows that exit after it, and the sizes of the dispatches that follow.
 
 use wgpu::Features;
 
@@ -40,7 +40,7 @@ pub static KERNEL: Kernel = Kernel {
 pub struct Grid {
     pub x: u32,
     pub rows_per_group: u32,
-    /// 1: over the rows that leave; 0: over those that stay.
+    /// 1: over the rows that exit; 0: over those that continue.
     pub of_leaving: u32,
     pub unused: u32,
 }

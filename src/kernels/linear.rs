@@ -84,7 +84,7 @@ mod declared {
 }
 pub use declared::*;
 
-/// What happens to the sums before they are written.
+/// The function applied to the sums before they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
     None = 0,
@@ -121,7 +121,7 @@ pub fn weight_format(dtype: Dtype) -> (&'static str, u32) {
     ("WEIGHT_FORMAT", format)
 }
 
-/// What a linear map works on, besides the weights.
+/// Inputs of a linear map, besides the weights.
 #[derive(Clone, Copy)]
 pub struct Operands<'a> {
     /// f32 `[row][n_in]`
@@ -154,11 +154,11 @@ pub enum Output<'a> {
 /// Where queries, keys and values go.
 #[derive(Clone, Copy)]
 pub struct Qkv<'a> {
-    /// Of each position and pair: `[position][4 head_octets][cos, sin]`.
+    /// Rotary angles of each position and pair: `[position][4 head_octets][cos, sin]`.
     pub angles: &'a Buffer,
     /// f32 `[row][head][8 head_octets]`, in a buffer or a texture.
     pub q: Resource<'a>,
-    /// In a buffer or a texture, as `shared/kv_cache.wgsl` describes them.
+    /// The KV cache in a buffer or a texture, as `shared/kv_cache.wgsl` describes it.
     pub kv: Resource<'a>,
     pub kv_type: KvType,
 }
@@ -265,7 +265,7 @@ fn cost(dtype: Dtype, params: &Params, norm: InputNorm, output: &Output) -> Cost
 }
 
 impl Params {
-    /// What turning and storing queries, keys and values takes.
+    /// The cost of rotating and storing queries, keys and values.
     pub(super) fn qkv_cost(&self, kv_type: KvType) -> Cost {
         let head = 8 * self.head_octets;
         let kv_heads = 2 * self.n_kv_heads;

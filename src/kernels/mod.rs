@@ -66,7 +66,7 @@ pub struct Kernel {
     pub bindings: &'static [Binding],
     /// Members of `Params` with their offsets in bytes.
     pub params: &'static [(&'static str, usize)],
-    /// What the shader uses of a device beyond the core of WebGPU.
+    /// Features that the shader uses beyond the core of WebGPU.
     pub needs: wgpu::Features,
 }
 
@@ -88,17 +88,17 @@ pub enum Access {
     Texture,
     /// A two-dimensional storage texture of `vec4<f32>`, read.
     FloatTexture,
-    /// The same, written.
+    /// A two-dimensional storage texture of `vec4<f32>`, written.
     WriteTexture,
     /// An array of two-dimensional storage textures of `vec4<u32>`, read.
     TextureArray,
-    /// The same, written.
+    /// An array of two-dimensional storage textures of `vec4<u32>`, written.
     WriteTextureArray,
     /// A two-dimensional texture of `vec4<u32>` that is read as one to be sampled.
     SampledTexture,
 }
 
-/// What every device can bind as a uniform buffer.
+/// Bytes that every device can bind as a uniform buffer.
 pub const UNIFORM_BYTES: u64 = 64 << 10;
 
 const fn bound(name: &'static str, access: Access) -> Binding {
@@ -116,8 +116,8 @@ const fn read_write(name: &'static str) -> Binding {
 /// Invocations of a workgroup.
 pub const LANES: u32 = 64;
 
-/// Of kernels that work on textures: a vector of a software adapter. Small workgroups spread the
-/// work over its cores.
+/// Invocations of a workgroup of kernels that work on textures: a vector of a software adapter.
+/// Small workgroups spread the work over its cores.
 pub const TEXTURE_LANES: u32 = 8;
 
 /// How an element of the key-value cache is stored.
@@ -155,17 +155,17 @@ pub struct Call<'a> {
     pub constants: Vec<(&'static str, u32)>,
     /// The bytes of `Params`.
     pub params: Vec<u8>,
-    /// In the order of the kernel's bindings.
+    /// Resources in the order of the kernel's bindings.
     pub resources: Vec<Resource<'a>>,
     /// Workgroups in the first dimension.
     pub x: u32,
     /// Listed rows that one workgroup of the second dimension stands for.
     pub rows_per_group: u32,
-    /// What the dispatch cannot avoid.
+    /// The cost that the dispatch cannot avoid.
     pub cost: Cost,
 }
 
-/// What a binding is bound to.
+/// A buffer or texture that a binding is bound to.
 #[derive(Clone, Copy)]
 pub enum Resource<'a> {
     Buffer(&'a wgpu::Buffer),
@@ -179,7 +179,7 @@ pub fn on_buffers<'a>(buffers: &[&'a wgpu::Buffer]) -> Vec<Resource<'a>> {
 }
 
 impl Call<'_> {
-    /// The same call on other resources.
+    /// This call on other resources.
     pub fn on<'b>(&self, resources: Vec<Resource<'b>>) -> Call<'b> {
         Call {
             kernel: self.kernel,

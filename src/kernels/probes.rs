@@ -1,6 +1,6 @@
 //! Kernels that compute nothing of use: they find out what an adapter can do.
 //!
-//! All share one block of parameters; see each shader for what it makes of them.
+//! All share one block of parameters; see each shader for their meaning.
 
 use wgpu::Features;
 

@@ -25,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// The same with queries and cache in textures.
+/// Queries, keys and values stored to textures.
 pub static TEXTURE: Kernel = Kernel {
     name: "qkv_store_texture",
     source: include_str!("../../shaders/qkv_store_texture.wgsl"),

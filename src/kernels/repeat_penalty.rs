@@ -1,4 +1,4 @@
-//! Logits of the tokens seen last, made smaller.
+//! The repeat penalty on the logits of the tokens seen last.
 
 use wgpu::Features;
 
@@ -17,7 +17,7 @@ pub static KERNEL: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// How many of the latest tokens are looked at, as in llama.cpp.
+/// The number of latest tokens that are penalised, as in llama.cpp.
 pub const WINDOW: usize = 64;
 
 /// Words of the history: tokens drawn, tokens seen, and a ring of the latest of them.

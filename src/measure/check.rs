@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::model::config::ExitRule;
 use crate::reference::Output;
 
-/// Positions of the prompt, and of what is decoded after it.
+/// Positions of the prompt, and positions decoded after it.
 const N_PROMPT: usize = 5;
 const N_DECODE: usize = 2;
 

@@ -7,7 +7,7 @@ use super::report::{AdapterFacts, Detail, DeviceDetail, KernelDetail, ModelDetai
 use super::table::{Heading, table};
 use crate::error::{Error, Result, first_line};
 
-/// What `-o` takes.
+/// The formats that `-o` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Table,
@@ -49,7 +49,7 @@ pub(super) fn json_lines(rows: Vec<Map<String, Value>>) -> String {
         .collect()
 }
 
-/// Each row with what belongs to the whole run put before it.
+/// Each row with the fields of the whole run put before it.
 fn flat_rows(report: &Report) -> Result<Vec<Map<String, Value>>> {
     let adapter = &report.adapter;
     let run = [
@@ -73,7 +73,7 @@ fn flat_rows(report: &Report) -> Result<Vec<Map<String, Value>>> {
     report.rows.iter().map(flat).collect()
 }
 
-/// One column for every field of any row; what is a list is separated by spaces.
+/// One column for every field of any row; elements of a list are separated by spaces.
 pub(super) fn csv(rows: &[Map<String, Value>]) -> Result<String> {
     let mut columns: Vec<&String> = Vec::new();
     for key in rows.iter().flat_map(Map::keys) {

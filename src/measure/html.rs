@@ -55,7 +55,7 @@ pub fn html(report: &Report) -> Result<String> {
     page::render("report", TEMPLATE, &page)
 }
 
-/// Those that were measured.
+/// The peaks that were measured.
 fn peaks(peaks: &Peaks) -> Vec<Peak> {
     [
         ("read", peaks.read_gb_per_s, "GB/s"),
@@ -76,7 +76,7 @@ fn peaks(peaks: &Peaks) -> Vec<Peak> {
     .collect()
 }
 
-/// Those that the report has rows for.
+/// The figures that the report has rows for.
 fn figures(report: &Report) -> Vec<Figure> {
     let models = if plot::has_exit_sweep(report) {
         ("Early exit", HOW_TO_READ_SWEEP, plot::exit_sweep(report))

@@ -1,4 +1,4 @@
-//! Measuring: what an adapter can do, what the kernels reach of it, how fast models run.
+//! Measuring: the peaks of an adapter, the share of them that kernels reach, the speed of models.
 //!
 //! Nothing is timed before its result has been checked.
 

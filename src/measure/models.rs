@@ -35,14 +35,14 @@ pub enum Place {
     Device(Arc<DeviceModel>),
 }
 
-/// A model with what does not change from test to test.
+/// A model with the facts that do not change from test to test.
 pub struct Subject<'m> {
     pub name: String,
     pub model: &'m Model,
     pub place: Place,
     /// The class of kernels.
     pub kernels: String,
-    /// Measured in this run.
+    /// The read bandwidth measured in this run.
     pub read_gb_per_s: Option<f64>,
 }
 
@@ -81,7 +81,7 @@ pub struct Running<'a, 'm> {
     subject: &'a Subject<'m>,
     test: Test,
     texts: Texts<'m>,
-    /// What every text goes on with after its depth.
+    /// Token ids that every text continues with after its depth.
     ids: Vec<u32>,
     repetitions: Vec<Repetition>,
 }
@@ -169,7 +169,7 @@ fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
     let n = (test.n_parallel * test.n_tokens()) as f64;
     let samples: Vec<f64> = repetitions.iter().map(|r| n / r.seconds).collect();
     let stats = Stats::new(&samples);
-    // The walk is the same in every repetition.
+    // Every repetition runs the same cycles and dispatches.
     let Repetition { cycles, work, .. } = &repetitions[0];
     let seconds = n / stats.median;
     let gb_per_s = match subject.place {

@@ -12,7 +12,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     with_thousands(&format!("{rounded:.decimals$}"))
 }
 
-/// As [`significant`] with three digits, trailing zeros dropped: for the ticks of an axis.
+/// `value` with three significant digits, trailing zeros dropped: for the ticks of an axis.
 pub fn short(value: f64) -> String {
     let text = significant(value, 3);
     if !text.contains('.') || text.contains('e') {

@@ -1,4 +1,4 @@
-//! What a run of `perplexity` found, and how it is written.
+//! The report of a run of `perplexity`, and how it is written.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ use crate::evaluate::sweep::Setting;
 pub struct QualityReport {
     /// `perplexity`.
     pub tool: String,
-    /// Of this program.
+    /// The version of this program.
     pub version: String,
     pub model: String,
     pub adapter: AdapterFacts,
@@ -25,7 +25,7 @@ pub struct QualityReport {
     pub kv_type: String,
     /// The file of the text.
     pub text: String,
-    /// Of the text; all but the first are scored.
+    /// Tokens of the text; all but the first are scored.
     pub n_tokens: usize,
     /// Tokens of a window.
     pub n_ctx: usize,
@@ -35,9 +35,9 @@ pub struct QualityReport {
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QualityRow {
-    /// `None` where nothing leaves.
+    /// The exit threshold; `None` for a fixed depth.
     pub threshold: Option<f64>,
-    /// `propagate` or `share`, and `fixed` where nothing leaves.
+    /// `propagate` or `share`, and `fixed` for a fixed depth.
     pub policy: String,
     /// Cycles that run at most.
     pub cycles: usize,
@@ -45,7 +45,7 @@ pub struct QualityRow {
     pub figures: Figures,
 }
 
-/// The policy of a row where nothing leaves.
+/// The policy of a row of fixed depth.
 pub const FIXED: &str = "fixed";
 
 const COLUMNS: [&str; 9] = [
@@ -131,7 +131,7 @@ impl QualityReport {
         )
     }
 
-    /// Each row with what belongs to the whole run put before it.
+    /// Each row with the fields of the whole run put before it.
     fn flat_rows(&self) -> Result<Vec<Map<String, Value>>> {
         let mut run = fields(self)?;
         run.shift_remove("rows");

@@ -1,4 +1,4 @@
-//! What was timed, before it becomes the rows of a report.
+//! Samples, before they become the rows of a report.
 //!
 //! A machine's state changes while it is measured. So every test is taken up in several rounds,
 //! minutes apart from each other in a long run, and the samples of all rounds count.
@@ -8,7 +8,7 @@ use super::stats::Stats;
 use super::stopwatch::Timing;
 use crate::kernels::Moved;
 
-/// Samples of a test with what is known of it.
+/// Samples of a test, and facts about the test.
 pub struct Raw {
     pub test: String,
     /// Seconds of one unit of work: a billion bytes or operations, a dispatch, ...
@@ -16,7 +16,7 @@ pub struct Raw {
     pub what: What,
 }
 
-/// What was timed.
+/// The probe or kernel that was timed.
 pub enum What {
     Device {
         unit: Unit,
@@ -33,7 +33,7 @@ pub enum What {
     },
 }
 
-/// From here on caches of usual sizes are too small; peaks are those of such working sets.
+/// Bytes of the least working set that exceeds caches of usual sizes; peaks are of such sets.
 const UNCACHED: u64 = 64 << 20;
 
 /// Adds samples to those of the same test, if there are any.
@@ -132,7 +132,7 @@ impl Raw {
                 n_rows,
                 moved,
             } => {
-                // Billions a second, of what is done in so many microseconds.
+                // Billions a second of `n` units done in `median` microseconds.
                 let rate = |n: u64| n as f64 / median / 1e3;
                 let (by_memory, by_compute) = shares(moved, &rate, peaks);
                 Detail::Kernel(KernelDetail {

@@ -1,4 +1,4 @@
-//! What a run of `bench` or `microbench` found. Both speak one schema,
+//! The report of a run of `bench` or `microbench`. Both have one schema,
 //! `schemas/report.schema.json`.
 
 use serde::{Deserialize, Serialize};
@@ -10,14 +10,14 @@ use super::stats::Stats;
 pub struct Report {
     /// `bench` or `microbench`.
     pub tool: String,
-    /// Of this program.
+    /// The version of this program.
     pub version: String,
     pub adapter: AdapterFacts,
     pub peaks: Peaks,
     pub rows: Vec<Row>,
 }
 
-/// What was measured on.
+/// Facts about the adapter that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdapterFacts {
     pub name: String,
@@ -27,14 +27,14 @@ pub struct AdapterFacts {
     /// plain Rust reference.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Not a GPU: figures say nothing about one.
+    /// Whether it is no GPU (a software adapter, or the host): figures say nothing about a GPU.
     pub software: bool,
 }
 
 /// The most that the adapter was seen to do in this run; `None` where it was not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
-    /// Of the largest working sets, the best access shape.
+    /// The read bandwidth of the largest working sets, by the best access shape.
     pub read_gb_per_s: Option<f64>,
     pub write_gb_per_s: Option<f64>,
     /// Bytes read and bytes written together.
@@ -49,7 +49,7 @@ pub struct Peaks {
 pub struct Row {
     /// Names the measurement; two reports are compared by it.
     pub test: String,
-    /// Of the samples and their summary.
+    /// The unit of the samples and their summary.
     pub unit: Unit,
     #[serde(flatten)]
     pub stats: Stats,
@@ -87,7 +87,7 @@ impl Unit {
     }
 }
 
-/// What belongs to a row besides the samples.
+/// Facts about a row besides the samples.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Detail {
@@ -122,9 +122,9 @@ pub struct ModelDetail {
     pub mean_cycles: f64,
     /// Bytes that the pass cannot avoid moving, over the median time; `null` on the host.
     pub gb_per_s: Option<f64>,
-    /// Of the read bandwidth measured in the same run.
+    /// `gb_per_s` in percent of the read bandwidth measured in the same run.
     pub percent_of_bandwidth: Option<f64>,
-    /// From a prompt to its logits on the host, the median; `null` for generation.
+    /// The median time from a prompt to its logits on the host; `null` for generation.
     pub time_to_first_token_ms: Option<f64>,
     pub submissions_per_token: f64,
     pub dispatches_per_token: f64,
@@ -135,7 +135,7 @@ fn one() -> usize {
     1
 }
 
-/// What time was read from.
+/// The clock that times were read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
@@ -155,7 +155,7 @@ impl Clock {
     }
 }
 
-/// A row of `microbench`: what the adapter can do.
+/// A row of `microbench`: a probe of the adapter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceDetail {
     /// `read`, `write`, `copy`, `fma_f32`, `dispatch`, ...
@@ -172,7 +172,7 @@ pub struct DeviceDetail {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KernelDetail {
     pub kernel: String,
-    /// What it does in the model, such as `qkv_proj`.
+    /// The kernel's task in the model, such as `qkv_proj`.
     pub role: String,
     /// `decode` or `prefill`.
     pub phase: String,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What repeated measurements of one thing come to, in the unit of the measurements.
+/// A summary of repeated measurements of one thing, in the unit of the measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     pub mean: f64,
@@ -11,7 +11,7 @@ pub struct Stats {
     pub median: f64,
     pub min: f64,
     pub max: f64,
-    /// Distance between the quartiles over the median, in percent: what to expect of a repetition.
+    /// Distance between the quartiles over the median, in percent: the typical scatter of samples.
     pub spread_percent: f64,
 }
 

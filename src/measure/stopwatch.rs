@@ -15,7 +15,7 @@ use crate::gpu::timer::{Timer, Timestamps};
 pub struct Stopwatch<'g> {
     pub gpu: &'g Gpu,
     pub n_samples: usize,
-    /// What a sample should take: long against the cost of a submission.
+    /// The time that a sample should take: long against the cost of a submission.
     pub sample_time: Duration,
     timer: Option<Timer>,
     /// Repetitions in a sample, by test, once they are known.
@@ -25,14 +25,14 @@ pub struct Stopwatch<'g> {
 /// Seconds of one repetition, sample by sample.
 pub struct Timing {
     pub clock: Clock,
-    /// By that clock.
+    /// Seconds of each sample by `clock`.
     pub seconds: Vec<f64>,
-    /// By the host's clock.
+    /// Seconds of each sample by the host's clock.
     pub wall: Vec<f64>,
 }
 
 impl Timing {
-    /// The same for `1 / n` of the work.
+    /// The times of `1 / n` of the work: all divided by `n`.
     pub fn divided(mut self, n: f64) -> Self {
         let all = self.seconds.iter_mut().chain(&mut self.wall);
         all.for_each(|seconds| *seconds /= n);

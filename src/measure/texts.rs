@@ -67,7 +67,7 @@ impl<'m> Texts<'m> {
         }
     }
 
-    /// What the device was asked to do so far; zeros on the host.
+    /// The work that the device was given so far; zeros on the host.
     pub fn work(&self) -> Work {
         match self {
             Self::One(engine) => engine.work(),

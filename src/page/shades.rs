@@ -11,7 +11,7 @@ pub struct Scale {
     dark: [Rgb; 4],
 }
 
-/// For cycles.
+/// The scale for cycles.
 pub const DEPTH: Scale = Scale {
     light: [
         [255, 243, 176],
@@ -22,7 +22,7 @@ pub const DEPTH: Scale = Scale {
     dark: [[64, 54, 20], [122, 70, 22], [190, 82, 112], [222, 160, 255]],
 };
 
-/// For scores.
+/// The scale for scores.
 pub const SCORE: Scale = Scale {
     light: [
         [231, 240, 248],

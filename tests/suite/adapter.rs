@@ -89,7 +89,7 @@ pub fn trial(
     trial_of(None, name, run)
 }
 
-/// The same with every class of kernels, each in a test of its own.
+/// Tests that need an adapter, one for every class of kernels.
 pub fn trials_by_class(
     name: &str,
     run: impl Fn(Arc<Gpu>) -> Result<()> + Clone + Send + 'static,

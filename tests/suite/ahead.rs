@@ -1,5 +1,5 @@
 //! Generation with tokens drawn on the device, ahead of the host, against tokens drawn on the
-//! host: the same tokens, counts and cache, however it ends.
+//! host: the same tokens, counts and KV cache, however it ends.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ struct Case {
     wanted: usize,
 }
 
-/// What a generation gave out, and what it left behind.
+/// The result of a generation, and the state of the engine after it.
 struct Generated {
     tokens: Vec<Token>,
     summary: Summary,

@@ -1,4 +1,4 @@
-//! What the commands do when all is well, on the real binary.
+//! The commands with valid input, on the real binary.
 
 use std::io::Read;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! What people expect of a command line: help, version, completions, variables, colours.
+//! The conventions of a command line: help, version, completions, variables, colours.
 
 use std::process::Command;
 

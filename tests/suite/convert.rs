@@ -1,4 +1,4 @@
-//! `convert`: what is kept, that nothing else changes, what is refused.
+//! `convert`: the layers kept, all else unchanged, input refused.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::fixtures::{f32s, path, trial};
 use crate::models::SMOLLM2;
 use crate::program::{Checkpoint, succeed};
 
-/// With all layers kept and one cycle.
+/// The largest difference of logits with all layers kept and one cycle.
 const TOLERANCE: f64 = 1e-3;
 
 pub fn trials() -> Vec<Trial> {
@@ -73,7 +73,7 @@ impl Converted {
     }
 }
 
-/// The logits of every position of what `arguments` say.
+/// The logits of every position, by `trace` of `model` with `arguments`.
 fn logits(model: &str, arguments: &[&str]) -> Result<Vec<f32>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("logits.safetensors");

@@ -48,7 +48,7 @@ fn config(pointer: &str, field: &str, value: serde_json::Value, words: &[&str]) 
     refused(&spoilt, words)
 }
 
-/// What measuring refuses before it measures anything.
+/// Arguments that `bench` and `microbench` refuse before they measure anything.
 fn measuring_arguments() -> Result<()> {
     let plain = crate::fixtures::path("golden/llama-plain")
         .display()

@@ -439,7 +439,7 @@ fn refused() -> Result<()> {
         1,
         &[&file, "expected a checkpoint folder"],
     )?;
-    // Where nothing may leave, no threshold saves a cycle.
+    // Where no position may exit early, no threshold saves a cycle.
     let arguments = [
         "calibrate",
         "--file",

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use crate::adapter;
 use crate::program::{Run, command, output};
 
-/// What the program has said of a fault that `ZTT_FAULT` plants.
+/// Faults that `ZTT_FAULT` plants, each with words of the program's error.
 const FAULTS: [(&str, &str); 2] = [("lost", "device lost"), ("memory", "out of memory")];
 
 pub fn trials() -> Vec<Trial> {
@@ -84,7 +84,8 @@ fn text_so_far() -> Result<()> {
     Ok(())
 }
 
-/// From the first wait, with weights being uploaded, to the one after the last, where it ends well.
+/// A fault at every wait, from the first, with weights being uploaded, to one after the last, where
+/// the program ends well.
 fn every_moment() -> Result<()> {
     let arguments = ["run", "builtin", "ROMEO:", "-n", "3", "--temperature", "0"];
     for wait in 1..50 {

@@ -63,7 +63,7 @@ const FEEDS: [(&str, Feed); 3] = [
     ("among_others", Feed::AmongOthers),
 ];
 
-/// On the reference, which needs no adapter.
+/// Tests on the reference, which needs no adapter.
 pub fn reference_trials() -> Vec<Trial> {
     let of_case = |case: &&'static str| {
         let case = *case;
@@ -75,7 +75,7 @@ pub fn reference_trials() -> Vec<Trial> {
     CASES.iter().map(of_case).collect()
 }
 
-/// On an adapter.
+/// Tests on an adapter.
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for case in CASES {

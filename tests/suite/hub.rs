@@ -64,7 +64,7 @@ fn prepared(flags: &[&str]) -> Command {
     command
 }
 
-/// The same with the cache in `home`.
+/// Runs `trace org/name` with the Hugging Face cache in `home` and the hub at `hub`.
 fn trace(home: &Path, hub: &str, flags: &[&str]) -> Result<Run> {
     let mut command = prepared(flags);
     command.env("HF_HOME", home).env("HF_ENDPOINT", hub);
@@ -107,19 +107,19 @@ fn cached() -> Result<()> {
     same("trace", &[found.stdout], &[expected("golden/llama-plain")?])
 }
 
-/// A hub on the loopback address, and what it was asked for.
+/// A hub on the loopback address, and the requests it got.
 struct Hub {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hub {
-    /// One with these files.
+    /// A hub with these files.
     fn new(files: HashMap<String, Vec<u8>>) -> Result<Self> {
         Self::start(files, None)
     }
 
-    /// One that does not send all of the weights.
+    /// A hub that does not send all of the weights.
     fn breaking(files: HashMap<String, Vec<u8>>, breaks: Break) -> Result<Self> {
         Self::start(files, Some(breaks))
     }
@@ -139,7 +139,7 @@ impl Hub {
         Ok(Self { address, requests })
     }
 
-    /// What it was asked for since the last look: a line of the request and its token.
+    /// The requests since the last call: the first line of each and its token.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.requests.lock().expect("the log"))
     }
@@ -177,7 +177,7 @@ fn fetched() -> Result<()> {
     )
 }
 
-/// What another program has left in the cache is a part of a model: the rest of the same revision is
+/// Another program has put a part of a model in the cache: the rest of the same revision is
 /// fetched, where the hub answers.
 fn completed() -> Result<()> {
     let home = tempfile::tempdir()?;
@@ -269,7 +269,7 @@ fn only_what_is_named() -> Result<()> {
     ensure!(found.status == 0, "{}", found.stderr);
     let single = [&texts[..], &["model.safetensors"]].concat();
     ensure!(names(hub.asked()) == named(&single), "with a single file");
-    // What is not there, or is nothing to read.
+    // Repositories that lack a file which is needed, or have weights that are not read.
     let gone = |files: &[(&str, &str)], words: &[&str]| -> Result<()> {
         let files = files
             .iter()
@@ -378,7 +378,7 @@ fn variables() -> Result<()> {
     )
 }
 
-/// A download that broke off is not taken for a model, and is gone on with.
+/// A download that broke off is not taken for a model, and is continued.
 fn broken_off() -> Result<()> {
     let whole = files_of("golden/llama-plain")?;
     let expected = expected("golden/llama-plain")?;
@@ -395,7 +395,7 @@ fn broken_off() -> Result<()> {
         ensure!(found.status == 0, "{}", found.stderr);
         same("trace", &[found.stdout], std::slice::from_ref(&expected))?;
     }
-    // What was left may be all there is.
+    // The partial file may hold all bytes already.
     let home = tempfile::tempdir()?;
     let blobs = home.path().join("hub/models--acme--tiny/blobs");
     std::fs::create_dir_all(&blobs)?;
@@ -413,7 +413,7 @@ fn broken_off() -> Result<()> {
 /// How a hub fails to send the weights.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Break {
-    /// The connection ends before what was announced has come.
+    /// The connection ends before all announced bytes were sent.
     Closes,
     /// Less is announced than there is.
     SaysLess,

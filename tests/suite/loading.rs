@@ -205,7 +205,7 @@ fn prefixes() -> Result<()> {
             same(case, &logits(&model)?, &expected)?;
         }
     }
-    // What is written of it has the plain names.
+    // Copies that are written of it have the plain names.
     let plain = Parts::of("golden/llama-plain")?;
     let wrapped = plain.clone().renamed(before("module.")).write()?;
     let folder = tempfile::tempdir()?;
@@ -255,7 +255,7 @@ fn collisions() -> Result<()> {
     )
 }
 
-/// Tied checkpoints, and what their embeddings are called.
+/// Tied checkpoints, and the names of their embeddings.
 const TIED: [(&str, &str); 3] = [
     ("families/qwen2", "model.embed_tokens.weight"),
     ("golden/llama-plain", "model.embed_tokens.weight"),
@@ -341,7 +341,7 @@ fn head_alone() -> Result<()> {
     Ok(())
 }
 
-/// `quantize` and `convert` write what opens without a warning and computes the same.
+/// `quantize` and `convert` write checkpoints that open without a warning and give equal logits.
 fn rewritten() -> Result<()> {
     let (case, embedding) = ("golden/llama-plain", "model.embed_tokens.weight");
     let plain = Parts::of(case)?;
@@ -496,7 +496,7 @@ fn empty_rope_scaling() -> Result<()> {
             &expected,
         )?;
     }
-    // What asks for nothing is no reason to refuse.
+    // Settings that ask for nothing are no reason to refuse.
     let nothing = parts
         .set(
             "rope_parameters",
@@ -528,7 +528,7 @@ fn aliases() -> Result<()> {
     same("both", &logits(&both)?, &logits(&fewer)?)
 }
 
-/// A mistral looks back by its window in every layer, whatever types the config gives them.
+/// A mistral looks back by its window in every layer, even where `layer_types` says otherwise.
 fn window_of_all_layers() -> Result<()> {
     let plain = Parts::of("families/mistral")?.set("sliding_window", json!(2));
     let expected = logits(&plain.open()?)?;

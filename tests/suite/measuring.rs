@@ -112,7 +112,7 @@ fn bench_on_adapter() -> Result<()> {
     );
     let rows = report["rows"].as_array().context("rows")?;
     ensure!(rows.len() == 4, "{} rows", rows.len());
-    // Leaving at once, and never.
+    // Exiting after the first cycle, and never.
     for (row, mean) in rows.iter().zip([1.0, 1.0, 2.0, 2.0]) {
         ensure!(row["mean_cycles"] == mean, "{row}");
         ensure!(row["gb_per_s"].is_number(), "{row}");
@@ -265,7 +265,7 @@ fn microbench() -> Result<()> {
     Ok(())
 }
 
-/// What fails leaves no empty report.
+/// A run that fails leaves no empty report.
 fn no_empty_report() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let page = folder.path().join("report.html");
@@ -589,7 +589,7 @@ fn bytes_of_a_token(gpu: Arc<Gpu>) -> Result<()> {
     Ok(())
 }
 
-/// The same dispatches and the same logits, however they are timed.
+/// Timing does not change the dispatches nor the logits, with any kind of timestamps.
 fn profiles(gpu: Arc<Gpu>) -> Result<()> {
     let model = Model::open(BUILTIN, Fetch::Never)?;
     let ids = [[4u32, 5, 6].as_slice(), &[7]];

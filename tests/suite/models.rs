@@ -288,7 +288,8 @@ fn work_per_token(gpu: Arc<Gpu>) -> Result<()> {
     Ok(())
 }
 
-/// A short prompt takes as many submissions as the class wants, and gives what its tokens give.
+/// A short prompt takes as many submissions as the class wants, and gives the logits that its
+/// tokens give one by one.
 fn few_rows(gpu: Arc<Gpu>) -> Result<()> {
     let (model, ids) = classics()?;
     let on_textures = gpu.kernels == KernelClass::Texture;
@@ -334,7 +335,7 @@ fn context_beyond_textures(gpu: Arc<Gpu>) -> Result<()> {
     Ok(())
 }
 
-/// What is approximate in a cache of halves: logits to 2e-2, with the same top token.
+/// A KV cache of f16 changes logits by no more than 2e-2, and no top token.
 fn f16_cache(gpu: Arc<Gpu>) -> Result<()> {
     let (model, ids) = classics()?;
     let device_model = upload(gpu, &model)?;

@@ -1,5 +1,5 @@
-//! Spoilt model files through the real binary: whatever is in them, it ends with status 0, 1 or
-//! 2, says at most one line, and neither panics nor is ended by a signal, nor takes much memory.
+//! Corrupt model files through the real binary: with any of them it ends with status 0, 1 or 2,
+//! says at most one line, and neither panics nor is ended by a signal, nor takes much memory.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -9,12 +9,13 @@ use crate::program::{Checkpoint, limited, output, run};
 use crate::random::Random;
 use crate::thorough;
 
-/// How many files are spoilt, where [`VARIABLE`] does not say.
+/// The number of corrupt files, where [`VARIABLE`] does not say.
 const FILES: usize = 300;
 
 const VARIABLE: &str = "ZTT_MUTATIONS";
 
-/// What the program may take on the host, program and libraries included: files are 0.6 MB.
+/// KiB of addresses that a run on the host may take, program and libraries included: files are
+/// 0.6 MB.
 const ADDRESSES_KB: usize = 65_536;
 
 /// Trials the files are shared out over.
@@ -30,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
                 for seed in (i..n_files).step_by(TRIALS) {
                     refused += usize::from(check(seed as u64)?);
                 }
-                // The control: the mutations do spoil something.
+                // The control: many of the mutations make a file malformed.
                 let share = refused * TRIALS * 10 / n_files;
                 ensure!(share >= 4, "only {refused} files were refused");
                 Ok(())
@@ -39,7 +40,7 @@ pub fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// Spoils one file and runs the program on it; true when it is refused.
+/// Corrupts one file and runs the program on it; true when it is refused.
 fn check(seed: u64) -> Result<bool> {
     let mut random = Random::new(seed);
     let case = [

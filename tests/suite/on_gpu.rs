@@ -1,4 +1,4 @@
-//! `benches/on_gpu`: the page made of what the program prints.
+//! `benches/on_gpu`: the page made of the program's reports.
 
 use std::path::Path;
 

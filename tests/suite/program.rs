@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::fixtures::path;
 
-/// What a run of the program printed, and its status.
+/// The output of a run of the program, and its status.
 pub struct Run {
     pub status: i32,
     pub stdout: String,
@@ -24,7 +24,7 @@ pub fn command(arguments: &[&str]) -> Command {
     prepared(Command::new(PROGRAM), arguments)
 }
 
-/// The same with at most `kb` KiB of addresses; where a shell cannot limit them, without a limit.
+/// The program with `arguments` and at most `kb` KiB of addresses; outside Linux without a limit.
 pub fn limited(arguments: &[&str], kb: usize) -> Command {
     if cfg!(not(target_os = "linux")) {
         return command(arguments);
@@ -96,7 +96,7 @@ pub fn json_lines(text: &str) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// A copy of a golden checkpoint that a test may spoil.
+/// A copy of a golden checkpoint that a test may corrupt.
 pub struct Checkpoint {
     folder: TempDir,
 }

@@ -1,5 +1,5 @@
 //! Quantised weights: the rule by which they are rounded, the device against the reference, copies
-//! of checkpoints, and what is lost.
+//! of checkpoints, and the loss of quality.
 
 use std::path::PathBuf;
 use std::sync::Arc;

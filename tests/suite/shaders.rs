@@ -1,4 +1,4 @@
-//! The shaders' text against what the host side says of them. Needs no adapter.
+//! The shaders' text against their [`Kernel`]s on the host side. Needs no adapter.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The shader as naga sees it, imports resolved, and what naga's validator found out about it.
+/// The shader as naga sees it, imports resolved, and the facts of naga's validator about it.
 pub fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo)> {
     let source = compose(kernel.source);
     let parsed = naga::front::wgsl::parse_str(&source);
@@ -73,7 +73,7 @@ pub fn overrides(kernel: &Kernel) -> &'static [String] {
     index.map_or(&[], |i| &ALL[i])
 }
 
-/// Holds a shader against its [`Kernel`], and against what every implementation offers.
+/// Holds a shader against its [`Kernel`], and against the limits of every implementation.
 fn check(kernel: &Kernel) -> Result<()> {
     let (module, _) = parse(kernel)?;
     check_entry_point(kernel, &module)?;

@@ -28,7 +28,7 @@ pub fn repetitions(n: usize) -> usize {
     if is_on() { n } else { n.div_ceil(STEP) }
 }
 
-/// Says on standard error what is left out.
+/// Says on standard error which cases are left out.
 pub fn tell() {
     if !is_on() {
         eprintln!(

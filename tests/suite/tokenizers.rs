@@ -139,7 +139,7 @@ fn spaces_are_there() -> Result<()> {
     ensure!(found == [" the", "", " a", "\n", " a"], "{found:?}");
     let found = texts(&llama, "", &["▁the", "▁a"])?;
     ensure!(found == ["the", " a"], "{found:?}");
-    // The crab, a stray byte, and what follows it.
+    // The crab, a stray byte, and the tokens that follow it.
     let crab = [
         "<0xF0>", "<0x9F>", "<0xA6>", "<0x80>", "▁a", "<0xF0>", "▁a", "<0xE2>",
     ];
@@ -150,7 +150,7 @@ fn spaces_are_there() -> Result<()> {
     let found = texts(&bytes, "I", &["ð", "Ł", "¦", "Ģ", "Ġ", "ð", "a", "â"])?;
     let expected = ["", "", "", "🦀", " ", "\u{fffd}", "a", "\u{fffd}"];
     ensure!(found == expected, "{found:?}");
-    // What a prompt left open.
+    // A character that a prompt began.
     let mut stream = TextStream::after(&bytes, &[bytes.id("ð").context("id")?])?;
     let mut text = String::new();
     for token in ["Ł", "¦", "Ģ"] {
@@ -207,7 +207,7 @@ fn with_files(case: &Value) -> Result<()> {
         let decoded = tokenizer.decode(&ids, true)?;
         let found = json!([expected[0], ids, decoded]);
         ensure!(&found == expected, "{found} is not {expected}");
-        // The same as a stream, of a text that begins anywhere.
+        // The text as a stream that begins anywhere in it.
         for n_prompt in 0..=ids.len() {
             let (prompt, new) = ids.split_at(n_prompt);
             check(&tokenizer, prompt, new)?;

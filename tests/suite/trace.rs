@@ -116,7 +116,7 @@ fn environment() -> Result<()> {
     Ok(())
 }
 
-/// The page that `trace` with `arguments` writes; whatever it shows, it must be sound.
+/// The page that `trace` with `arguments` writes, which must be sound.
 fn page(arguments: &[&str]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("trace.html").display().to_string();

@@ -30,7 +30,7 @@ fn module() -> Result<()> {
     succeeds(&["-m", "unittest"])
 }
 
-/// A few steps on the text of the fixtures; the program reads what comes out.
+/// A few steps of training on the text of the fixtures; the program reads the trained model.
 fn train() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("model").display().to_string();

@@ -9,7 +9,7 @@ const [prompt, maxTokens, temperature, exitThreshold] = controls;
 // The model, and what `Generator.facts` says of it.
 let generator = null;
 let facts = null;
-// What is under way: nothing, 'loading' or 'generating'.
+// The state of the page: nothing, 'loading' or 'generating'.
 let underWay = null;
 let isStopped = false;
 
@@ -38,7 +38,7 @@ const showState = () => {
   $('flow').ariaBusy = String(underWay !== null);
 };
 
-// Does one thing at a time. What goes wrong is said in one line.
+// Does one thing at a time. An error is said in one line.
 const run = async (state, what) => {
   if (underWay) return;
   underWay = state;

@@ -1,5 +1,5 @@
-//! What the page needs of the engine: a model on the browser's adapter, and its text token by
-//! token. Structures cross the border as JSON.
+//! The page's side of the engine: a model on the browser's adapter, and its text token by token.
+//! Structures cross the border as JSON.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Generator {
     device_model: Arc<DeviceModel>,
 }
 
-/// What the user asks for.
+/// A request of the user: the prompt and the options of a generation.
 #[derive(Deserialize)]
 struct Request {
     prompt: String,
@@ -72,7 +72,7 @@ impl Generator {
         })
     }
 
-    /// What the page says of the model, and what its controls begin with.
+    /// Facts about the model that the page shows, and the initial values of its controls.
     pub fn facts(&self) -> String {
         let (model, config) = (&self.model, &self.model.config);
         let n_cycles = config.cycles();

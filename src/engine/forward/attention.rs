@@ -1,4 +1,4 @@
-//! Attention of a layer: queries, keys and values from the residual stream, and what comes of them.
+//! Attention of a layer: queries, keys and values from the residual stream, and the heads' outputs.
 
 use super::super::batch::BatchRows;
 use super::super::buffers::attention_shape;

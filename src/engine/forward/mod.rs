@@ -3,7 +3,7 @@
 //! Everything that changes from token to token (ids, positions, which rows are in the batch)
 //! lies in buffers, so that the list is built once for a session and encoded for every batch.
 //! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
-//! `attention` and `projection` hold what a layer is made of.
+//! `attention` and `projection` hold the parts of a layer.
 
 mod attention;
 mod projection;
@@ -28,7 +28,7 @@ pub const BATCH_ROWS: usize = 0;
 /// Index of the rows that get logits.
 pub const OUTPUT_ROWS: usize = 1;
 
-/// What the pass is made from.
+/// The inputs that a pass is recorded from.
 pub struct Forward<'a> {
     pub gpu: &'a Gpu,
     pub config: &'a Config,
@@ -103,7 +103,7 @@ impl<'a> Forward<'a> {
         self.project(r, over, mlp_out.accumulating());
     }
 
-    /// Keys and values of the cycles after `cycle` for the rows that leave after it.
+    /// Keys and values of the cycles after `cycle` for the rows that exit after it.
     fn fill_skipped<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, steps: &[Step]) {
         let (c, b) = (self.config, self.buffers);
         let leaving = Over {
@@ -155,7 +155,7 @@ impl<'a> Forward<'a> {
             list: over.list,
             staying: b.lists.staying(cycle),
             leaving: b.lists.leaving(cycle),
-            // The recorder knows what follows.
+            // The recorder fills these in, as it knows the calls that follow.
             first_grid: 0,
             n_grids: 0,
         };

@@ -66,8 +66,9 @@ impl<'b> Projection<'b> {
 }
 
 impl Forward<'_> {
-    /// The norm of the residual stream: left to the map that reads a single row, or, of many
-    /// rows, done before it. Returns what is left to do, and what the map reads.
+    /// The norm of the residual stream: of a single row it is left to the linear map that reads
+    /// the row, of many rows it is done before the map. Returns the norm that is left to the map,
+    /// and the buffer that the map reads.
     pub(super) fn norm_on_the_way<'b>(
         &'b self,
         r: &mut Recorder<'b>,
@@ -125,7 +126,7 @@ impl Forward<'_> {
     /// A matrix times the listed rows, one dispatch for each part of the matrix.
     pub(super) fn project<'b>(&'b self, r: &mut Recorder<'b>, over: Over, p: Projection<'b>) {
         let matrix = p.matrix;
-        // Of a gate and its value one output is left.
+        // A gate and its value give one output.
         let per_column = if p.epilogue == Epilogue::SwiGlu { 2 } else { 1 };
         let n_columns = matrix.n_out / per_column;
         // A single row of logits is row 0 of its input, as in decoding.

@@ -23,7 +23,7 @@ struct Arithmetic<'a> {
     flops_per_group_and_step: u64,
     call: &'a dyn Fn(u32) -> Call<'a>,
     out: &'a wgpu::Buffer,
-    /// What every value of `out` is after `n_steps`.
+    /// The expected value of every element of `out` after `n_steps`.
     expected: &'a dyn Fn(u32) -> f32,
 }
 

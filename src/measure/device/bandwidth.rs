@@ -59,8 +59,8 @@ fn shapes(n: u64) -> [Shape; 3] {
 /// Texels of a row of the texture; as many rows hold the largest working set.
 const TEXTURE_WIDTH: u32 = 8192;
 
-/// Reading `n` texels as a texture, which probe in which shape: each invocation a run of its own, or
-/// eight neighbours in turn.
+/// Reading `n` texels as a texture, each probe with its shape: each invocation a run of its own,
+/// or eight neighbours in turn.
 fn texture_reads(n: u64) -> [(&'static Kernel, Shape); 3] {
     let n_invocations = (n / 64).clamp(4096, 1 << 17);
     let run = n / n_invocations;
@@ -81,7 +81,7 @@ fn texture_reads(n: u64) -> [(&'static Kernel, Shape); 3] {
     ]
 }
 
-/// The xor of `i + seed` for all `i` below `n`: what is left of data that `write` wrote.
+/// The xor of `i + seed` for all `i` below `n`: the checksum of data that `write` wrote.
 fn checksum(n: u64, seed: u32) -> u32 {
     (0..n as u32).fold(0, |sum, i| sum ^ i.wrapping_add(seed))
 }
@@ -93,7 +93,7 @@ struct Memory<'g> {
     /// One vec4 for each invocation of any shape.
     out: wgpu::Buffer,
     n_bytes: u64,
-    /// What `data` was filled with.
+    /// The seed that `data` was filled from.
     seed: u32,
 }
 
@@ -126,7 +126,7 @@ impl<'g> Memory<'g> {
         probes::call(&READ, shape.params, on_buffers(&buffers), shape.n_groups)
     }
 
-    /// The same data as a texture.
+    /// A copy of `data` in a texture.
     fn texture(&self) -> wgpu::TextureView {
         let height = (self.n_bytes / 16) as u32 / TEXTURE_WIDTH;
         let read = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
@@ -149,7 +149,7 @@ impl<'g> Memory<'g> {
         texture.create_view(&wgpu::TextureViewDescriptor::default())
     }
 
-    /// Reads everything in every shape: what comes out must be what was written with `seed`.
+    /// Reads everything in every shape: the checksum must be that of data written with `seed`.
     fn check(&self, probe: &str, seed: u32) -> Result<()> {
         let n = self.n_bytes / 16;
         let expected = checksum(n, seed);
@@ -160,7 +160,7 @@ impl<'g> Memory<'g> {
         Ok(())
     }
 
-    /// What the latest read left must come to `expected`.
+    /// Checks that the latest read gave the checksum `expected`.
     fn check_sums(&self, probe: &str, shape: &Shape, expected: u32) -> Result<()> {
         let out = read_back(self.gpu, &self.out)?;
         let used = &out[..256 * shape.n_groups as usize];

@@ -1,4 +1,4 @@
-//! What requests cost: dispatches, skipped dispatches, submissions, reading back, barriers.
+//! The cost of requests: dispatches, skipped dispatches, submissions, reading back, barriers.
 
 use wgpu::{BufferUsages, ComputePassDescriptor};
 
@@ -81,7 +81,7 @@ fn dispatches(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> 
     Ok(rows)
 }
 
-/// What the host pays for a submission, and for an answer.
+/// The time that the host needs for a submission, and for an answer.
 fn requests(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>> {
     const N: usize = 100;
     let gpu = watch.gpu;
@@ -142,14 +142,14 @@ fn rotated(out: &[u32], n_steps: u32) -> bool {
     (0..).zip(out).all(|(lane, &v)| v == (lane + n_steps) % 64)
 }
 
-/// The mean of all lanes is what it was, and lanes were mixed.
+/// The mean of all lanes is unchanged, and lanes were mixed.
 fn averaged(out: &[u32], _: u32) -> bool {
     let values: Vec<f32> = out.iter().map(|&bits| f32::from_bits(bits)).collect();
     let mean = values.iter().sum::<f32>() / values.len() as f32;
     (mean - 31.5).abs() < 1e-2 && values[0] > 0.0
 }
 
-/// What one step of a workgroup of 64 takes.
+/// The time of one step of a workgroup of 64.
 fn in_workgroup(
     watch: &Stopwatch<'_>,
     kernel: &'static Kernel,

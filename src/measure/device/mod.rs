@@ -1,4 +1,4 @@
-//! What an adapter can do: bandwidth, arithmetic, and what each kind of request costs.
+//! The peaks of an adapter: bandwidth, arithmetic, and the cost of each kind of request.
 
 mod arithmetic;
 mod bandwidth;
@@ -17,7 +17,7 @@ pub use bandwidth::read_peak;
 
 /// Which measurements are wanted, and who is told of them.
 pub struct Request<'a> {
-    /// By name.
+    /// Whether the measurement of this name is wanted.
     pub wanted: &'a dyn Fn(&str) -> bool,
     /// Gets each name before it is measured.
     pub tell: &'a dyn Fn(&str),
@@ -42,7 +42,7 @@ pub fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Vec<Raw>>
     Ok(list)
 }
 
-/// What a probe is called and what it reports, besides its samples.
+/// The name of a probe and the facts that it reports besides its samples.
 struct Label<'a> {
     test: String,
     probe: &'a str,
@@ -60,7 +60,7 @@ impl<'a> Label<'a> {
         }
     }
 
-    /// What was timed: `amount` units of work in each repetition.
+    /// The samples of this probe, which did `amount` units of work in each repetition.
     fn raw(self, unit: Unit, timing: Timing, amount: f64) -> Raw {
         Raw {
             test: self.test,
@@ -81,7 +81,7 @@ fn plan(gpu: &Gpu, call: Call<'_>) -> Plan {
     Plan::new(gpu, &[(call, Rows::One)], &unused)
 }
 
-/// What a buffer holds, once everything submitted is done.
+/// The contents of a buffer, once everything submitted is done.
 fn read_back(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u32>> {
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
     let staging = gpu.buffer("staging", buffer.size(), usage);

@@ -14,7 +14,7 @@ const NOT_MEASURED: &str = "–";
 pub struct Table {
     title: &'static str,
     note: &'static str,
-    /// The columns that say the same in every row, left out of the table.
+    /// The columns that have one text in every row, left out of the table.
     common: Vec<Common>,
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
@@ -105,7 +105,7 @@ fn has_one_text(rows: &[Vec<Cell>], column: usize) -> bool {
         .all(|pair| pair[0][column].text == pair[1][column].text)
 }
 
-/// What is not to be left out.
+/// The elements that `left_out` does not mark.
 fn without<T>(left_out: &[bool], all: impl IntoIterator<Item = T>) -> Vec<T> {
     all.into_iter()
         .zip(left_out)
@@ -156,7 +156,7 @@ impl Cell {
         }
     }
 
-    /// A dash for what was not measured.
+    /// The cell of a value, or a dash where it was not measured.
     fn or_dash<T>(value: Option<T>, cell: impl FnOnce(T) -> Self) -> Self {
         value.map_or_else(|| Self::number(NOT_MEASURED), cell)
     }

@@ -15,7 +15,7 @@ pub fn has_logarithm(value: f64) -> bool {
     (1e-12..1e18).contains(&value)
 }
 
-/// One axis: what it spans and where it is marked.
+/// One axis: its range and its ticks.
 pub struct Axis {
     title: String,
     range: Range<f64>,
@@ -67,12 +67,12 @@ impl Axis {
         }
     }
 
-    /// From zero to a little above the greatest value.
+    /// A linear axis from zero to a little above the greatest value.
     pub fn from_zero(title: &str, greatest: f64) -> Self {
         Self::linear(title, 0.0..greatest * 1.08)
     }
 
-    /// From a little below the least value to a little above the greatest.
+    /// A linear axis from a little below the least value to a little above the greatest.
     pub fn around(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
         let range = padded(values, 0.0);
         let pad = 0.08 * (range.end - range.start);
@@ -211,7 +211,7 @@ impl Frame {
         })
     }
 
-    /// What the two axes span.
+    /// The ranges of the two axes.
     pub fn ranges(&self) -> (Range<f64>, Range<f64>) {
         (self.x.clone(), self.y.clone())
     }

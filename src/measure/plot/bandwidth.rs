@@ -14,7 +14,7 @@ use crate::measure::stats::Stats;
 const HEIGHT: u32 = 460;
 const LEGEND_LEFT: i32 = 806;
 
-/// Ready to draw.
+/// The bandwidth of every probe and access shape, ready to draw.
 pub struct Bandwidth<'a> {
     title: String,
     series: Vec<Series<'a>>,
@@ -24,7 +24,7 @@ pub struct Bandwidth<'a> {
 struct Series<'a> {
     probe: &'a str,
     shape: &'a str,
-    /// Working sets in bytes and what they came to, the smallest first.
+    /// Working sets in bytes and the bandwidth over each, the smallest first.
     points: Vec<(f64, Stats)>,
 }
 
@@ -137,7 +137,7 @@ impl Series<'_> {
     }
 }
 
-/// Of a probe of bandwidth.
+/// The working set of a bandwidth probe in bytes; `None` for other probes.
 fn working_set(device: &DeviceDetail) -> Option<f64> {
     let is_bandwidth = matches!(device.probe.as_str(), "read" | "write" | "copy");
     let bytes = device.working_set_bytes.filter(|bytes| *bytes > 0)?;

@@ -1,4 +1,4 @@
-//! What the figures are made of. Positions are pixels of the area drawn on.
+//! The elements of the figures: colours, markers, texts. Positions are pixels of the area drawn on.
 
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
@@ -44,7 +44,7 @@ pub fn plot_error(cause: impl std::fmt::Display) -> Error {
     Error::Plot(format!("cannot draw the plot: {cause}"))
 }
 
-/// Writing of one kind: its size, colour and what its position means.
+/// Writing of one kind: its size, its colour and the meaning of its position.
 #[derive(Clone, Copy)]
 pub struct Pen {
     size: f64,
@@ -102,7 +102,7 @@ impl Pen {
     }
 }
 
-/// What to ask of plotters, whose SVG divides font sizes by 1.24, for letters of `pixels`.
+/// The font size to give to plotters for letters of `pixels`: its SVG divides font sizes by 1.24.
 pub fn font_size(pixels: f64) -> f64 {
     pixels * 1.24
 }

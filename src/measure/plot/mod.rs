@@ -28,12 +28,12 @@ use sweep::ExitSweep;
 
 /// Something to draw, its data taken from a report and found drawable.
 trait Figure {
-    /// In pixels; the width is [`WIDTH`].
+    /// The height in pixels; the width is [`WIDTH`].
     fn height(&self) -> u32;
     fn draw(&self, area: &Area<'_>) -> Result<()>;
 }
 
-/// What the kernels reach, below what bandwidth and arithmetic allow them.
+/// The roofline: the speed of every kernel, below the peaks of bandwidth and arithmetic.
 ///
 /// # Errors
 /// When no kernel row has both arithmetic and a figure.
@@ -78,10 +78,10 @@ pub fn has_exit_sweep(report: &Report) -> bool {
     sweep::thresholds(report) > 1
 }
 
-/// Everything that the report has to show, in one picture.
+/// All figures that the report has data for, in one picture.
 ///
 /// # Errors
-/// When it has nothing to show.
+/// When it has data for none.
 pub fn combined(report: &Report) -> Result<String> {
     let roofline = Roofline::new(report).ok();
     let bandwidth = Bandwidth::new(report).ok();

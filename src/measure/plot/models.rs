@@ -1,4 +1,4 @@
-//! The speed of a model: what its rows are called, and a bar for each.
+//! The speed of a model: the labels of its rows, and a bar for each.
 
 use plotters::prelude::*;
 
@@ -71,7 +71,7 @@ pub fn differences(rows: &[ModelRow<'_>]) -> Vec<String> {
         .collect()
 }
 
-/// `none` where nothing exits.
+/// The exit threshold as text; `none` where nothing exits.
 pub fn threshold(model: &ModelDetail) -> String {
     match model.exit_threshold {
         Some(score) => score.to_string(),
@@ -179,7 +179,7 @@ impl Group<'_> {
     }
 }
 
-/// The names of the tests; where these are not enough, with what tells the rows apart.
+/// The names of the tests; where these are not enough, with the settings that tell rows apart.
 fn bar_labels(rows: &[ModelRow<'_>]) -> Vec<String> {
     let differences = differences(rows);
     let several_thresholds = rows

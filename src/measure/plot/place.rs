@@ -33,11 +33,11 @@ impl Rectangle {
 /// Where a label found room.
 pub struct Place {
     pub centre: Point,
-    /// So far from its point that a line should join the two.
+    /// Whether the label is so far from its point that a line should join the two.
     pub needs_leader: bool,
 }
 
-/// Knows what is taken already.
+/// Finds places for labels, and knows the pixels that are taken already.
 pub struct Placer {
     across: Range<i32>,
     down: Range<i32>,

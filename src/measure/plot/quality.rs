@@ -1,4 +1,4 @@
-//! Perplexity over the mean number of cycles: what early exits cost, beside fixed depths.
+//! Perplexity over the mean number of cycles: the loss by early exit, beside that of fixed depths.
 
 use plotters::prelude::*;
 
@@ -16,7 +16,7 @@ const HEIGHT: u32 = 520;
 const LEGEND_LEFT: i32 = 806;
 const LABEL: f64 = 12.0;
 
-/// Ready to draw.
+/// The perplexity of every setting, ready to draw.
 pub struct Quality<'a> {
     title: String,
     subtitle: String,

@@ -1,4 +1,4 @@
-//! What kernels reach, over how much they compute for each byte.
+//! The roofline: the speed of kernels over their arithmetic intensity.
 
 use plotters::prelude::*;
 
@@ -21,7 +21,7 @@ const NOTE_HEIGHT: i32 = 26;
 /// The size of the letters of labels.
 pub const LABEL: f64 = 11.0;
 
-/// Ready to draw.
+/// The kernels of a report below the measured peaks, ready to draw.
 pub struct Roofline<'a> {
     title: String,
     roofs: Roofs,
@@ -82,7 +82,7 @@ impl<'a> Roofline<'a> {
             .map(|(index, (kernel, style))| (index + 1, kernel, style))
     }
 
-    /// With room right of the ridges, for the names of the roofs.
+    /// The two axes, with room right of the ridges for the names of the roofs.
     fn axes(&self) -> (Axis, Axis) {
         let xs = self.numbered().map(|(_, kernel, _)| intensity(kernel));
         let ys = self.numbered().map(|(_, kernel, _)| kernel.gflop_per_s);
@@ -119,7 +119,7 @@ impl<'a> Roofline<'a> {
         Ok(())
     }
 
-    /// Says what the numbers stand for.
+    /// Draws the table of the kernels' numbers.
     fn draw_table(&self, area: &Area<'_>) -> Result<()> {
         let head = Pen::new(LABEL).colour(FAINT);
         table_line(area, head, TABLE_TOP, ["#", "role", "kernel", "of peak"])?;

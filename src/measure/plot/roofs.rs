@@ -1,4 +1,4 @@
-//! What bandwidth and arithmetic allow: the roof of a roofline.
+//! The roofs of a roofline: the peaks of bandwidth and arithmetic.
 
 use plotters::prelude::*;
 
@@ -48,7 +48,7 @@ impl Roofs {
         }
     }
 
-    /// In GFLOP/s.
+    /// The flat roofs in GFLOP/s.
     pub fn levels(&self) -> impl Iterator<Item = f64> {
         self.flat.iter().map(|roof| roof.gflop_per_s)
     }
@@ -85,7 +85,7 @@ impl Roofs {
     }
 }
 
-/// What bandwidth allows, up to a roof or the edge of the frame.
+/// Draws the slope of the bandwidth, up to a roof or the edge of the frame.
 fn draw_slope(
     area: &Area<'_>,
     frame: &Frame,

@@ -18,7 +18,7 @@ const PANEL_HEIGHT: u32 = 380;
 const TOP: u32 = 58;
 const LABEL: f64 = 12.0;
 
-/// Ready to draw.
+/// The speed at every exit threshold, ready to draw.
 pub struct ExitSweep<'a> {
     title: String,
     /// A panel each: their speeds are so far apart that one scale would flatten most.

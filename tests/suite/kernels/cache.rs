@@ -1,4 +1,5 @@
-//! What writes the cache: `qkv_store`, the linear maps of queries, keys and values, `kv_copy`.
+//! The kernels that write the KV cache: `qkv_store`, the linear maps of queries, keys and values,
+//! `kv_copy`.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -54,13 +55,13 @@ const TOLERANCE: f64 = 1e-6;
 /// driver rounds towards zero.
 const F16_TOLERANCE: f64 = 1e-3;
 
-/// What makes queries, keys and values.
+/// The kernel that computes queries, keys and values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     /// `qkv_store`, of rows that are projected already and whose heads are normed.
     Stored,
     Projected(Batch),
-    /// The same of one row, with lanes that exchange sums within subgroups.
+    /// The projection of one row, with lanes that exchange sums within subgroups.
     Subgroups,
 }
 
@@ -185,8 +186,8 @@ struct Store {
     layout: Layout,
     listing: Listing,
     params: Params,
-    /// What the kernel reads a row of, and how long that row is: the projected row, or the inputs
-    /// of the projection.
+    /// Input rows of the kernel, and the width of one: projected rows, or the inputs of the
+    /// projection.
     rows: Vec<f32>,
     row_width: usize,
     dtype: Dtype,
@@ -199,7 +200,7 @@ struct Store {
     q: Vec<u32>,
     kv: Vec<u32>,
     expected_q: Expected,
-    /// In elements.
+    /// The expected KV cache, in elements.
     expected_kv: Expected,
 }
 
@@ -375,7 +376,7 @@ impl Store {
             .check(&format!("cache, {what}"), &kv, within)
     }
 
-    /// Queries and cache as the kernel leaves them.
+    /// Runs the kernel, and returns the queries and the KV cache.
     fn run(&self, gpu: &Gpu) -> Result<[Vec<u32>; 2]> {
         let angles = buffer(gpu, &self.angles);
         let q_buffer = buffer(gpu, &self.q);
@@ -496,7 +497,7 @@ fn projected(
     (first..first + n).map(output).collect()
 }
 
-/// Copies cycle 1 to the two after it; `planted` is added to a word of what is copied.
+/// Copies cycle 1 to the two after it; `planted` is added to a word of the source.
 fn copy(
     gpu: &Gpu,
     n_kv_heads: usize,

@@ -1,4 +1,4 @@
-//! `exit`: scores, who leaves, and the sizes of the dispatches that follow.
+//! `exit`: scores, the rows that exit, and the sizes of the dispatches that follow.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -60,12 +60,12 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Which rows leave.
+/// Which rows exit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Leave {
     Undecided,
     Nobody,
-    /// Those with scores above a gap between two scores.
+    /// The rows with scores above a gap between two scores.
     Some,
     All,
     /// Scores are exact, and that of the first row is the threshold itself, which is reached.
@@ -90,7 +90,7 @@ struct Case {
     n_grids: usize,
 }
 
-/// What a case computes with, and what must come out.
+/// The inputs of a case, and its expected outputs.
 struct Data {
     case: Case,
     params: Params,
@@ -272,7 +272,7 @@ fn middle_of_a_gap(scores: &[f64]) -> f64 {
     widest.map_or(0.5, |pair| (pair[0] + pair[1]) / 2.0)
 }
 
-/// A wrong score must be found, whether or not a row leaves for it.
+/// A wrong score must be found, whether or not a row exits for it.
 fn control(gpu: &Gpu) -> Result<()> {
     let case = Case {
         shape: (2, 9),

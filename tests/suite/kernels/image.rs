@@ -37,7 +37,7 @@ impl Image {
         16 * self.texture.width()
     }
 
-    /// Fills it: four words a texel.
+    /// Fills the texture: four words a texel.
     pub fn write(&self, gpu: &Gpu, words: &[u32]) {
         gpu.queue.write_texture(
             self.texture.as_image_copy(),
@@ -51,7 +51,7 @@ impl Image {
         );
     }
 
-    /// All of it.
+    /// A view of the whole texture.
     pub fn view(&self, dimension: TextureViewDimension) -> wgpu::TextureView {
         self.texture.create_view(&wgpu::TextureViewDescriptor {
             dimension: Some(dimension),
@@ -59,7 +59,7 @@ impl Image {
         })
     }
 
-    /// Some of its layers.
+    /// A view of the `n` layers from `first` on.
     pub fn layers(&self, first: usize, n: usize) -> wgpu::TextureView {
         self.texture.create_view(&wgpu::TextureViewDescriptor {
             dimension: Some(TextureViewDimension::D2Array),
@@ -69,7 +69,7 @@ impl Image {
         })
     }
 
-    /// The words it holds.
+    /// The words of the texture.
     pub fn read(&self, gpu: &Gpu) -> Result<Vec<u32>> {
         let row_bytes = self.row_bytes().next_multiple_of(256);
         let size = self.texture.size();

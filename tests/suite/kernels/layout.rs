@@ -1,4 +1,4 @@
-//! Where the elements of a cache lie.
+//! Where the elements of a KV cache lie.
 
 use wgpu::TextureFormat;
 use ztt_wgpu::gpu::Gpu;
@@ -6,13 +6,13 @@ use ztt_wgpu::kernels::KvType;
 
 use super::image::Image;
 
-/// A cache `[cycle][key, value][kv head][place][dimension]`: the order of a buffer.
+/// A KV cache `[cycle][key, value][kv head][place][dimension]`: the order of a buffer.
 #[derive(Clone, Copy)]
 pub struct Layout {
     pub n_cycles: usize,
     pub n_kv_heads: usize,
     pub n_places: usize,
-    /// Of a head, whole octets.
+    /// Elements of a head's row: whole octets.
     pub stride: usize,
     pub kv_type: KvType,
 }
@@ -79,7 +79,7 @@ impl Layout {
         image
     }
 
-    /// The other way round.
+    /// The words of a buffer from the words of a texture, the inverse of [`image`](Self::image).
     pub fn words(&self, texels: &[u32]) -> Vec<u32> {
         let n = self.row_words();
         let rows = self.places().map(|place| &texels[place..place + n]);

@@ -1,4 +1,4 @@
-//! `matvec` and `matmul` of rows of outputs. Queries, keys and values are `cache`'s business.
+//! `matvec` and `matmul` of rows of outputs; `cache` tests those of queries, keys and values.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -53,10 +53,10 @@ const NORMS: [InputNorm; 3] = [InputNorm::None, InputNorm::Rms, InputNorm::Layer
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     Buffer,
-    /// The same, and lanes exchange sums within subgroups.
+    /// In a buffer, and lanes exchange sums within subgroups.
     Subgroups,
     Texture,
-    /// The same, and no more than four lanes are counted on.
+    /// In a texture, counting on four lanes of a subgroup.
     TextureOfFour,
 }
 
@@ -197,7 +197,7 @@ fn cases(batch: Batch, place: Place) -> Vec<Case> {
     }
 }
 
-/// What a case computes with, and what must come out.
+/// The inputs of a case, and its expected outputs.
 struct Data {
     case: Case,
     listing: Listing,
@@ -408,7 +408,7 @@ fn normed(kind: InputNorm, row: &[f32], norm: &[f32]) -> Vec<Sum> {
     (0..n).map(value).collect()
 }
 
-/// A sum, and the sum of its terms without their signs: what rounding errors are relative to,
+/// A sum, and the sum of its terms without their signs, which rounding errors are relative to,
 /// however much of the sum cancels.
 #[derive(Clone, Copy)]
 struct Sum {

@@ -84,7 +84,7 @@ pub fn weights_texture(gpu: &Gpu, words: &[u32], dtype: Dtype, width: usize) -> 
     let rows: Vec<&[u32]> = words.chunks(row_words(dtype, width)).collect();
     let mut texels = Vec::new();
     for rows in rows.chunks(8) {
-        // Rows past the end are NaN, as the others that no kernel has business with.
+        // Rows past the end are NaN, as are all others that no kernel may use.
         let nothing = vec![u32::MAX; rows[0].len()];
         let eight: Vec<&[u32]> = (0..8)
             .map(|i| *rows.get(i).unwrap_or(&&nothing[..]))

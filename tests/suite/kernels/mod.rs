@@ -1,8 +1,8 @@
-//! Every kernel against a plain double-precision computation of the same thing.
+//! Every kernel against a plain double-precision computation of its outputs.
 //!
 //! A case works on some rows of a batch, never the first nor the last. Inputs that the kernel
-//! has no business with are NaN, outputs are poisoned, and whatever should not be written must
-//! be there unchanged afterwards.
+//! must not use are NaN, outputs are poisoned, and values that must not be written must be
+//! unchanged afterwards.
 
 mod attention;
 mod cache;
@@ -145,11 +145,11 @@ enum Within {
 struct Piece {
     at: usize,
     values: Vec<f64>,
-    /// What errors are relative to.
+    /// The size that errors are relative to.
     size: f64,
 }
 
-/// What a kernel must leave in a buffer: pieces of values, and elsewhere what was there.
+/// The expected contents of a buffer after a kernel: pieces of values, elsewhere those before it.
 struct Expected {
     before: Vec<u32>,
     pieces: Vec<Piece>,
@@ -213,12 +213,13 @@ fn buffer<T: bytemuck::NoUninit>(gpu: &Gpu, data: &[T]) -> wgpu::Buffer {
     gpu.buffer_with("data", data, BufferUsages::STORAGE | BufferUsages::COPY_SRC)
 }
 
-/// Dispatches `call` for `n_rows` listed rows, and returns what it left in `outputs`.
+/// Dispatches `call` for `n_rows` listed rows, and returns the words of `outputs` after it.
 fn run(gpu: &Gpu, call: Call, n_rows: u32, outputs: &[&wgpu::Buffer]) -> Result<Vec<Vec<u32>>> {
     run_all(gpu, vec![call], n_rows, outputs)
 }
 
-/// The same for several calls, one after the other.
+/// Dispatches `calls` for `n_rows` listed rows, one after the other, and returns the words of
+/// `outputs` after them.
 fn run_all(
     gpu: &Gpu,
     calls: Vec<Call>,
@@ -272,7 +273,7 @@ fn pack(halves: &[u16]) -> Vec<u32> {
     halves.chunks(2).map(word).collect()
 }
 
-/// Words of a cache as elements in f32.
+/// Words of a KV cache as elements in f32.
 fn elements(kv_type: KvType, words: &[u32]) -> Vec<u32> {
     match kv_type {
         KvType::F32 => words.to_vec(),
@@ -286,7 +287,7 @@ fn elements(kv_type: KvType, words: &[u32]) -> Vec<u32> {
     }
 }
 
-/// The other way round, rounding to nearest.
+/// Words of a KV cache from `values`, rounded to nearest.
 fn cache_words(kv_type: KvType, values: &[f32]) -> Vec<u32> {
     match kv_type {
         KvType::F32 => bits(values),
@@ -297,7 +298,7 @@ fn cache_words(kv_type: KvType, values: &[f32]) -> Vec<u32> {
     }
 }
 
-/// For what uses `exp` and `tanh`, which hardware computes more coarsely.
+/// The tolerance for results of `exp` and `tanh`, which hardware computes more coarsely.
 fn tolerance(gpu: &Gpu, software: f64, hardware: f64) -> f64 {
     match gpu.info.device_type {
         wgpu::DeviceType::Cpu => software,

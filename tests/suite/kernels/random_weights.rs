@@ -12,7 +12,7 @@ use super::{buffer, run};
 use crate::adapter;
 use crate::compare::same;
 
-/// What the words after the matrix hold.
+/// The value of the words after the matrix.
 const GUARD: u32 = 0xdead_beef;
 
 pub fn trials() -> Vec<Trial> {

@@ -109,11 +109,11 @@ fn row(random: &mut Random, n_vocab: usize, kind: usize) -> Vec<f32> {
     logits
 }
 
-/// What the device draws from each row, as one sequence.
+/// The tokens that the device draws from the rows, as one sequence.
 fn on_device(gpu: &Gpu, options: &SamplingOptions, rows: &[Vec<f32>]) -> Result<Vec<u32>> {
     let n_vocab = rows[0].len();
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-    // What pads the logits to whole quads is NaN.
+    // The padding of the logits to whole quads is NaN.
     let padded = vec![f32::NAN; n_vocab.next_multiple_of(4)];
     let logits = gpu.buffer_with("logits", &padded, usage);
     let ids = gpu.storage("ids", 16);

@@ -1,4 +1,4 @@
-//! Direct3D's shading language, and what Direct3D 12 has at least.
+//! Direct3D's shading language, and the limits that every Direct3D 12 device has.
 
 use anyhow::{Context, Result, ensure};
 use naga::back::hlsl::{BindTarget, Options, PipelineOptions, ShaderModel, Writer};
@@ -9,7 +9,7 @@ use ztt_wgpu::kernels::Kernel;
 
 use super::usage::Usage;
 
-/// Of feature level 11.0. Source: Direct3D 11.3 Functional Specification, compute shaders.
+/// Limits of feature level 11.0. Source: Direct3D 11.3 Functional Specification, compute shaders.
 const LIMITS: Usage = Usage {
     // Uniform ones alone stop at 14, read ones at 128.
     buffers: 14,

@@ -1,4 +1,4 @@
-//! Metal's shading language, and what Metal has at least.
+//! Metal's shading language, and the limits that every Metal device has.
 
 use anyhow::{Context, Result, ensure};
 use naga::back::msl::{BindTarget, EntryPointResources, Options, PipelineOptions, write_string};
@@ -8,7 +8,7 @@ use ztt_wgpu::kernels::Kernel;
 
 use super::usage::Usage;
 
-/// Of the family Apple 4 and of Macs, but for the threads: some of Apple's own GPUs run a
+/// Limits of the family Apple 4 and of Macs, but for the threads: some of Apple's own GPUs run a
 /// pipeline with 512 only. Source: Metal Feature Set Tables, Apple.
 const LIMITS: Usage = Usage {
     // 31, and one tells the shader how long the others are.
@@ -20,7 +20,7 @@ const LIMITS: Usage = Usage {
     invocations: 512,
 };
 
-/// That of macOS 11 and iOS 14.
+/// The language version of macOS 11 and iOS 14.
 const VERSION: (u8, u8) = (2, 3);
 
 /// Translates a shader, with slots as wgpu gives them, and holds it against the limits.

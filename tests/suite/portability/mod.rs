@@ -1,6 +1,6 @@
-//! What can be known of other platforms without their machines: every shader, with every set of
-//! constants that the engine gives it, in the languages of Metal and Direct3D and within their
-//! limits. Needs no adapter. The texts can be written out for other compilers.
+//! Checks for other platforms without their machines: every shader, with every set of constants
+//! that the engine gives it, in the languages of Metal and Direct3D and within their limits. Needs
+//! no adapter. The texts can be written out for other compilers.
 
 pub mod constants;
 mod direct3d;

@@ -1,4 +1,4 @@
-//! What a shader takes of a device, and what platforms have of it.
+//! The resources that a shader takes, and the limits of platforms on them.
 
 use anyhow::{Context, Result, ensure};
 use naga::{AddressSpace, ImageClass, Module, StorageAccess, TypeInner};
@@ -18,7 +18,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What the entry point of a module takes, all constants set.
+    /// The resources that the entry point of a module takes, all constants set.
     pub fn of(module: &Module) -> Result<Self> {
         let entry = module.entry_points.first().context("no entry point")?;
         let mut usage = Self {
@@ -45,7 +45,7 @@ impl Usage {
         Ok(usage)
     }
 
-    /// Refuses what is more than a platform has.
+    /// Refuses a usage beyond the limits of a platform.
     pub fn ensure_within(&self, limits: &Self) -> Result<()> {
         let fits = self.buffers <= limits.buffers
             && self.textures <= limits.textures

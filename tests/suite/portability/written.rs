@@ -16,8 +16,8 @@ use crate::shaders::parse;
 /// The folder to write to.
 const VARIABLE: &str = "ZTT_WRITE_SHADERS";
 
-/// Writes `NAME.wgsl` of every kernel and probe, and `shaders.json`: what each needs, and the
-/// sets of constants it is compiled with. Ignored where no folder is named.
+/// Writes `NAME.wgsl` of every kernel and probe, and `shaders.json`: the features each needs, and
+/// the sets of constants it is compiled with. Ignored where no folder is named.
 pub fn trial() -> Trial {
     let folder = std::env::var(VARIABLE).ok();
     Trial::test("portability::write_shaders", {

@@ -1,4 +1,4 @@
-//! What a case of attention computes with, and what must come out.
+//! The inputs of a case of attention, and its expected outputs.
 
 use anyhow::{Context, Result};
 use wgpu::{TextureFormat, TextureViewDimension};
@@ -13,11 +13,11 @@ use super::{Case, Form, Pool, Zero};
 use crate::compare::same;
 use crate::random::Random;
 
-/// Of a head's outputs. A score of size s carries rounding errors of 6e-8 s into its weight;
+/// Error of a head's outputs. A score of size s carries rounding errors of 6e-8 s into its weight;
 /// outliers make scores of 100 and more, and outputs cancel: up to 8e-6 in all.
 const TOLERANCE: f64 = 2.5e-5;
 
-/// Of the zero attention of a head: up to 7e-7.
+/// Error of the zero attention of a head: up to 7e-7 was seen.
 const ZERO_TOLERANCE: f64 = 2e-6;
 
 /// WGSL lets `exp` of -x be off by 3 + 2x units in the last place.
@@ -84,7 +84,7 @@ impl Data {
         for &row in &listing.listed {
             q[row * width..][..width].copy_from_slice(&vectors(n_heads, random));
         }
-        // The cache holds something in one cycle only.
+        // The KV cache holds something in one cycle only.
         let layout = Layout {
             n_cycles: N_CYCLES,
             n_kv_heads,

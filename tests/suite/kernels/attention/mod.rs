@@ -52,15 +52,15 @@ const ZEROS: [Zero; 6] = [
 enum Form {
     /// In buffers, rows in tiles: prefill.
     Tiled,
-    /// The same with every row in a tile of its own, for rows of several sequences.
+    /// In buffers, every row in a tile of its own, for rows of several sequences.
     Apart,
-    /// In buffers, keys split and merged: decoding.
+    /// In buffers, keys split and merged (split-K): decode.
     Split,
     Textures,
     TexturesApart,
-    /// In textures, for a row that is alone.
+    /// In textures, for a row that is alone, with as many lanes as the adapter allows.
     TexturesAlone,
-    /// The same, and no more than four lanes are counted on.
+    /// In textures, for a row that is alone, counting on four lanes of a subgroup.
     TexturesAloneFour,
 }
 
