@@ -102,7 +102,7 @@ fn remove_unfinished_on_signals() -> io::Result<()> {
     if watched.is_empty() {
         return Ok(());
     }
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         let ended = watched.into_iter().map(|(number, mut signal)| {
             Box::pin(async move {
                 signal.recv().await;
@@ -115,7 +115,7 @@ fn remove_unfinished_on_signals() -> io::Result<()> {
         // work cannot be waited for.
         // SAFETY: ends the process, whose memory nobody looks at any more.
         unsafe { libc::_exit(128 + number) }
-    });
+    })?;
     Ok(())
 }
 

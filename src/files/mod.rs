@@ -9,6 +9,6 @@ mod write;
 
 pub use folder::{Existing, NewFolder};
 pub use identity::FileId;
-pub use read::{MIB, is_there, open, piece, text, text_of_stream, user_text};
+pub use read::{MIB, is_there, metadata, open, piece, text, text_of_stream, user_text};
 pub use unfinished::remove_all as remove_unfinished;
 pub use write::{NewFile, check, write};

@@ -42,7 +42,7 @@ pub fn open(path: &Path, expected: &str) -> Result<(File, Metadata)> {
 }
 
 /// What `path` leads to; says of a link where it leads when nothing is there.
-fn metadata(path: &Path, expected: &str) -> Result<Metadata> {
+pub fn metadata(path: &Path, expected: &str) -> Result<Metadata> {
     fs::metadata(path).map_err(|e| match fs::read_link(path) {
         Ok(target) if e.kind() == ErrorKind::NotFound => {
             let target = target.display();
@@ -55,7 +55,11 @@ fn metadata(path: &Path, expected: &str) -> Result<Metadata> {
 
 /// The text of a plain file of at most `limit` bytes.
 pub fn text(path: &Path, limit: u64) -> Result<String> {
-    let (file, meta) = open(path, "a plain file")?;
+    text_of(path, "a plain file", limit)
+}
+
+fn text_of(path: &Path, expected: &str, limit: u64) -> Result<String> {
+    let (file, meta) = open(path, expected)?;
     let name = path.display().to_string();
     if meta.len() > limit {
         return Err(too_long(&name, limit, format!("{} bytes", meta.len())));
@@ -67,7 +71,7 @@ pub fn text(path: &Path, limit: u64) -> Result<String> {
 pub fn user_text(path: &Path, limit: u64) -> Result<String> {
     let expected = "a file or a pipe";
     if !is_stream(&metadata(path, expected)?) {
-        return text(path, limit);
+        return text_of(path, expected, limit);
     }
     // As long as nobody writes to a pipe this waits, as every program does that reads one.
     let file = File::open(path).map_err(|e| Error::io(path, e))?;

@@ -118,7 +118,8 @@ impl Model {
         }
         let path = place(name, fetch)?;
         let path = path.as_path();
-        let (file, folder) = match path.is_dir() {
+        let meta = files::metadata(path, "a checkpoint folder or a safetensors file")?;
+        let (file, folder) = match meta.is_dir() {
             true => (foreign::weights_in(path)?, path.to_path_buf()),
             false => {
                 let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
