@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
     trials.extend([
         trial("odd_files::weights_are_refused_by_their_kind", weights),
         trial("odd_files::a_model_is_refused_by_its_kind", model),
+        trial("odd_files::the_cache_of_the_hub_is_no_exception", hub),
         trial("odd_files::endless_texts_are_refused", endless),
         trial("odd_files::long_texts_are_refused", long),
         trial("odd_files::pipes_are_read_where_a_user_gives_them", pipes),
@@ -122,6 +123,25 @@ fn model() -> Result<()> {
         &["`/dev/zero`", "found a character device"],
     )?;
     fails(&["inspect", "/dev/stdin"], 1, &["`/dev/stdin`", "found"])
+}
+
+/// Neither the name of the newest revision nor the user's token is waited for.
+fn hub() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let references = cache.path().join("models--org--name/refs");
+    std::fs::create_dir_all(&references)?;
+    pipe(&references.join("main"))?;
+    let token = cache.path().join("token");
+    pipe(&token)?;
+    let mut program = command(&["inspect", "org/name"]);
+    program.env("HF_HUB_CACHE", cache.path());
+    program.env("HF_TOKEN_PATH", token);
+    let run = output(program)?;
+    ensure!(run.status == 1, "{}: {}", run.status, run.stderr);
+    for word in ["refs/main", "found a named pipe"] {
+        ensure!(run.stderr.contains(word), "no `{word}` in {}", run.stderr);
+    }
+    Ok(())
 }
 
 fn endless() -> Result<()> {
