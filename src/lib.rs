@@ -63,6 +63,7 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
+pub mod files;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;

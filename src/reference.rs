@@ -46,14 +46,16 @@ struct KeyValue {
 impl<'m> Reference<'m> {
     /// Prepares `model` to run `schedule`.
     pub fn new(model: &'m Model, schedule: Schedule) -> Result<Self> {
-        let weights = model.weights();
+        let weights = model.weights().shared();
         let layers: Result<Vec<_>> = (0..model.config.n_layers)
             .map(|i| weights.layer(i))
             .collect();
+        let (layers, outer) = (layers?, weights.outer()?);
+        model.checkpoint.check_unchanged()?;
         Ok(Self {
             model,
-            outer: weights.outer()?,
-            layers: layers?,
+            outer,
+            layers,
             rope: RopeTable::new(&model.config),
             cache: vec![vec![Vec::new(); schedule.n_cycles()]; model.config.n_layers],
             n_positions: 0,

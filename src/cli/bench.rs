@@ -166,6 +166,9 @@ pub fn main(args: Args) -> Result<()> {
     args.report.check()?;
     let gpu = device(&args)?;
     let models = open_models(&args)?;
+    for model in &models {
+        args.report.check_with(model)?;
+    }
     let plans: Vec<(&Model, Vec<Test>)> = models
         .iter()
         .map(|model| Ok((model, tests(&args, model)?)))

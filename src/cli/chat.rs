@@ -19,6 +19,7 @@ use crate::chat::{Answer, AnswerOptions, ChatSession};
 use crate::engine::Logits;
 use crate::error::Error;
 use crate::generate::{Finish, Token};
+use crate::model::Model;
 use command::Command;
 use lines::Lines;
 
@@ -83,6 +84,7 @@ pub fn main(args: Args) -> Result<()> {
         eprintln!("`/help` lists the commands");
     }
     let mut chat = Chat {
+        model: &model,
         session,
         options: AnswerOptions {
             sampling,
@@ -113,6 +115,7 @@ pub fn main(args: Args) -> Result<()> {
 
 /// A conversation and what it is held with.
 struct Chat<'m> {
+    model: &'m Model,
     session: ChatSession<'m>,
     options: AnswerOptions,
     interrupt: Arc<AtomicBool>,
@@ -223,7 +226,10 @@ impl Chat<'_> {
 
     fn save(&self, file: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(&self.session.conversation.all())?;
-        output::write_file(file, &format!("{text}\n"))?;
+        // An error here does not end the conversation.
+        let written = output::check_files([&file.to_path_buf()], Some(self.model))
+            .and_then(|()| output::write_file(file, &format!("{text}\n")));
+        written.map_err(|e| anyhow::Error::msg(format!("{e:#}")))?;
         eprintln!("wrote {}", file.display());
         Ok(())
     }

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::output;
 use crate::error::first_line;
+use crate::files::{self, MIB};
 use crate::measure::formats::figure;
 use crate::measure::report::{Detail, Report, Row};
+
+/// The longest report that is read.
+const LIMIT: u64 = 64 * MIB;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -74,7 +78,7 @@ pub fn main(args: &Args) -> Result<()> {
 
 fn read(file: &Path) -> Result<Report> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("`{shown}`"))?;
+    let text = files::user_text(file, LIMIT)?;
     match serde_json::from_str(&text) {
         Ok(report) => Ok(report),
         Err(e) => bail!(

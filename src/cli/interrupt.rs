@@ -1,4 +1,5 @@
-//! Ctrl-C: ends what is being generated, not the program, so that it can say how far it came.
+//! Ctrl-C: ends what is being generated, not the program, so that it can say how far it came. And
+//! signals that end the program: nothing half written stays behind.
 
 use std::io;
 use std::process;
@@ -8,6 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+
+use crate::files;
 
 /// The status of a program that Ctrl-C ended: 128 and the number of the signal, as shells,
 /// ripgrep and llama.cpp have it.
@@ -52,6 +55,82 @@ pub fn watch_and_end(late: impl Fn() + Send + 'static) -> Result<Arc<AtomicBool>
         process::exit(i32::from(STATUS));
     })?;
     Ok(flag)
+}
+
+/// What is done about signals before anything else: a file that grows beyond the limit of the user
+/// is an error like any other. Unless the subcommand `watches_itself`, signals that end the program
+/// remove what is being written before they do.
+pub fn prepare(watches_itself: bool) -> Result<()> {
+    #[cfg(unix)]
+    {
+        // SAFETY: ignoring a signal runs no code of this program.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        if !watches_itself {
+            remove_unfinished_on_signals().context("cannot watch for signals")?;
+        }
+    }
+    #[cfg(not(unix))]
+    if !watches_itself {
+        handle(|| {
+            files::remove_unfinished();
+            process::exit(i32::from(STATUS));
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn remove_unfinished_on_signals() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let guard = runtime.enter();
+    let mut watched = Vec::new();
+    for kind in kinds {
+        // A signal that whoever started the program has it ignore, as `nohup` does, stays ignored.
+        if !is_ignored(kind.as_raw_value()) {
+            watched.push((kind.as_raw_value(), signal(kind)?));
+        }
+    }
+    drop(guard);
+    if watched.is_empty() {
+        return Ok(());
+    }
+    thread::Builder::new().spawn(move || {
+        let ended = watched.into_iter().map(|(number, mut signal)| {
+            Box::pin(async move {
+                signal.recv().await;
+                number
+            })
+        });
+        let (number, ..) = runtime.block_on(futures_util::future::select_all(ended));
+        files::remove_unfinished();
+        // As a shell says of a program that a signal ended; and at once, since a driver that is at
+        // work cannot be waited for.
+        // SAFETY: ends the process, whose memory nobody looks at any more.
+        unsafe { libc::_exit(128 + number) }
+    })?;
+    Ok(())
+}
+
+/// Whether the program was started with the signal ignored.
+#[cfg(unix)]
+fn is_ignored(number: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only fills in the present one, for which there is room.
+    let action = unsafe {
+        if libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) != 0 {
+            return false;
+        }
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 fn handle(handler: impl Fn() + Send + 'static) -> Result<()> {

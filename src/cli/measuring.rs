@@ -132,8 +132,16 @@ impl ReportArgs {
 
     /// Refuses files that cannot be written, before minutes of measuring.
     pub fn check(&self) -> Result<()> {
-        let mut files = [&self.plot, &self.html].into_iter().flatten();
-        files.try_for_each(|file| output::check_file(file))
+        output::check_files(self.files(), None)
+    }
+
+    /// Refuses files that `model` is read from.
+    pub fn check_with(&self, model: &Model) -> Result<()> {
+        output::check_files(self.files(), Some(model))
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.plot, &self.html].into_iter().flatten()
     }
 }
 

@@ -97,7 +97,11 @@ pub fn main(args: Args) -> Result<()> {
     let gpu = open(&args.adapter.choice(), args.adapter.kernels, true)?
         .context("no adapter found: there is nothing to measure")?;
     let model = match &args.model {
-        Some(name) => Model::open(name, Fetch::Never)?.with_quant(args.quant)?,
+        Some(name) => {
+            let model = Model::open(name, Fetch::Never)?.with_quant(args.quant)?;
+            args.report.check_with(&model)?;
+            model
+        }
         None => {
             if args.synthetic.synthetic.len() > 1 {
                 bail!("--synthetic: expected one preset, found several");

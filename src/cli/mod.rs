@@ -39,6 +39,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::error::Error;
 use interrupt::Interrupted;
 
 const HELP: &str = "\
@@ -113,7 +114,29 @@ pub fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
         .init();
-    let result = match cli.command {
+    let result = interrupt::prepare(watches_itself(&cli.command)).and_then(|()| act(cli.command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) if e.is::<clap::Error>() => e.downcast().map_or(ExitCode::FAILURE, usage),
+        Err(e) if e.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
+        Err(e) => {
+            complain(&e);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the subcommand itself sees to the signals that end the program.
+fn watches_itself(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Run(_) | Command::Chat(_) | Command::Serve(_)
+    )
+}
+
+fn act(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Run(args) => run::main(args),
         Command::Chat(args) => chat::main(args),
         Command::Serve(args) => serve::main(args),
@@ -128,16 +151,6 @@ pub fn main() -> ExitCode {
         Command::Microbench(args) => microbench::main(args),
         Command::Devices(args) => devices::main(args),
         Command::Completions(args) => completions::main(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
-        Err(e) if e.is::<clap::Error>() => e.downcast().map_or(ExitCode::FAILURE, usage),
-        Err(e) if e.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
-        Err(e) => {
-            complain(&e);
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -179,6 +192,10 @@ fn usage(e: clap::Error) -> ExitCode {
 }
 
 fn is_closed_output(e: &anyhow::Error) -> bool {
+    if let Some(Error::Io { path, cause }) = e.downcast_ref() {
+        // The name of standard output where a file is written there.
+        return path == "-" && cause.kind() == io::ErrorKind::BrokenPipe;
+    }
     e.chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|e| e.kind() == io::ErrorKind::BrokenPipe)

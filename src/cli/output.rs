@@ -1,11 +1,14 @@
 //! Writing data to standard output and to files.
 
-use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+
+use crate::error::Error;
+use crate::files::{self, FileId};
+use crate::model::Model;
 
 /// Writes one JSON document on a line of its own, and flushes it.
 pub fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result<()> {
@@ -25,21 +28,53 @@ pub fn stdout() -> io::StdoutLock<'static> {
     io::stdout().lock()
 }
 
-/// Refuses a file that cannot be written, before there is anything to write.
-pub fn check_file(file: &Path) -> Result<()> {
-    let is_new = file.symlink_metadata().is_err();
-    let opened = fs::OpenOptions::new().append(true).create(true).open(file);
-    opened.with_context(|| format!("`{}`", file.display()))?;
-    // What is not written in the end should not be there, empty.
-    if is_new {
-        fs::remove_file(file).with_context(|| format!("`{}`", file.display()))?;
+/// Refuses files that cannot be written, that are one file, or that the model is read from, before
+/// there is anything to write.
+pub fn check_files<'p>(
+    outputs: impl IntoIterator<Item = &'p PathBuf>,
+    model: Option<&Model>,
+) -> Result<()> {
+    let mut before: Vec<&Path> = Vec::new();
+    for file in outputs {
+        if let Some(model) = model {
+            model.check_output(file)?;
+        }
+        files::check(file)?;
+        check_others(
+            file,
+            before.iter().copied(),
+            "a file to write for each output",
+        )?;
+        before.push(file);
     }
     Ok(())
 }
 
+/// Refuses to write a file that is also one of `others`.
+pub fn check_others<'p>(
+    file: &Path,
+    others: impl IntoIterator<Item = &'p Path>,
+    expected: &str,
+) -> Result<()> {
+    // Of a file that is there, whatever it is called; else by its name. What is written as it
+    // comes, such as a terminal, may be written twice.
+    let is_plain = !file.exists() || file.is_file();
+    let same = |other: &Path| match (FileId::of(file), FileId::of(other)) {
+        (Ok(file), Ok(other)) => file == other,
+        _ => file == other,
+    };
+    match others.into_iter().find(|other| is_plain && same(other)) {
+        None => Ok(()),
+        Some(other) => {
+            let found = format!("`{}` once more", other.display());
+            Err(Error::file(file.display().to_string(), expected, found).into())
+        }
+    }
+}
+
 /// Writes a whole file.
 pub fn write_file(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("`{}`", file.display()))
+    Ok(files::write(file, text.as_bytes())?)
 }
 
 /// A number of bytes for people, in binary units.

@@ -69,10 +69,13 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<()> {
-    if let Some(file) = &args.plot {
-        output::check_file(file)?;
-    }
+    output::check_files(&args.plot, None)?;
     let model = args.model.open()?.with_quant(args.device.quant)?;
+    output::check_files(&args.plot, Some(&model))?;
+    if let Some(file) = &args.plot {
+        let text = [args.text.file.as_path()];
+        output::check_others(file, text, "a file to write that is not the text")?;
+    }
     let n_cycles = args.cycles.unwrap_or(model.config.cycles());
     let base = options(&args.text, args.cycles, &args.rule, &args.device, &model)?;
     let settings = asked(&args, &model, n_cycles)?;

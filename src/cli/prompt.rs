@@ -1,17 +1,19 @@
 //! Where a prompt comes from: an argument, a file, or standard input.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use crate::files::{self, MIB};
+
+/// The longest text that is read, of a file or of standard input.
+const LIMIT: u64 = 256 * MIB;
 
 /// The prompt as text, or `None` where nothing was given.
 pub fn text(file: Option<&Path>, given: Option<&str>, model_given: bool) -> Result<Option<String>> {
     let text = match (file, given) {
-        (Some(path), _) => {
-            let shown = path.display();
-            std::fs::read_to_string(path).with_context(|| format!("`{shown}`"))?
-        }
+        (Some(path), _) => files::user_text(path, LIMIT)?,
         (None, Some("-")) => read_stdin()?,
         (None, Some(text)) => return Ok(Some(text.to_string())),
         (None, None) if model_given && stdin_is_pipe_or_file() => read_stdin()?,
@@ -22,11 +24,8 @@ pub fn text(file: Option<&Path>, given: Option<&str>, model_given: bool) -> Resu
 }
 
 fn read_stdin() -> Result<String> {
-    let mut text = String::new();
-    io::stdin()
-        .read_to_string(&mut text)
-        .context("standard input")?;
-    Ok(text)
+    let stdin = io::stdin().lock();
+    Ok(files::text_of_stream(stdin, "standard input", LIMIT)?)
 }
 
 #[cfg(unix)]

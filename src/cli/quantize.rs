@@ -1,21 +1,19 @@
 //! `quantize`: a copy of a checkpoint with its matrices quantised. Needs no adapter.
 
-use std::borrow::Cow;
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensorError, View, serialize_to_file};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{ModelArgs, quant};
 use super::{output, setup};
+use crate::error::{Error, Result};
+use crate::files::{Existing, NewFolder};
 use crate::model::config::QUANTIZATION;
 use crate::model::json::parse_object;
 use crate::model::quant::Quant;
-use crate::model::tensor::Tensor;
-use crate::model::{Model, Text};
+use crate::model::stored::StoredTensor;
+use crate::model::{Model, Text, save};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,84 +34,43 @@ pub struct Args {
     to: Quant,
 }
 
-pub fn main(args: Args) -> Result<()> {
+pub fn main(args: Args) -> anyhow::Result<()> {
     let model = args.model.open()?.with_quant(Some(args.to))?;
     let shown = args.output.display().to_string();
-    write(&model, args.to, &args.output).with_context(|| format!("`{shown}`"))?;
+    write(&model, args.to, &args.output)?;
     setup::warn(&model.warnings);
     eprintln!("wrote {shown}, {}", output::bytes(model.weight_bytes()));
     Ok(())
 }
 
-/// A tensor of the new checkpoint.
-enum Written<'a> {
-    AsStored(TensorView<'a>),
-    /// Rows of blocks, and the shape they are stored with.
-    Quantised(Tensor<'a>, [usize; 2]),
-}
-
-impl View for Written<'_> {
-    fn dtype(&self) -> Dtype {
-        match self {
-            Written::AsStored(view) => view.dtype(),
-            Written::Quantised(..) => Dtype::U8,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        match self {
-            Written::AsStored(view) => view.shape(),
-            Written::Quantised(_, shape) => shape,
-        }
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        match self {
-            Written::AsStored(view) => view.data().into(),
-            Written::Quantised(tensor, _) => tensor.bytes.as_ref().into(),
-        }
-    }
-
-    fn data_len(&self) -> usize {
-        self.data().len()
-    }
-}
-
 /// Weights and texts of `model`, which is to be quantised as `quant`, into `folder`.
 fn write(model: &Model, quant: Quant, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    let is_empty = fs::read_dir(folder)?.next().is_none();
-    ensure!(
-        is_empty,
-        "expected a new or empty folder, found files in it"
-    );
+    let mut new = NewFolder::create(folder, Existing::Empty)?;
     let mut quantized = model.weights().quantized()?;
     // Where the embedding is the output projection, a copy of it would be read as another one.
     let copy = model.weights().copied_head();
-    let stored = model.checkpoint.views()?.into_iter();
-    let stored = stored.filter(|(name, _)| copy.as_ref() != Some(name));
-    let written = stored.map(|(name, view)| match quantized.remove(&name) {
-        None => (name, Written::AsStored(view)),
-        Some(tensor) => {
-            let shape = [tensor.n_rows(), tensor.dtype.n_bytes(tensor.n_cols())];
-            (name, Written::Quantised(tensor, shape))
-        }
+    let stored = model.checkpoint.all_stored().into_iter();
+    let stored = stored.filter(|tensor| copy.as_ref() != Some(&tensor.name));
+    let written = stored.map(|tensor| match quantized.remove(&tensor.name) {
+        None => tensor,
+        Some(tensor) => StoredTensor::of_blocks(tensor),
     });
     let written: Vec<_> = written.collect();
-    let metadata = [("format".to_string(), "pt".to_string())];
-    let file = folder.join("model.safetensors");
-    serialize_to_file(written, Some(metadata.into()), &file).map_err(|e| match e {
-        SafeTensorError::IoError(e) => anyhow::Error::from(e),
-        other => other.into(),
+    new.file("model.safetensors", |out, file| {
+        save::tensors(out, file, written, BTreeMap::new())
     })?;
     for text in &model.texts {
         let written = match text.name {
             "config.json" => with_format(model, text, quant)?,
             _ => text.text.clone(),
         };
-        fs::write(folder.join(text.name), written)?;
+        new.file(text.name, |out, file| {
+            let written = out.write_all(written.as_bytes());
+            written.map_err(|e| Error::io(file, e))
+        })?;
     }
-    Ok(())
+    model.checkpoint.check_unchanged()?;
+    new.finish()
 }
 
 /// The text of `config.json`, which now says how matrices are quantised.
@@ -122,5 +79,5 @@ fn with_format(model: &Model, config: &Text, quant: Quant) -> Result<String> {
     let (object, field) = QUANTIZATION;
     config.insert(object.to_string(), json!({ field: quant.name() }));
     model.say_untied(&mut config);
-    Ok(serde_json::to_string_pretty(&config)? + "\n")
+    Ok(format!("{:#}\n", Value::Object(config)))
 }

@@ -93,9 +93,10 @@ pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
     let model = args.model.open()?.with_quant(args.engine.device.quant)?;
     let (ids, tokenizer) = input(&args, &model)?;
-    if let Some(path) = &args.html {
-        output::check_file(path)?;
-    }
+    output::check_files(
+        [&args.logits, &args.html].into_iter().flatten(),
+        Some(&model),
+    )?;
     let mut ready = setup::engine(&args.engine, &model, Logits::All)?;
     let outputs = forward(&mut ready.engine, &ids, args.decode)?;
     if let Some(path) = &args.logits {

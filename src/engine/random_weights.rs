@@ -129,7 +129,7 @@ fn hash(n: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::engine::layout::in_buffer;
-    use crate::model::tensor::Tensor;
+    use crate::model::tensor::{Bytes, Tensor};
 
     const DTYPES: [Dtype; 5] = [
         Dtype::F32,
@@ -152,7 +152,7 @@ mod tests {
                 name: "random".to_string(),
                 dtype,
                 shape: vec![50, 96],
-                bytes: random.rows().into(),
+                bytes: Bytes::Owned(random.rows()),
             };
             let values = tensor.to_f32();
             let n = values.len() as f32;

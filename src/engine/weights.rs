@@ -188,8 +188,11 @@ impl Weights {
             matrices: vec![tensor],
             bias: None,
         };
-        let embedding = alone(outer.embedding);
-        let embedding = uploader.matrix(&embedding, Order::Stacked).await?;
+        // Each is let go as soon as it is on the device.
+        let embedding = {
+            let matrix = alone(outer.embedding);
+            uploader.matrix(&matrix, Order::Stacked).await?
+        };
         let lm_head = match outer.lm_head.map(alone) {
             Some(matrix) => Some(uploader.matrix(&matrix, Order::Stacked).await?),
             None => None,
@@ -244,6 +247,7 @@ impl Weights {
             },
         };
         gpu.wait().await?;
+        model.checkpoint.check_unchanged()?;
         Ok(weights)
     }
 }

@@ -4,6 +4,12 @@ use std::path::{Path, PathBuf};
 
 use wgpu::{AdapterInfo, Features, PipelineCache, PipelineCacheDescriptor};
 
+use crate::error::{Error, Result};
+use crate::files::{self, MIB};
+
+/// The largest cache that is read: many times what all pipelines of the program take.
+const LIMIT: u64 = 256 * MIB;
+
 /// A backend's cache of compiled pipelines, and the file it is kept in.
 pub(super) struct DiskCache {
     pub(super) cache: PipelineCache,
@@ -21,7 +27,7 @@ impl DiskCache {
         }
         let key = wgpu::util::pipeline_cache_key(info)?;
         let file = dirs::cache_dir()?.join("ztt-wgpu").join(key);
-        let data = std::fs::read(&file).ok();
+        let data = read(&file);
         // SAFETY: the data is what `get_data` gave for the same adapter: only `save` writes this
         // file, whole or not at all, and wgpu checks its header against adapter and driver.
         let cache = unsafe {
@@ -51,16 +57,21 @@ impl DiskCache {
             return;
         };
         if let Err(e) = write(&self.file, &data) {
-            tracing::debug!("{}: {e}", self.file.display());
+            tracing::debug!("{e}");
         }
     }
 }
 
-/// Writes a file so that nobody ever sees half of it.
-fn write(file: &Path, data: &[u8]) -> std::io::Result<()> {
+/// Writes the file, and the folder round it where there is none.
+fn write(file: &Path, data: &[u8]) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let part = file.with_extension(std::process::id().to_string());
-    std::fs::write(&part, data)?;
-    std::fs::rename(&part, file)
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    files::write(file, data)
+}
+
+/// What a cache file holds, unless it is none.
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let (opened, meta) = files::open(file, "a plain file").ok()?;
+    let n_bytes = usize::try_from(meta.len()).ok()?;
+    (meta.len() <= LIMIT).then(|| files::piece(&opened, 0, n_bytes).ok())?
 }

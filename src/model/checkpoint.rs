@@ -1,21 +1,21 @@
-//! The safetensors files of a checkpoint, memory-mapped: names to typed bytes.
+//! The safetensors files of a checkpoint: names to typed bytes.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use memmap2::Mmap;
-use safetensors::SafeTensors;
-use safetensors::tensor::{
-    Dtype as StoredDtype, Metadata, SafeTensorError, TensorInfo, TensorView,
-};
+use safetensors::tensor::{Dtype as StoredDtype, TensorInfo};
 
-use super::json::{Object, parse_object};
+use super::index;
 use super::names;
 use super::quant::Quant;
-use super::tensor::{Dtype, Tensor};
-use crate::error::{Error, Result, first_line};
+use super::shard::Shard;
+use super::stored::StoredTensor;
+use super::tensor::{Bytes, Dtype, Tensor};
+use crate::error::{Error, Result};
+use crate::files::FileId;
 
 /// One or more safetensors files with their headers read.
 pub struct Checkpoint {
@@ -28,131 +28,51 @@ pub struct Checkpoint {
 struct Place {
     shard: usize,
     stored: String,
+    /// Its bytes, as long as somebody holds them who shares them with others.
+    shared: Mutex<Weak<Vec<u8>>>,
 }
 
-struct Shard {
-    /// How errors name the file.
-    name: String,
-    bytes: Bytes,
-    header: Metadata,
-    data_start: usize,
-}
-
-enum Bytes {
-    Mapped(Mmap),
-    Embedded(&'static [u8]),
-    Owned(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Embedded(bytes) => bytes,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl Shard {
-    fn map(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let meta = file.metadata().map_err(|e| Error::io(path, e))?;
-        if meta.is_dir() {
-            return Err(Error::file(name, "a safetensors file", "a folder"));
-        }
-        if meta.len() == 0 {
-            return Err(Error::file(name, "a safetensors file", "an empty file"));
-        }
-        // SAFETY: the map is read-only and private to this process. A file that another program
-        // truncates meanwhile faults, as it does in every program that maps its weights.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
-        Self::parse(name, Bytes::Mapped(map))
-    }
-
-    fn parse(name: String, bytes: Bytes) -> Result<Self> {
-        let (header_bytes, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| header_error(&name, &bytes, e))?;
-        Ok(Self {
-            name,
-            bytes,
-            header,
-            data_start: 8 + header_bytes,
-        })
-    }
-}
-
-fn header_error(name: &str, bytes: &[u8], error: SafeTensorError) -> Error {
-    if bytes.starts_with(b"version https://git-lfs") {
-        let found = "a Git LFS pointer: fetch the weights with `git lfs pull`";
-        return Error::file(name, "a safetensors file", found);
-    }
-    let declared = bytes
-        .first_chunk::<8>()
-        .map(|b| u64::from_le_bytes(*b))
-        .unwrap_or(0);
-    let (expected, found) = match &error {
-        SafeTensorError::HeaderTooSmall => (
-            "a safetensors file of at least 8 bytes".to_string(),
-            format!("{} bytes", bytes.len()),
-        ),
-        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => (
-            "a safetensors header that ends inside the file".to_string(),
-            format!(
-                "a header of {declared} bytes in a file of {} bytes",
-                bytes.len()
-            ),
-        ),
-        SafeTensorError::MetadataIncompleteBuffer => (
-            "tensors that cover the file exactly".to_string(),
-            format!(
-                "a file of {} bytes that is cut short or has bytes left over",
-                bytes.len()
-            ),
-        ),
-        other => ("a valid safetensors header".to_string(), first_line(other)),
-    };
-    Error::file(name, expected, found)
+/// How much of a tensor is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// No bytes: name, shape and type alone are of interest.
+    None,
+    All,
+    /// All, in memory that everybody shares who asks for it so.
+    Shared,
+    Rows(Range<usize>),
 }
 
 impl Checkpoint {
-    /// Maps one safetensors file.
+    /// Opens one safetensors file.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::from_shards(vec![Shard::map(path)?])
+        Self::from_shards(vec![Shard::open(path)?])
     }
 
     /// A safetensors file in memory; `name` stands for it in errors.
     pub fn in_memory(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        let shard = Shard::parse(name.to_string(), Bytes::Owned(bytes))?;
-        Self::from_shards(vec![shard])
+        Self::from_shards(vec![Shard::in_memory(name, bytes)?])
     }
 
-    /// A safetensors file in a memory map; `name` stands for it in errors.
+    /// A safetensors file in a memory map with no file behind it; `name` stands for it in errors.
     pub fn mapped(name: &str, map: Mmap) -> Result<Self> {
-        let shard = Shard::parse(name.to_string(), Bytes::Mapped(map))?;
-        Self::from_shards(vec![shard])
+        Self::from_shards(vec![Shard::mapped(name, map)?])
     }
 
-    /// Maps the shards that an index (`model.safetensors.index.json`) names.
+    /// Opens the shards that an index (`model.safetensors.index.json`) names.
     pub fn open_index(path: &Path) -> Result<Self> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let names = shards_in_index(&file, &text)?;
+        let names = index::shards(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let shards: Result<Vec<_>> = names
             .iter()
-            .map(|name| Shard::map(&folder.join(name)))
+            .map(|name| Shard::open(&folder.join(name)))
             .collect();
         Self::from_shards(shards?)
     }
 
     /// Reads a checkpoint that is part of the program.
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
-        let shard = Shard::parse(name.to_string(), Bytes::Embedded(bytes))?;
-        Self::from_shards(vec![shard])
+        Self::from_shards(vec![Shard::embedded(name, bytes)?])
     }
 
     fn from_shards(shards: Vec<Shard>) -> Result<Self> {
@@ -173,7 +93,15 @@ impl Checkpoint {
                         found: format!("`{}` and `{stored}`", other.stored),
                     });
                 }
-                places.insert(name, Place { shard: i, stored });
+                let shared = Mutex::default();
+                places.insert(
+                    name,
+                    Place {
+                        shard: i,
+                        stored,
+                        shared,
+                    },
+                );
             }
         }
         Ok(Self { shards, places })
@@ -217,46 +145,45 @@ impl Checkpoint {
     /// The tensor `name`, which must have the given shape.
     ///
     /// # Errors
-    /// [`Error::Tensor`] when it is missing, has another shape, or a type that is not read.
+    /// [`Error::Tensor`] when it is missing, has another shape, or a type that is not read;
+    /// [`Error::Io`] and [`Error::File`] when its bytes cannot be read.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>> {
-        let (stored, bytes) = self.stored(name, shape)?;
+        self.part(name, shape, &Part::All)
+    }
+
+    /// What `part` says of the tensor `name`, which must have the given shape.
+    pub(super) fn part(&self, name: &str, shape: &[usize], part: &Part) -> Result<Tensor<'_>> {
+        let (stored, bytes) = self.stored(name, shape, part)?;
         let Some(dtype) = read_dtype(stored) else {
             let found = format!("{stored}");
             return Err(self.tensor_error(name, "F32, F16 or BF16", &found));
         };
-        Ok(Tensor {
-            name: name.to_string(),
-            dtype,
-            shape: shape.to_vec(),
-            bytes: Cow::Borrowed(bytes),
-        })
+        Ok(tensor(name, dtype, shape, bytes, part))
     }
 
-    /// The matrix `name` `[n_out, n_in]`, which must be stored as rows of blocks.
+    /// What `part` says of the matrix `name` `[n_out, n_in]`, which must be stored as rows of
+    /// blocks.
     ///
     /// # Errors
     /// [`Error::Tensor`] when it is missing, has another shape, or does not hold bytes.
-    pub fn quantized(
+    pub(super) fn quantized(
         &self,
         name: &str,
         [n_out, n_in]: [usize; 2],
         quant: Quant,
+        part: &Part,
     ) -> Result<Tensor<'_>> {
-        let (stored, bytes) = self.stored(name, &[n_out, quant.n_bytes(n_in)])?;
+        let (stored, bytes) = self.stored(name, &[n_out, quant.n_bytes(n_in)], part)?;
         if stored != StoredDtype::U8 {
             let expected = format!("U8, blocks of {}", quant.name());
             return Err(self.tensor_error(name, &expected, &stored.to_string()));
         }
-        Ok(Tensor {
-            name: name.to_string(),
-            dtype: Dtype::Quantized(quant),
-            shape: vec![n_out, n_in],
-            bytes: Cow::Borrowed(bytes),
-        })
+        let dtype = Dtype::Quantized(quant);
+        Ok(tensor(name, dtype, &[n_out, n_in], bytes, part))
     }
 
-    /// The type and the bytes of the tensor `name`, which must be stored with the given shape.
-    fn stored(&self, name: &str, shape: &[usize]) -> Result<(StoredDtype, &[u8])> {
+    /// The type and bytes of the tensor `name`, which must be stored with the given shape.
+    fn stored(&self, name: &str, shape: &[usize], part: &Part) -> Result<(StoredDtype, Bytes<'_>)> {
         let expected = format!("shape {shape:?}");
         let Some((shard, info)) = self.find(name) else {
             return Err(self.tensor_error(name, &expected, "no such tensor"));
@@ -265,9 +192,39 @@ impl Checkpoint {
             let found = format!("shape {:?}", info.shape);
             return Err(self.tensor_error(name, &expected, &found));
         }
-        let (start, end) = info.data_offsets;
-        let bytes = &shard.bytes[shard.data_start + start..shard.data_start + end];
+        let (first, end) = info.data_offsets;
+        let bytes = match part {
+            Part::None => Bytes::Borrowed(&[]),
+            Part::All => shard.piece(info, 0, end - first)?,
+            Part::Shared => self.shared(name, shard, info)?,
+            Part::Rows(rows) => {
+                let n_rows = shape.first().copied().unwrap_or(1);
+                let row_bytes = (end - first) / n_rows.max(1);
+                shard.piece(info, rows.start * row_bytes, rows.len() * row_bytes)?
+            }
+        };
         Ok((info.dtype, bytes))
+    }
+
+    /// All bytes of a tensor, read unless somebody has read them so and holds them still.
+    fn shared<'c>(&'c self, name: &str, shard: &'c Shard, info: &TensorInfo) -> Result<Bytes<'c>> {
+        let (first, end) = info.data_offsets;
+        let read = || shard.piece(info, 0, end - first);
+        let Some(place) = self.places.get(name) else {
+            return read();
+        };
+        let mut shared = place.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = shared.upgrade() {
+            return Ok(Bytes::Shared(bytes));
+        }
+        Ok(match read()? {
+            Bytes::Owned(bytes) => {
+                let bytes = Arc::new(bytes);
+                *shared = Arc::downgrade(&bytes);
+                Bytes::Shared(bytes)
+            }
+            other => other,
+        })
     }
 
     /// What the headers say of every tensor.
@@ -277,23 +234,28 @@ impl Checkpoint {
     }
 
     /// Every tensor as it is stored, of whatever type, under its name without what training
-    /// programs put before it.
+    /// programs put before it; sorted by these names. Nothing is read yet.
+    pub fn all_stored(&self) -> Vec<StoredTensor<'_>> {
+        let names = self.names().into_iter();
+        let found = names.filter_map(|name| {
+            let (shard, info) = self.find(name)?;
+            Some(StoredTensor::in_shard(name, shard, info))
+        });
+        found.collect()
+    }
+
+    /// Refuses files that were written to since they were opened.
     ///
     /// # Errors
-    /// [`Error::File`] when a header contradicts itself.
-    pub fn views(&self) -> Result<Vec<(String, TensorView<'_>)>> {
-        let mut views = Vec::with_capacity(self.places.len());
-        for name in self.names() {
-            let Some((shard, info)) = self.find(name) else {
-                continue;
-            };
-            let (start, end) = info.data_offsets;
-            let bytes = &shard.bytes[shard.data_start + start..shard.data_start + end];
-            let view = TensorView::new(info.dtype, info.shape.clone(), bytes)
-                .map_err(|e| header_error(&shard.name, &shard.bytes, e))?;
-            views.push((name.to_string(), view));
-        }
-        Ok(views)
+    /// [`Error::File`] that names one.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.shards.iter().try_for_each(Shard::check_unchanged)
+    }
+
+    /// The files, and how errors name them.
+    pub(super) fn files(&self) -> impl Iterator<Item = (FileId, &str)> {
+        let files = self.shards.iter();
+        files.filter_map(|shard| Some((shard.id()?, shard.name.as_str())))
     }
 
     /// The name that the tensor `name` is stored with, for messages.
@@ -314,20 +276,23 @@ impl Checkpoint {
     }
 }
 
-/// The names of the files that the `text` of an index names, each once; `file` names it in errors.
-pub(super) fn shards_in_index(file: &str, text: &str) -> Result<Vec<String>> {
-    let fields = parse_object(file, text)?;
-    let json = Object::new(file, &fields);
-    let Some(serde_json::Value::Object(map)) = json.get("weight_map") else {
-        return Err(json.error("weight_map", "an object", "none"));
-    };
-    let names = map.values().map(|name| name.as_str().map(str::to_string));
-    let Some(mut names) = names.collect::<Option<Vec<_>>>() else {
-        return Err(json.error("weight_map", "names of files", "something else"));
-    };
-    names.sort_unstable();
-    names.dedup();
-    Ok(names)
+fn tensor<'a>(
+    name: &str,
+    dtype: Dtype,
+    shape: &[usize],
+    bytes: Bytes<'a>,
+    part: &Part,
+) -> Tensor<'a> {
+    let mut shape = shape.to_vec();
+    if let (Part::Rows(rows), Some(n_rows)) = (part, shape.first_mut()) {
+        *n_rows = rows.len();
+    }
+    Tensor {
+        name: name.to_string(),
+        dtype,
+        shape,
+        bytes,
+    }
 }
 
 fn read_dtype(dtype: StoredDtype) -> Option<Dtype> {

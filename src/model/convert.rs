@@ -7,19 +7,19 @@
 //! ellipsoid round 0): a key that some queries ignore is one that others attend to. So the pool is
 //! made by the training program, which lets its attention in step by step.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
 use super::family::{Family, Window};
 use super::json::parse_object;
+use super::stored::StoredTensor;
 use super::{CONFIG, Model, save};
 use crate::error::{Error, Result};
+use crate::files::{Existing, NewFolder};
 
 /// Which layers of a plain checkpoint are kept, and how often those in the middle run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Plan {
     pub middle: Option<RangeInclusive<usize>>,
 }
 
-/// A converted checkpoint, its weights still where they were mapped from.
+/// A converted checkpoint, its weights still where they were.
 pub struct Converted<'m> {
     model: &'m Model,
     /// The stored layers that are kept, in their order.
@@ -75,47 +75,36 @@ impl<'m> Converted<'m> {
     /// [`Error::File`] where `folder` exists, [`Error::Io`] where it cannot be written; no folder
     /// is left then.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        if folder.exists() {
-            let name = folder.display().to_string();
-            let expected = "a folder that does not exist yet";
-            return Err(Error::file(name, expected, "one that does"));
-        }
-        fs::create_dir(folder).map_err(|e| Error::io(folder, e))?;
-        self.fill(folder).inspect_err(|_| {
-            // The error to tell is the first one.
-            let _ = fs::remove_dir_all(folder);
-        })
-    }
-
-    fn fill(&self, folder: &Path) -> Result<()> {
-        let weights = folder.join("model.safetensors");
-        save::tensors(&weights, self.tensors()?, HashMap::new())?;
+        let mut new = NewFolder::create(folder, Existing::Refused)?;
+        new.file("model.safetensors", |out, file| {
+            save::tensors(out, file, self.tensors(), BTreeMap::new())
+        })?;
         for text in &self.model.texts {
-            let path = folder.join(text.name);
-            let text = match text.name {
+            let written = match text.name {
                 CONFIG => &self.config,
                 _ => &text.text,
             };
-            fs::write(&path, text).map_err(|e| Error::io(&path, e))?;
+            new.file(text.name, |out, file| {
+                let written = out.write_all(written.as_bytes());
+                written.map_err(|e| Error::io(file, e))
+            })?;
         }
-        Ok(())
+        self.model.checkpoint.check_unchanged()?;
+        new.finish()
     }
 
     /// The tensors of the layers kept, renumbered, and those of no layer.
-    fn tensors(&self) -> Result<Vec<(String, TensorView<'m>)>> {
+    fn tensors(&self) -> Vec<StoredTensor<'m>> {
         let family = self.model.config.family;
-        let views = self.model.checkpoint.views()?.into_iter();
-        let renamed = views.filter_map(|(name, view)| {
-            let new = match split_layer(family, &name) {
-                None => name,
-                Some((start, layer, rest)) => {
-                    let new_layer = self.kept.iter().position(|&kept| kept == layer)?;
-                    format!("{start}{new_layer}.{rest}")
-                }
-            };
-            Some((new, view))
+        let stored = self.model.checkpoint.all_stored().into_iter();
+        let renamed = stored.filter_map(|mut tensor| {
+            if let Some((start, layer, rest)) = split_layer(family, &tensor.name) {
+                let new_layer = self.kept.iter().position(|&kept| kept == layer)?;
+                tensor.name = format!("{start}{new_layer}.{rest}");
+            }
+            Some(tensor)
         });
-        Ok(renamed.collect())
+        renamed.collect()
     }
 }
 

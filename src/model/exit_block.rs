@@ -1,15 +1,14 @@
 //! The `exit` block of `config.json`: how a rule is written, and put into a file.
 
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::BUILTIN;
 use super::json::parse_object;
 use super::ztt::ExitRule;
+use super::{BUILTIN, TEXT_LIMIT};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// The block as `ztt.exit` holds it; without a threshold that field is left out.
 pub fn to_json(rule: &ExitRule) -> Value {
@@ -51,10 +50,9 @@ pub fn config_file(name: &str) -> Result<PathBuf> {
 /// [`Error::Field`] where the file has no `ztt` block, [`Error::Io`] where it cannot be written;
 /// the file is then as it was.
 pub fn write(file: &Path, rule: &ExitRule) -> Result<()> {
-    // What a link points to is replaced, not the link.
-    let file = &fs::canonicalize(file).map_err(|e| Error::io(file, e))?;
-    let text = fs::read_to_string(file).map_err(|e| Error::io(file, e))?;
-    replace(file, &with_exit(&file.display().to_string(), &text, rule)?)
+    let text = files::text(file, TEXT_LIMIT)?;
+    let text = with_exit(&file.display().to_string(), &text, rule)?;
+    files::write(file, text.as_bytes())
 }
 
 /// The text of a `config.json` with its block replaced; `file` names it in errors.
@@ -70,24 +68,6 @@ fn with_exit(file: &str, text: &str, rule: &ExitRule) -> Result<String> {
     };
     ztt.insert("exit".to_string(), to_json(rule));
     Ok(format!("{:#}\n", Value::Object(config)))
-}
-
-/// Writes beside `file` and renames, so that it is never half written.
-fn replace(file: &Path, text: &str) -> Result<()> {
-    let beside = file.with_extension(format!("json.{}", std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let permissions = fs::metadata(file)?.permissions();
-        let mut new = File::create_new(&beside)?;
-        new.write_all(text.as_bytes())?;
-        new.sync_all()?;
-        fs::set_permissions(&beside, permissions)?;
-        fs::rename(&beside, file)
-    };
-    write().map_err(|e| {
-        // It is of no use; the error to tell is the first one.
-        let _ = fs::remove_file(&beside);
-        Error::io(file, e)
-    })
 }
 
 #[cfg(test)]

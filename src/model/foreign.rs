@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::is_there;
 
 /// The files that a checkpoint folder has its weights in, or says where they are: one of them.
 pub const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
@@ -31,7 +32,8 @@ pub fn refuse(file: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::File`] where there is none.
 pub fn weights_in(folder: &Path) -> Result<PathBuf> {
-    let found = WEIGHTS.iter().map(|n| folder.join(n)).find(|p| p.exists());
+    let mut paths = WEIGHTS.iter().map(|name| folder.join(name));
+    let found = paths.find(|path| is_there(path));
     found.ok_or_else(|| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());

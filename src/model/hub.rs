@@ -3,17 +3,18 @@
 mod settings;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use settings::Settings;
 
-use super::checkpoint::shards_in_index;
 use super::foreign::{self, WEIGHTS};
 use super::guard::guarded;
-use super::{CONFIG, Fetch, TEXTS};
+use super::{CONFIG, Fetch, TEXTS, index};
 use crate::error::{Error, Result, first_line};
+use crate::files;
 
 /// Whether `name` has the form `org/name`.
 pub fn is_repository(name: &str) -> bool {
@@ -33,6 +34,7 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
     let settings = Settings::from_env();
     let cache = Cache::new(settings.cache.clone());
     let cached = cache.repo(Repo::model(name.to_string()));
+    check_reference(&cached)?;
     let weights = WEIGHTS.iter().find_map(|file| cached.get(file));
     if let (Some(config), Some(_)) = (cached.get("config.json"), weights) {
         let folder = config.parent().map(PathBuf::from).unwrap_or_default();
@@ -60,14 +62,25 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
     Err(Error::file(name, expected, advice))
 }
 
+/// Refuses what stands for the name of the newest revision and is not a small file: the library
+/// reads whatever is there.
+fn check_reference(cached: &CacheRepo) -> Result<()> {
+    const LIMIT: u64 = 1 << 16;
+    let repository = cached.pointer_path("");
+    let reference = repository.parent().map(|folder| folder.join("refs/main"));
+    match reference.filter(|path| files::is_there(path)) {
+        Some(path) => files::text(&path, LIMIT).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Whether no shard that the folder's index names is missing; true without an index.
 fn has_all_shards(folder: &Path) -> bool {
-    let index = folder.join(WEIGHTS[1]);
-    if folder.join(WEIGHTS[0]).exists() || !index.exists() {
+    let file = folder.join(WEIGHTS[1]);
+    if folder.join(WEIGHTS[0]).exists() || !file.exists() {
         return true;
     }
-    let text = fs::read_to_string(&index).unwrap_or_default();
-    let shards = shards_in_index(WEIGHTS[1], &text).unwrap_or_default();
+    let shards = index::shards(&file).unwrap_or_default();
     shards.iter().all(|name| folder.join(name).exists())
 }
 
@@ -149,8 +162,7 @@ impl Fetching<'_> {
         }
         let path = self.file(weights)?;
         if weights == WEIGHTS[1] {
-            let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-            let shards = shards_in_index(&path.display().to_string(), &text)?;
+            let shards = index::shards(&path)?;
             // Before gigabytes are fetched.
             shards.iter().try_for_each(|shard| self.check(shard))?;
             shards
@@ -200,7 +212,13 @@ impl Fetching<'_> {
         if fs::metadata(&part).is_ok_and(|part| part.len() >= size) {
             fs::remove_file(&part)?;
         }
-        let pointer = pinned.download(file)?;
+        let pointer = pinned.download(file).inspect_err(|e| {
+            // What came before a connection broke is kept for the next try. On a full disk it is
+            // only in the way.
+            if is_full(e) {
+                let _ = fs::remove_file(&part);
+            }
+        })?;
         // The library notes each revision under its own name; the cache knows them by branches.
         let reference = self
             .cached
@@ -220,6 +238,16 @@ impl Fetching<'_> {
         }
         Ok(pointer)
     }
+}
+
+/// Whether there is no more room for what is downloaded.
+fn is_full(error: &ApiError) -> bool {
+    let full = [
+        ErrorKind::StorageFull,
+        ErrorKind::QuotaExceeded,
+        ErrorKind::FileTooLarge,
+    ];
+    matches!(error, ApiError::IoError(e) if full.contains(&e.kind()))
 }
 
 #[cfg(test)]

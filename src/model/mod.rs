@@ -1,6 +1,7 @@
 //! What a checkpoint says. Nothing here knows of a device.
 
 mod blank;
+mod bytes;
 pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
@@ -12,13 +13,16 @@ pub mod generation;
 mod guard;
 #[cfg(feature = "hub")]
 mod hub;
+mod index;
 pub mod json;
 mod names;
 mod python_json;
 pub mod quant;
 pub mod rope_config;
 pub mod save;
+mod shard;
 mod sizes;
+pub mod stored;
 pub mod synthetic;
 pub mod tensor;
 pub mod tokenizer;
@@ -38,6 +42,7 @@ use tokenizer::Tokenizer;
 use weights::{Pool, Reader};
 
 use crate::error::{Error, Result};
+use crate::files::{self, FileId, MIB};
 
 /// The name of the model that is part of the program.
 pub const BUILTIN: &str = "builtin";
@@ -47,11 +52,19 @@ static BUILTIN_BYTES: &[u8] = include_bytes!("builtin/ztt-classics.safetensors")
 /// The text that every checkpoint has.
 const CONFIG: &str = "config.json";
 
+const TOKENIZER: &str = "tokenizer.json";
+
+/// The longest `tokenizer.json` that is read: twice that of the largest vocabularies there are.
+const TOKENIZER_LIMIT: u64 = 64 * MIB;
+
+/// The longest other text of a checkpoint that is read.
+const TEXT_LIMIT: u64 = 16 * MIB;
+
 /// The texts of a checkpoint.
 const TEXTS: [&str; 7] = [
     CONFIG,
     "generation_config.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -74,6 +87,8 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// The texts of the model, beside the weights or embedded.
     pub texts: Vec<Text>,
+    /// The files that the model was read from, and how errors name them.
+    files: Vec<(FileId, String)>,
 }
 
 /// Whether a model that is not on this machine is fetched from the Hugging Face hub.
@@ -94,8 +109,8 @@ pub struct Text {
 
 impl Model {
     /// Opens what `name` says: [`BUILTIN`], a folder, a safetensors file, or `org/name` in the
-    /// local Hugging Face cache, where `fetch` may put it. Weights are mapped,
-    /// not read; names, shapes and types of all tensors are checked here.
+    /// local Hugging Face cache, where `fetch` may put it. Weights are read
+    /// when they are needed; names, shapes and types of all tensors are checked here.
     pub fn open(name: &str, fetch: Fetch) -> Result<Self> {
         if name == BUILTIN {
             let checkpoint = Checkpoint::embedded(BUILTIN, BUILTIN_BYTES)?;
@@ -103,7 +118,7 @@ impl Model {
         }
         let path = place(name, fetch)?;
         let path = path.as_path();
-        let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+        let meta = files::metadata(path, "a checkpoint folder or a safetensors file")?;
         let (file, folder) = match meta.is_dir() {
             true => (foreign::weights_in(path)?, path.to_path_buf()),
             false => {
@@ -116,7 +131,12 @@ impl Model {
             true => Checkpoint::open_index(&file)?,
             false => Checkpoint::open(&file)?,
         };
-        Self::from_checkpoint(name, checkpoint, Some(&folder))
+        let mut model = Self::from_checkpoint(name, checkpoint, Some(&folder))?;
+        // The index is one of them where it is no shard.
+        if let Ok(id) = FileId::of(&file) {
+            model.files.push((id, file.display().to_string()));
+        }
+        Ok(model)
     }
 
     /// Opens a single-file model in memory; `name` stands for it in errors.
@@ -126,8 +146,15 @@ impl Model {
 
     fn from_checkpoint(name: &str, checkpoint: Checkpoint, folder: Option<&Path>) -> Result<Self> {
         let mut texts = Vec::new();
+        let mut files: Vec<_> = checkpoint
+            .files()
+            .map(|(id, name)| (id, name.to_string()))
+            .collect();
         for name in TEXTS {
             texts.extend(read_text(name, &checkpoint, folder)?);
+            let path = folder.map(|folder| folder.join(name));
+            let id = path.and_then(|path| Some((FileId::of(&path).ok()?, path)));
+            files.extend(id.map(|(id, path)| (id, path.display().to_string())));
         }
         let text = |name: &str| texts.iter().find(|t| t.name == name);
         let Some(config) = text(CONFIG) else {
@@ -158,7 +185,29 @@ impl Model {
             warnings,
             checkpoint,
             texts,
+            files,
         })
+    }
+
+    /// Refuses to write to a file that the model was read from, whatever path leads to it.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it is one.
+    pub fn check_output(&self, path: &Path) -> Result<()> {
+        let Ok(id) = FileId::of(path) else {
+            return Ok(());
+        };
+        match self.files.iter().find(|(file, _)| *file == id) {
+            None => Ok(()),
+            Some((_, name)) => {
+                let expected = "a file to write that the model is not read from";
+                Err(Error::file(
+                    path.display().to_string(),
+                    expected,
+                    format!("`{name}`"),
+                ))
+            }
+        }
     }
 
     /// The model with its matrices quantised when they are read, where `quant` says how.
@@ -265,7 +314,7 @@ pub fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
 /// Where on this machine the model lies that is no part of the program.
 #[cfg(feature = "hub")]
 fn place(name: &str, fetch: Fetch) -> Result<PathBuf> {
-    match !Path::new(name).exists() && hub::is_repository(name) {
+    match !files::is_there(Path::new(name)) && hub::is_repository(name) {
         true => hub::folder(name, fetch),
         false => Ok(PathBuf::from(name)),
     }
@@ -283,8 +332,8 @@ fn read_text(
     checkpoint: &Checkpoint,
     folder: Option<&Path>,
 ) -> Result<Option<Text>> {
-    if let Some(path) = folder.map(|f| f.join(name)).filter(|p| p.exists()) {
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    if let Some(path) = folder.map(|f| f.join(name)).filter(|p| files::is_there(p)) {
+        let text = files::text(&path, limit(name))?;
         let file = path.display().to_string();
         return Ok(Some(Text { name, file, text }));
     }
@@ -293,6 +342,14 @@ fn read_text(
         file: format!("{}: {name}", checkpoint.file()),
         text: text.to_string(),
     }))
+}
+
+/// The most bytes of the text `name`.
+fn limit(name: &str) -> u64 {
+    match name {
+        TOKENIZER => TOKENIZER_LIMIT,
+        _ => TEXT_LIMIT,
+    }
 }
 
 /// Tensors that stand in the file and are not used: the first by name.

@@ -1,50 +1,54 @@
 //! Writing safetensors files.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
-use safetensors::SafeTensorError;
-use safetensors::tensor::TensorView;
+use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result, first_line};
+use super::stored::StoredTensor;
+use crate::error::{Error, Result};
 
-/// Writes tensors one by one, beside `file`, and renames: they may be mapped from the very file.
+/// Writes a safetensors file to `out`, tensor by tensor; `file` names it in errors. What is
+/// written depends on nothing but the tensors and the metadata.
 ///
 /// # Errors
-/// [`Error::Io`] where it cannot be written, [`Error::File`] where `file` is something else than
-/// a plain file. What was there before is then as it was.
+/// [`Error::Io`] where it cannot be written, and those of reading the tensors.
 pub fn tensors(
+    out: &mut (impl Write + ?Sized),
     file: &Path,
-    tensors: Vec<(String, TensorView)>,
-    mut metadata: HashMap<String, String>,
+    mut tensors: Vec<StoredTensor>,
+    mut metadata: BTreeMap<String, String>,
 ) -> Result<()> {
-    let existed = file.exists();
-    // Without truncating, to find out early whether it can be written, and with which
-    // permissions: the file that is renamed is the user's alone.
-    let opened = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(file);
-    let opened = opened.map_err(|e| Error::io(file, e))?;
-    let meta = opened.metadata().map_err(|e| Error::io(file, e))?;
-    if !meta.is_file() {
-        let name = file.display().to_string();
-        return Err(Error::file(name, "a plain file", "something else"));
-    }
+    // As the library does that reads these files: by alignment, then by name.
+    tensors.sort_by(|a, b| (Reverse(a.dtype), &a.name).cmp(&(Reverse(b.dtype), &b.name)));
     metadata.insert("format".to_string(), "pt".to_string());
-    let written = safetensors::serialize_to_file(tensors, Some(metadata), file);
-    if written.is_err() && !existed {
-        // It holds nothing; the error to tell is the first one.
-        let _ = fs::remove_file(file);
+    let header = header(&tensors, metadata);
+    let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io(file, e));
+    write(&(header.len() as u64).to_le_bytes())?;
+    write(header.as_bytes())?;
+    tensors
+        .iter()
+        .try_for_each(|tensor| tensor.write(&mut write))
+}
+
+/// The header, of whole runs of eight bytes: tensors are read where they lie.
+fn header(tensors: &[StoredTensor], metadata: BTreeMap<String, String>) -> String {
+    let mut fields = Map::new();
+    fields.insert("__metadata__".to_string(), json!(metadata));
+    let mut start = 0;
+    for tensor in tensors {
+        let end = start + tensor.n_bytes();
+        let info = json!({
+            "dtype": tensor.dtype,
+            "shape": tensor.shape,
+            "data_offsets": [start, end],
+        });
+        fields.insert(tensor.name.clone(), info);
+        start = end;
     }
-    written.map_err(|e| match e {
-        SafeTensorError::IoError(e) => Error::io(file, e),
-        other => {
-            let name = file.display().to_string();
-            Error::file(name, "tensors that can be written", first_line(other))
-        }
-    })?;
-    fs::set_permissions(file, meta.permissions()).map_err(|e| Error::io(file, e))
+    let mut header = Value::Object(fields).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    header
 }

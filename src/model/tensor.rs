@@ -1,9 +1,8 @@
 //! Weights as they lie in the file: typed bytes with a shape, widened row by row on demand.
 
-use std::borrow::Cow;
-
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
+pub use super::bytes::Bytes;
 use super::quant::{BLOCK, Quant};
 
 /// The types weights are stored in. All convert to `f32` exactly.
@@ -32,7 +31,7 @@ pub struct Tensor<'a> {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    pub bytes: Cow<'a, [u8]>,
+    pub bytes: Bytes<'a>,
 }
 
 impl Tensor<'_> {
@@ -98,7 +97,7 @@ impl Tensor<'_> {
             name: self.name.clone(),
             dtype: Dtype::Quantized(quant),
             shape: self.shape.clone(),
-            bytes: Cow::Owned(bytes),
+            bytes: Bytes::Owned(bytes),
         }
     }
 
@@ -114,7 +113,7 @@ impl Tensor<'_> {
             name: self.name.clone(),
             dtype: self.dtype,
             shape: vec![cols, rows],
-            bytes: Cow::Owned(bytes),
+            bytes: Bytes::Owned(bytes),
         }
     }
 }
@@ -185,16 +184,18 @@ mod tests {
             for special in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 for at in [0, 1, 2047, 2048, 4999] {
                     let values = (0..5000).map(|i| if i == at { special } else { -60_000.0 });
-                    let mut tensor = Tensor {
+                    let mut bytes: Vec<u8> = values.flat_map(bytes_of).collect();
+                    let tensor = |bytes: &[u8]| Tensor {
                         name: "t".into(),
                         dtype,
                         shape: vec![5000],
-                        bytes: Cow::Owned(values.flat_map(bytes_of).collect()),
+                        bytes: Bytes::Owned(bytes.to_vec()),
                     };
-                    assert_eq!(tensor.first_not_finite(), Some(at), "{dtype:?} {special}");
+                    let found = tensor(&bytes).first_not_finite();
+                    assert_eq!(found, Some(at), "{dtype:?} {special}");
                     let n = dtype.n_bytes(1);
-                    tensor.bytes.to_mut()[at * n..][..n].fill(0);
-                    assert_eq!(tensor.first_not_finite(), None);
+                    bytes[at * n..][..n].fill(0);
+                    assert_eq!(tensor(&bytes).first_not_finite(), None);
                 }
             }
         }
@@ -206,7 +207,7 @@ mod tests {
             name: "t".into(),
             dtype: Dtype::F16,
             shape: vec![3, 5],
-            bytes: Cow::Owned((0..30).collect()),
+            bytes: Bytes::Owned((0..30).collect()),
         };
         let once = tensor.transposed();
         assert_eq!(once.shape, [5, 3]);

@@ -1,5 +1,6 @@
 //! Tied checkpoints: what is stored of an embedding that is also the output projection.
 
+use super::checkpoint::Part;
 use super::config::TIED;
 use super::quant::Quant;
 use super::tensor::Tensor;
@@ -42,7 +43,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let embedding = self.embedding_name();
-        if equal(&self.outer_matrix(&embedding)?, &self.outer_matrix(&head)?) {
+        if self.are_equal(&embedding, &head)? {
             return Ok(None);
         }
         let stored = |name| self.checkpoint.stored_name(name);
@@ -55,17 +56,31 @@ impl<'a> Reader<'a> {
         )))
     }
 
-    /// The embedding or the output projection as it is stored. Beside a quantised embedding a copy
-    /// of it may have been left as it was: it is quantised here.
-    fn outer_matrix(&self, name: &str) -> Result<Tensor<'a>> {
+    /// Whether the embedding and the output projection have the same values. Some rows are read at
+    /// a time.
+    fn are_equal(&self, embedding: &str, head: &str) -> Result<bool> {
+        const ROWS: usize = 1024;
+        for first in (0..self.config.vocab).step_by(ROWS) {
+            let rows = Part::Rows(first..self.config.vocab.min(first + ROWS));
+            let left = self.outer_matrix(embedding, &rows)?;
+            if !equal(&left, &self.outer_matrix(head, &rows)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What `part` says of the embedding or the output projection as it is stored. Beside a
+    /// quantised embedding a copy of it may have been left as it was: it is quantised here.
+    fn outer_matrix(&self, name: &str, part: &Part) -> Result<Tensor<'a>> {
         let shape = [self.config.vocab, self.config.hidden];
         let quant = self.config.quant.map(|_| Quant::OF_EMBEDDING);
         match quant.filter(|quant| quant.fits(self.config.hidden)) {
-            None => self.checkpoint.tensor(name, &shape),
+            None => self.checkpoint.part(name, &shape, part),
             Some(quant) if self.checkpoint.shape(name) == Some(&shape) => {
-                Ok(self.checkpoint.tensor(name, &shape)?.quantized(quant))
+                Ok(self.checkpoint.part(name, &shape, part)?.quantized(quant))
             }
-            Some(quant) => self.checkpoint.quantized(name, shape, quant),
+            Some(quant) => self.checkpoint.quantized(name, shape, quant, part),
         }
     }
 }

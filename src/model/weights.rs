@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Part};
 use super::config::{Config, ZeroTokenIndex, ZeroTokenScope};
 use super::quant::Quant;
 use super::tensor::{Dtype, Tensor};
@@ -93,6 +93,8 @@ pub struct Reader<'a> {
     /// Names, shapes and types alone are of interest: nothing is read, and the names asked for
     /// are noted here.
     check: Option<RefCell<Asked>>,
+    /// Matrices are shared with other readers that share them.
+    shared: bool,
 }
 
 /// Names of tensors that were asked for.
@@ -125,6 +127,33 @@ impl<'a> Reader<'a> {
             quant,
             prefix: known.unwrap_or(names.prefixes[0]),
             check: None,
+            shared: false,
+        }
+    }
+
+    /// For a model that is run where it is read: all who do so at a time share one copy of the
+    /// matrices.
+    pub fn shared(self) -> Self {
+        Self {
+            shared: true,
+            ..self
+        }
+    }
+
+    /// What is read of a matrix that is used as it is stored.
+    fn part(&self) -> Part {
+        match (&self.check, self.shared) {
+            (Some(_), _) => Part::None,
+            (None, true) => Part::Shared,
+            (None, false) => Part::All,
+        }
+    }
+
+    /// What is read of a tensor that is used up at once.
+    fn part_once(&self) -> Part {
+        match self.check {
+            Some(_) => Part::None,
+            None => Part::All,
         }
     }
 
@@ -154,8 +183,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The tensor `name` of that shape, all of its values finite.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'a>> {
-        self.finite(self.checkpoint.tensor(name, shape)?)
+    fn tensor(&self, name: &str, shape: &[usize], part: &Part) -> Result<Tensor<'a>> {
+        self.finite(self.checkpoint.part(name, shape, part)?)
+    }
+
+    /// All values of the tensor `name` of that shape.
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        Ok(self.tensor(name, shape, &self.part_once())?.to_f32())
     }
 
     /// Notes that `tensor` was asked for, or makes sure that all of its values are finite.
@@ -185,11 +219,19 @@ impl<'a> Reader<'a> {
             quantized.insert(name.to_string(), quant);
         }
         if let (Some(quant), Some(_)) = (quant, self.config.quant) {
-            return self.finite(self.checkpoint.quantized(name, [n_out, n_in], quant)?);
+            let shape = [n_out, n_in];
+            return self.finite(
+                self.checkpoint
+                    .quantized(name, shape, quant, &self.part())?,
+            );
         }
+        let part = match transposed || quant.is_some() {
+            true => self.part_once(),
+            false => self.part(),
+        };
         let stored = match transposed {
-            false => self.tensor(name, &[n_out, n_in])?,
-            true => self.tensor(name, &[n_in, n_out])?,
+            false => self.tensor(name, &[n_out, n_in], &part)?,
+            true => self.tensor(name, &[n_in, n_out], &part)?,
         };
         if self.check.is_some() {
             return Ok(stored);
@@ -207,21 +249,19 @@ impl<'a> Reader<'a> {
 
     /// Every quantised matrix, by its name.
     pub fn quantized(&self) -> Result<BTreeMap<String, Tensor<'a>>> {
+        let is_quantized = |matrix: &Tensor| matches!(matrix.dtype, Dtype::Quantized(_));
+        let named = |matrix: Tensor<'a>| (matrix.name.clone(), matrix);
         let outer = self.outer()?;
-        let mut matrices = vec![outer.embedding];
-        matrices.extend(outer.lm_head);
+        let outer = [Some(outer.embedding), outer.lm_head].into_iter().flatten();
+        let mut quantized: BTreeMap<_, _> = outer.filter(is_quantized).map(named).collect();
         for i in 0..self.config.n_layers {
             let layer = self.layer(i)?;
             for linear in [layer.qkv, layer.o_proj, layer.mlp_in, layer.mlp_out] {
-                matrices.extend(linear.matrices);
+                let matrices = linear.matrices.into_iter();
+                quantized.extend(matrices.filter(is_quantized).map(named));
             }
         }
-        let quantized = matrices
-            .into_iter()
-            .filter(|matrix| matches!(matrix.dtype, Dtype::Quantized(_)));
-        Ok(quantized
-            .map(|matrix| (matrix.name.clone(), matrix))
-            .collect())
+        Ok(quantized)
     }
 
     pub(super) fn name(&self, template: &str, layer: usize) -> String {
@@ -234,7 +274,7 @@ impl<'a> Reader<'a> {
         let name = self.name(template, layer);
         let read = |part: &str| {
             let name = format!("{name}.{part}");
-            Ok(self.tensor(&name, &[width])?.to_f32())
+            self.values(&name, &[width])
         };
         Ok(Norm {
             weight: read("weight")?,
@@ -263,7 +303,7 @@ impl<'a> Reader<'a> {
             matrices.push(self.matrix(&weight, [n_out, n_in], transposed, self.quant)?);
             if let Some(bias) = &mut bias {
                 let name = format!("{name}.bias");
-                bias.extend(self.tensor(&name, &[n_out])?.to_f32());
+                bias.extend(self.values(&name, &[n_out])?);
             }
         }
         Ok(Linear { matrices, bias })
@@ -306,7 +346,10 @@ impl<'a> Reader<'a> {
             embedding: matrix(&self.embedding_name())?,
             positions: names
                 .positions
-                .map(|template| self.tensor(&name(template), &[c.max_positions, c.hidden]))
+                .map(|template| {
+                    let shape = [c.max_positions, c.hidden];
+                    self.tensor(&name(template), &shape, &self.part())
+                })
                 .transpose()?,
             final_norm: self.norm(names.final_norm, 0, c.hidden)?,
             lm_head: match c.tied {
@@ -349,7 +392,7 @@ impl<'a> Reader<'a> {
             let found = format!("shape {shape:?}");
             return Err(self.checkpoint.tensor_error(POOL_KEY, &expected, &found));
         }
-        let read = |name: &str| Ok(self.tensor(name, shape)?.to_f32());
+        let read = |name: &str| self.values(name, shape);
         Ok(Some(Pool {
             n_rows,
             n_heads,

@@ -24,7 +24,11 @@ mod loading;
 mod measuring;
 mod models;
 mod mutations;
+#[cfg(unix)]
+mod odd_files;
 mod on_gpu;
+#[cfg(unix)]
+mod outputs;
 mod portability;
 mod program;
 mod property;
@@ -64,6 +68,11 @@ fn main() {
     trials.extend(models::trials());
     trials.extend(mutations::trials());
     trials.extend(on_gpu::trials());
+    #[cfg(unix)]
+    {
+        trials.extend(odd_files::trials());
+        trials.extend(outputs::trials());
+    }
     trials.extend(portability::trials());
     trials.extend(property::trials());
     trials.extend(quant::trials());

@@ -38,6 +38,24 @@ pub fn limited(arguments: &[&str], kb: usize) -> Command {
     prepared(shell, arguments)
 }
 
+/// The program with `arguments` as a process that a test starts, stops and waits for itself.
+pub fn process(arguments: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(PROGRAM);
+    command.args(arguments).stdin(std::process::Stdio::null());
+    environment(|variable, value| match value {
+        Some(value) => drop(command.env(variable, value)),
+        None => drop(command.env_remove(variable)),
+    });
+    command
+}
+
+/// The program with `arguments`, started by a shell that has run `before`.
+pub fn shell(before: &str, arguments: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\""), PROGRAM]);
+    prepared(shell, arguments)
+}
+
 fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command
         .args(arguments)

@@ -1,8 +1,8 @@
 //! Where the lines of a conversation come from.
 
-use std::io::{self, BufRead, IsTerminal, StdinLock};
+use std::io::{self, BufRead, IsTerminal, Read, StdinLock};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -12,8 +12,12 @@ use rustyline::{
 };
 
 use super::typed_ahead::{TypedAhead, leave_on_signals};
+use crate::files::MIB;
 
 const PROMPT: &str = "> ";
+
+/// The longest line that is read where nobody edits it.
+const MOST_LINE_BYTES: u64 = 16 * MIB;
 
 /// A terminal with line editing and a history of this session, or whatever else standard input
 /// is, read line by line.
@@ -91,7 +95,12 @@ impl Lines {
             },
             Self::Plain(stdin) => {
                 let mut line = String::new();
-                let n = stdin.read_line(&mut line).context("standard input")?;
+                let mut bounded = stdin.by_ref().take(MOST_LINE_BYTES + 1);
+                let n = bounded.read_line(&mut line).context("standard input")?;
+                if n as u64 > MOST_LINE_BYTES {
+                    let mib = MOST_LINE_BYTES / MIB;
+                    bail!("standard input: expected a line of at most {mib} MiB, found more");
+                }
                 Ok((n > 0).then_some(line))
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 
+use crate::files;
 use crate::reference::Output;
 
 /// F32 `logits` `[T, vocab]`, I32 `cycles` `[T]`, and with a pool F32 `scores` `[T, cycles]`.
@@ -37,7 +38,6 @@ pub fn write(path: &Path, outputs: &[Output], vocab: usize) -> Result<()> {
             view(Dtype::F32, shape, bytemuck::cast_slice(&scores))?,
         ));
     }
-    let shown = path.display();
     let bytes = safetensors::serialize(tensors, None)?;
-    std::fs::write(path, bytes).with_context(|| format!("`{shown}`"))
+    Ok(files::write(path, &bytes)?)
 }

@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files;
+
+/// The longest file of a token that is read.
+const TOKEN_LIMIT: u64 = 1 << 16;
+
 /// Where the hub and its cache are, and who asks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -32,7 +37,7 @@ impl Settings {
         let token_file = token_file.unwrap_or_else(|| folder.join("token"));
         let token = not_empty("HF_TOKEN").or_else(|| not_empty("HUGGING_FACE_HUB_TOKEN"));
         let token = token.as_deref().and_then(clean_token);
-        let token = token.or_else(|| clean_token(&std::fs::read_to_string(token_file).ok()?));
+        let token = token.or_else(|| clean_token(&files::text(&token_file, TOKEN_LIMIT).ok()?));
         Self {
             cache: cache.map_or_else(|| folder.join("hub"), |cache| expanded(&cache)),
             endpoint: endpoint.trim_end_matches('/').to_string(),
