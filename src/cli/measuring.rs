@@ -118,7 +118,7 @@ pub struct ReportArgs {
 impl ReportArgs {
     /// Prints the report and writes the files asked for.
     pub fn give_out(&self, report: &Report) -> Result<()> {
-        output::text(&mut output::stdout(), &self.output.write(report)?)?;
+        output::report(self.output, &self.output.write(report)?)?;
         if let Some(file) = &self.plot {
             output::write_file(file, &plot::combined(report)?)?;
         }

@@ -5,8 +5,8 @@ use indicatif::ProgressBar;
 
 use super::args::{AdapterArgs, at_least_one, kv_type, quant};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
-use super::progress;
 use super::setup::HOST;
+use super::{progress, stderr};
 use crate::kernels::KvType;
 use crate::measure::device::{self, Request};
 use crate::measure::kernels::{self, MAX_PERCENT, Shapes};
@@ -112,7 +112,7 @@ pub fn main(args: Args) -> Result<()> {
             args.synthetic.model(preset, Some(cycled), args.quant)?
         }
     };
-    eprintln!("adapter  {}\nmodel    {}", gpu.description(), model.name);
+    stderr::facts(&[("adapter", &gpu.description()), ("model", &model.name)]);
     let bar = progress::styled(ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
     let request = Request {
         wanted: &|test| args.filters.is_empty() || args.filters.iter().any(|f| test.contains(f)),
@@ -157,7 +157,7 @@ pub fn main(args: Args) -> Result<()> {
         rows,
     };
     args.report.give_out(&report)?;
-    eprintln!("{}", spread(&report.rows));
+    stderr::line(spread(&report.rows));
     match kernels::impossible(&report.rows) {
         Some((row, percent)) => bail!(
             "`{}` reaches {percent:.0} % of the measured peak: expected at most {MAX_PERCENT:.0} %, \

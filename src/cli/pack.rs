@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::args::ModelArgs;
-use super::setup;
+use super::{setup, stderr};
 use crate::model::save;
 
 const EXAMPLES: &str = "\
@@ -29,6 +29,6 @@ pub fn main(args: Args) -> Result<()> {
     let metadata = texts.map(|t| (t.name.to_string(), t.text.clone()));
     save::tensors(&args.output, model.checkpoint.views()?, metadata.collect())?;
     setup::warn(&model.warnings);
-    eprintln!("wrote {}", args.output.display());
+    stderr::line(format!("wrote {}", args.output.display()));
     Ok(())
 }

@@ -10,7 +10,7 @@ use safetensors::{SafeTensorError, View, serialize_to_file};
 use serde_json::json;
 
 use super::args::{ModelArgs, quant};
-use super::{output, setup};
+use super::{output, setup, stderr};
 use crate::model::config::QUANTIZATION;
 use crate::model::json::parse_object;
 use crate::model::quant::Quant;
@@ -41,7 +41,8 @@ pub fn main(args: Args) -> Result<()> {
     let shown = args.output.display().to_string();
     write(&model, args.to, &args.output).with_context(|| format!("`{shown}`"))?;
     setup::warn(&model.warnings);
-    eprintln!("wrote {shown}, {}", output::bytes(model.weight_bytes()));
+    let size = output::bytes(model.weight_bytes());
+    stderr::line(format!("wrote {shown}, {size}"));
     Ok(())
 }
 

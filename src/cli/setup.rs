@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
-use super::progress;
+use super::{progress, stderr};
 use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, Sequences};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -39,7 +39,7 @@ pub struct Ready<'m> {
 /// Prints what is odd and does no harm.
 pub fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("ztt-wgpu: warning: {warning}");
+        stderr::line(format!("ztt-wgpu: warning: {warning}"));
     }
 }
 
