@@ -177,6 +177,15 @@ pub fn parallel(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Repetitions of a test, the figures of all of which are kept.
+pub fn repetitions(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    match at_least_one(text) {
+        Ok(n) if n <= MOST => Ok(n),
+        _ => Err(format!("expected a whole number from 1 to {MOST}")),
+    }
+}
+
 pub fn finite(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() => Ok(x),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 
-use super::args::{AdapterArgs, at_least_one, finite, kv_policy, kv_type, parallel, quant};
+use super::args::{
+    AdapterArgs, at_least_one, finite, kv_policy, kv_type, parallel, quant, repetitions,
+};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::{compare, printable, progress, setup, stderr};
 use crate::error::Error;
@@ -75,7 +77,7 @@ pub struct Args {
     parallel: Vec<usize>,
 
     /// Repetitions of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 5,
+    #[arg(short, long, value_name = "N", value_parser = repetitions, default_value_t = 5,
           help_heading = "Tests")]
     repetitions: usize,
 

@@ -39,8 +39,8 @@ mod trace;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use interrupt::Interrupted;
@@ -250,7 +250,10 @@ mod tests {
     #[test]
     fn errors_are_one_line() {
         let shown = |text: &str| one_line(&anyhow::Error::msg(text.to_string()));
-        assert_eq!(shown("no file\n  at `a\nb`: \n\nnone\n"), "no file at `a\nb`: none");
+        assert_eq!(
+            shown("no file\n  at `a\nb`: \n\nnone\n"),
+            "no file at `a\nb`: none"
+        );
         assert_eq!(shown("`a  b`"), "`a  b`");
     }
 

@@ -93,10 +93,7 @@ mod tests {
         let mut serializer = serde_json::Serializer::with_formatter(&mut json, PrintableJson);
         text.serialize(&mut serializer).unwrap();
         let json = String::from_utf8(json).unwrap();
-        assert_eq!(
-            json,
-            "\"\\u009ba\\\"\\\\\\n\\u001bé\\u202e\\u007f\""
-        );
+        assert_eq!(json, "\"\\u009ba\\\"\\\\\\n\\u001bé\\u202e\\u007f\"");
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 }

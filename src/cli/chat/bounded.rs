@@ -51,7 +51,10 @@ mod tests {
         assert_eq!(next(&mut bytes), Ok(Some("b\u{fffd}c".to_string())));
         assert_eq!(next(&mut bytes), Ok(None));
         let mut long = vec![b'a'; MAX_LINE];
-        assert_eq!(next(&mut &long[..]).map(|l| l.map(|l| l.len())), Ok(Some(MAX_LINE)));
+        assert_eq!(
+            next(&mut &long[..]).map(|l| l.map(|l| l.len())),
+            Ok(Some(MAX_LINE))
+        );
         long.push(b'\n');
         assert!(next(&mut &long[..]).is_err());
     }
