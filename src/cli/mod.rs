@@ -104,18 +104,34 @@ enum Command {
 /// The status that Rust gives a program that panicked.
 const PANICKED: u8 = 101;
 
-/// Bytes of the stack that the program runs on, whatever a shell limits that of its first thread
-/// to: drivers compile shaders on it.
-const STACK: usize = 16 << 20;
+/// Bytes of stack that suffice for all that the program does: drivers compile shaders on it.
+const STACK: usize = 4 << 20;
 
 /// The whole program, from arguments to exit status.
 pub fn main() -> ExitCode {
+    // Another thread takes memory, of which there may be little too.
+    if !has_small_stack() {
+        return program();
+    }
     let thread = std::thread::Builder::new().name("main".to_string());
     match thread.stack_size(STACK).spawn(program) {
         Ok(running) => running.join().unwrap_or(ExitCode::from(PANICKED)),
-        // No thread and no memory to spare: what there is may do.
+        // What there is may do.
         Err(_) => program(),
     }
+}
+
+/// Whether a shell limits the stack of the first thread to less than [`STACK`].
+#[cfg(unix)]
+fn has_small_stack() -> bool {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_STACK).is_ok_and(|(limit, _)| limit < STACK as u64)
+}
+
+/// Elsewhere the stack is part of the program.
+#[cfg(not(unix))]
+fn has_small_stack() -> bool {
+    false
 }
 
 fn program() -> ExitCode {

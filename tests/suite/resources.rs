@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("resources::few_files", || limited("ulimit -n 7")),
         trial("resources::hardly_a_file", || limited("ulimit -n 4")),
-        trial("resources::little_memory", || limited("ulimit -v 150000")),
+        trial("resources::little_memory", || limited("ulimit -v 60000")),
         trial("resources::a_small_stack", || limited("ulimit -s 128")),
         trial("resources::no_files_written", || limited("ulimit -f 0")),
         trial("resources::no_home", no_home),
