@@ -28,20 +28,38 @@ struct Printable {
     colored: bool,
 }
 
-impl Write for Printable {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
+impl Printable {
+    /// One line, whatever is logged.
+    fn show(&self, line: &str) -> String {
+        let line = line.strip_suffix('\n').unwrap_or(line);
         let colors: &[char] = match self.colored {
             true => &['\u{1b}'],
             false => &[],
         };
-        let line_end = format!("{}\n", printable::escaped(text, colors));
-        let _ = io::stderr().write_all(line_end.as_bytes());
+        format!("{}\n", printable::escaped(line, colors))
+    }
+}
+
+impl Write for Printable {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let shown = self.show(&String::from_utf8_lossy(line));
+        let _ = io::stderr().write_all(shown.as_bytes());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_a_line() {
+        let shown = |colored, line| Printable { colored }.show(line);
+        assert_eq!(shown(false, "a\n\u{1b}[2J\r\n"), "a\\n\\u{1b}[2J\\r\n");
+        assert_eq!(shown(true, "\u{1b}[2ma\u{9b}\n"), "\u{1b}[2ma\\u{9b}\n");
     }
 }
