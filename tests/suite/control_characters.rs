@@ -67,8 +67,9 @@ fn names() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join(STEERS);
     std::fs::create_dir(&model)?;
-    let weights = ChatModel::new()?.file("model.safetensors");
-    std::fs::copy(weights, model.join("model.safetensors"))?;
+    let source = ChatModel::new()?;
+    let weights = "model.safetensors";
+    std::fs::copy(source.file(weights), model.join(weights))?;
     let model = model.display().to_string();
     let host = ["--adapter", "cpu"];
     let file = folder.path().join(format!("{STEERS}.safetensors"));

@@ -95,9 +95,10 @@ fn no_threads() -> Result<()> {
     let serve: &[&str] = &["serve", "--port", "0", "--adapter", "cpu"];
     for n in 1..4 {
         for arguments in COMMANDS.into_iter().chain([chat, serve]) {
-            let mut shell = Command::new("bash");
-            let script = format!("ulimit -u {n} && exec timeout 20 \"$0\" \"$@\"");
-            shell.args(["-c", &script]).arg(&program).args(arguments);
+            let mut shell = Command::new("timeout");
+            let script = format!("ulimit -u {n} && exec \"$0\" \"$@\"");
+            shell.args(["5", "bash", "-c", &script]);
+            shell.arg(&program).args(arguments);
             shell.stdin(Stdio::null()).current_dir("/");
             environment(|variable, value| match value {
                 Some(value) => drop(shell.env(variable, value)),
@@ -122,17 +123,14 @@ fn no_threads() -> Result<()> {
 }
 
 /// What is tried for each number: signs, the ends of types, and what is no number.
-const NUMBERS: [&str; 11] = [
+const NUMBERS: [&str; 8] = [
     "0",
     "-1",
-    "4294967295",
     "9223372036854775808",
     "18446744073709551615",
     "18446744073709551616",
     "1e400",
-    "5e-324",
     "NaN",
-    "inf",
     "",
 ];
 
