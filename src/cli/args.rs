@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::setup::HOST;
+use crate::engine::MAX_BATCH;
 use crate::gpu::adapter::{AdapterChoice, BACKENDS};
 use crate::gpu::{CLASSES, KernelClass};
 use crate::kernels::KvType;
@@ -165,6 +166,23 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if n >= 1 => Ok(n),
         _ => Err("expected a whole number of at least 1".to_string()),
+    }
+}
+
+/// Texts that are extended together.
+pub fn parallel(text: &str) -> Result<usize, String> {
+    match at_least_one(text) {
+        Ok(n) if n <= MAX_BATCH => Ok(n),
+        _ => Err(format!("expected a whole number from 1 to {MAX_BATCH}")),
+    }
+}
+
+/// Repetitions of a test, the figures of all of which are kept.
+pub fn repetitions(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    match at_least_one(text) {
+        Ok(n) if n <= MOST => Ok(n),
+        _ => Err(format!("expected a whole number from 1 to {MOST}")),
     }
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 
-use super::args::{AdapterArgs, at_least_one, finite, kv_policy, kv_type, quant};
+use super::args::{
+    AdapterArgs, at_least_one, finite, kv_policy, kv_type, parallel, quant, repetitions,
+};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
-use super::{compare, progress, setup};
+use super::{compare, printable, progress, setup, stderr};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::KvType;
@@ -70,12 +72,12 @@ pub struct Args {
     n_depth: Vec<usize>,
 
     /// Texts at once, extended together
-    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = at_least_one,
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = parallel,
           default_value = "1", help_heading = "Tests")]
     parallel: Vec<usize>,
 
     /// Repetitions of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 5,
+    #[arg(short, long, value_name = "N", value_parser = repetitions, default_value_t = 5,
           help_heading = "Tests")]
     repetitions: usize,
 
@@ -174,7 +176,7 @@ pub fn main(args: Args) -> Result<()> {
         .map(|model| Ok((model, tests(&args, model)?)))
         .collect::<Result<_>>()?;
     let facts = facts(gpu.as_deref());
-    eprintln!("adapter  {}", setup::describe(gpu.as_deref()));
+    stderr::facts(&[("adapter", &setup::describe(gpu.as_deref()))]);
     let n_tests: usize = plans.iter().map(|(_, tests)| tests.len()).sum();
     let bar = ProgressBar::new(n_tests as u64);
     let bar = progress::styled(bar, "{pos} of {len} {elapsed} {msg}");
@@ -188,7 +190,7 @@ pub fn main(args: Args) -> Result<()> {
     let mut rows: Vec<Row> = Vec::new();
     for (model, tests) in plans {
         setup::warn(&model.warnings);
-        bar.set_message(model.name.clone());
+        bar.set_message(printable::one_line(&model.name).into_owned());
         let place = match &gpu {
             None => Place::Host,
             Some(gpu) => {
@@ -246,7 +248,8 @@ fn run_tests(
         }
         for _ in 0..args.repetitions {
             for (running, test) in running.iter_mut().zip(tests) {
-                bar.set_message(format!("{} {}", subject.name, test.name()));
+                let name = printable::one_line(&subject.name);
+                bar.set_message(format!("{name} {}", test.name()));
                 running.repeat()?;
             }
         }
@@ -382,7 +385,7 @@ fn lengths(args: &Args, model: &Model, n_depth: usize) -> Result<Vec<(usize, usi
         Some((p, n)) => Err(Error::Option {
             option: "-d with -p or -n",
             expected: format!("at most {maximum} positions, those of `{}`", model.name),
-            found: (n_depth + p + n).to_string(),
+            found: n_depth.saturating_add(p + n).to_string(),
         }
         .into()),
         None => Ok(all),

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::args::{DeviceArgs, ModelArgs, RuleArgs, percent};
 use super::perplexity::policies;
 use super::text::{TextArgs, bar, options};
-use super::{output, setup};
+use super::{output, setup, stderr};
 use crate::engine::Options;
 use crate::evaluate::calibrate::{Bound, Calibration, Half, LEAST_TOKENS, calibrate};
 use crate::evaluate::figures::Figures;
@@ -59,7 +59,7 @@ pub fn main(args: Args) -> Result<()> {
     windows(ids.len(), base.n_ctx)?;
     let placed = setup::place(&args.device, &model)?;
     setup::warn(&placed.warnings);
-    eprintln!("model    {}\nadapter  {}", model.name, placed.adapter());
+    stderr::facts(&[("model", &model.name), ("adapter", &placed.adapter())]);
     let bar = bar(None);
     let trials = Trials {
         ids: &ids,
@@ -104,11 +104,17 @@ fn give_out(calibration: &Calibration, rule: ExitRule, file: Option<&Path>) -> R
         kv: calibration.kv,
         ..rule
     };
-    eprintln!("chosen on the first half\n{}", half(&calibration.first));
-    eprintln!("tried on the second half\n{}", half(&calibration.second));
+    stderr::text(format!(
+        "chosen on the first half\n{}\n",
+        half(&calibration.first)
+    ));
+    stderr::text(format!(
+        "tried on the second half\n{}\n",
+        half(&calibration.second)
+    ));
     if let Some(file) = file {
         exit_block::write(file, &rule)?;
-        eprintln!("wrote {}", file.display());
+        stderr::line(format!("wrote {}", file.display()));
     }
     output::json_line(&mut output::stdout(), &exit_block::to_json(&rule))
 }

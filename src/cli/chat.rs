@@ -1,8 +1,11 @@
 //! `chat`: a conversation at a terminal, or over the lines of standard input.
 
+mod bounded;
 mod command;
 mod lines;
 mod typed_ahead;
+#[cfg(unix)]
+mod whole_lines;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,7 +17,7 @@ use anyhow::Result;
 use super::args::{EngineArgs, ModelArgs};
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
-use super::{complain, output, setup, summary};
+use super::{complain, output, setup, stderr, summary};
 use crate::chat::{Answer, AnswerOptions, ChatSession};
 use crate::engine::Logits;
 use crate::error::Error;
@@ -76,12 +79,14 @@ pub fn main(args: Args) -> Result<()> {
     is_ready.store(true, Ordering::Relaxed);
     setup::warn(&ready.warnings);
     setup::warn(session.tokenizer().warnings());
-    eprintln!(
-        "model    {name}\nadapter  {}\nseed     {seed}",
-        ready.adapter
-    );
+    let shown_seed = seed.to_string();
+    stderr::facts(&[
+        ("model", name),
+        ("adapter", &ready.adapter),
+        ("seed", &shown_seed),
+    ]);
     if lines.is_terminal() {
-        eprintln!("`/help` lists the commands");
+        stderr::line("`/help` lists the commands");
     }
     let mut chat = Chat {
         model: &model,
@@ -91,10 +96,10 @@ pub fn main(args: Args) -> Result<()> {
             rules: args.generation.stop_rules(&model, Arc::clone(&interrupt)),
             shift: args.ctx_shift,
         },
-        interrupt,
+        interrupt: Arc::clone(&interrupt),
         last: None,
     };
-    while let Some(line) = lines.next()? {
+    while let Some(line) = lines.next(&interrupt)? {
         let flow = match chat.obey(&line) {
             // One who types can try something else; a script cannot.
             Err(e) if lines.is_terminal() && is_harmless(&e) => {
@@ -137,9 +142,9 @@ impl Chat<'_> {
                 let text = text.map(str::to_string);
                 self.session.conversation.set_system(text);
             }
-            Command::Stats => eprint!("{}", self.stats()),
+            Command::Stats => stderr::text(self.stats()),
             Command::Save(file) => self.save(file)?,
-            Command::Help => eprint!("{}", command::HELP),
+            Command::Help => stderr::text(command::HELP),
             Command::Exit => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
@@ -230,7 +235,7 @@ impl Chat<'_> {
         let written = output::check_files([&file.to_path_buf()], Some(self.model))
             .and_then(|()| output::write_file(file, &format!("{text}\n")));
         written.map_err(|e| anyhow::Error::msg(format!("{e:#}")))?;
-        eprintln!("wrote {}", file.display());
+        stderr::line(format!("wrote {}", file.display()));
         Ok(())
     }
 }

@@ -1,12 +1,11 @@
 //! Whether output is coloured, and the colours that stand for a number of cycles.
 
-use std::io::StdoutLock;
+use std::io::{self, StdoutLock};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{Ansi256Color, Style};
 
 use super::args::named;
-use super::output;
 
 /// What `--color` takes, as in other tools.
 const CHOICES: &[(&str, ColorChoice)] = &[
@@ -20,8 +19,9 @@ pub fn choice(text: &str) -> Result<ColorChoice, String> {
 }
 
 /// Standard output that takes colours, or drops them where `choice` and the terminal say so.
+/// Nothing else in what is written to it may steer the terminal.
 pub fn stdout(choice: ColorChoice) -> AutoStream<StdoutLock<'static>> {
-    AutoStream::new(output::stdout(), choice)
+    AutoStream::new(io::stdout().lock(), choice)
 }
 
 /// Whether `out` keeps the colours that are written to it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::output;
+use super::{output, printable, setup, stderr};
 use crate::error::first_line;
 use crate::files::{self, MIB};
 use crate::measure::formats::figure;
@@ -31,7 +31,10 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<()> {
     let before = read(&args.before)?;
     let after = read(&args.after)?;
-    let adapter = |r: &Report| format!("`{}` ({})", r.adapter.name, r.adapter.backend);
+    let adapter = |r: &Report| {
+        let shown = format!("`{}` ({})", r.adapter.name, r.adapter.backend);
+        printable::one_line(&shown).into_owned()
+    };
     if adapter(&before) != adapter(&after) && !args.force {
         bail!(
             "the reports are of different adapters: {} and {} (`--force` compares them all the same)",
@@ -41,10 +44,8 @@ pub fn main(args: &Args) -> Result<()> {
     }
     if before.adapter.driver != after.adapter.driver {
         let drivers = (&before.adapter.driver, &after.adapter.driver);
-        eprintln!(
-            "ztt-wgpu: warning: the drivers differ: {} and {}",
-            drivers.0, drivers.1
-        );
+        let warning = format!("the drivers differ: {} and {}", drivers.0, drivers.1);
+        setup::warn(&[warning]);
     }
     for (here, there, file) in [
         (&before, &after, &args.before),
@@ -53,7 +54,8 @@ pub fn main(args: &Args) -> Result<()> {
         let alone = |row: &&Row| !there.rows.iter().any(|other| key(other) == key(row));
         let alone: Vec<_> = here.rows.iter().filter(alone).map(name).collect();
         if !alone.is_empty() {
-            eprintln!("only in {}: {}", file.display(), alone.join(", "));
+            let file = file.display();
+            stderr::line(format!("only in {file}: {}", alone.join(", ")));
         }
     }
     let pairs = before.rows.iter().filter_map(|a| {
@@ -73,7 +75,7 @@ pub fn main(args: &Args) -> Result<()> {
          | --- | ---: | ---: | --- | ---: | ---: | --- |\n",
         adapter(&after)
     );
-    output::text(&mut output::stdout(), &(head + &lines))
+    output::for_people(&(head + &lines))
 }
 
 fn read(file: &Path) -> Result<Report> {
@@ -138,7 +140,7 @@ fn line(a: &Row, b: &Row) -> String {
     };
     format!(
         "| {} | {} | {} | {} | {ratio:.3} | {} | {verdict} |\n",
-        name(a).replace('|', "/"),
+        printable::one_line(&name(a)).replace('|', "/"),
         figure(a.stats.median),
         figure(b.stats.median),
         a.unit.name(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::args::{ModelArgs, at_least_one};
-use super::setup;
+use super::{setup, stderr};
 use crate::model::convert::{Converted, Plan};
 
 const EXAMPLES: &str = "\
@@ -54,18 +54,16 @@ pub fn main(args: Args) -> Result<()> {
     converted.write(&args.output)?;
     setup::warn(&model.warnings);
     let kept = converted.kept().len();
-    eprintln!(
+    stderr::line(format!(
         "kept     {kept} of {} layers: {} head, {} middle x {} cycles, {} tail",
         model.config.n_layers,
         plan.head,
         kept - plan.head - plan.tail,
         plan.cycles,
         plan.tail
-    );
-    eprintln!(
-        "pool     none: training adds it\nwrote {}",
-        args.output.display()
-    );
+    ));
+    stderr::line("pool     none: training adds it");
+    stderr::line(format!("wrote {}", args.output.display()));
     Ok(())
 }
 

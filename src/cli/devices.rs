@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use wgpu::{AdapterInfo, CooperativeMatrixProperties, CooperativeScalarType, Features};
 
-use super::{output, setup};
+use super::{output, printable, setup};
 use crate::gpu::KernelClass;
 use crate::gpu::adapter::{AdapterChoice, choose, list, type_name};
 
@@ -33,9 +33,8 @@ pub fn main(args: Args) -> Result<()> {
     for (i, adapter) in described.iter_mut().enumerate() {
         adapter["default"] = json!(Some(i) == first);
     }
-    let mut out = output::stdout();
     if args.json {
-        return output::json_line(&mut out, &described);
+        return output::json_line(&mut output::stdout(), &described);
     }
     if described.is_empty() {
         let drivers = match setup::DRIVERS {
@@ -43,12 +42,12 @@ pub fn main(args: Args) -> Result<()> {
             drivers => format!("{drivers}\n"),
         };
         let none = "no adapter found: models run on the plain Rust reference";
-        output::text(&mut out, &format!("{none}\n{drivers}"))?;
+        output::for_people(&format!("{none}\n{drivers}"))?;
     }
     for adapter in &described {
-        output::text(&mut out, &for_people(adapter))?;
+        output::for_people(&for_people(adapter))?;
     }
-    output::text(&mut out, "cpu: the plain Rust reference, always there\n")
+    output::for_people("cpu: the plain Rust reference, always there\n")
 }
 
 fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>) -> Value {
@@ -111,7 +110,7 @@ fn matrices(adapter: &wgpu::Adapter) -> Vec<String> {
 }
 
 fn for_people(d: &Value) -> String {
-    let text = |v: &Value| v.as_str().unwrap_or("").to_string();
+    let text = |v: &Value| printable::one_line(v.as_str().unwrap_or("")).into_owned();
     let bytes = |key: &str| output::bytes(d["limits"][key].as_u64().unwrap_or(0));
     let features: Vec<_> = d["features"]
         .as_object()

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::args::{ModelArgs, at_least_one, kv_type, name_of};
-use super::{output, setup};
+use super::{output, printable, setup};
 use crate::engine::kv_bytes;
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -48,12 +48,10 @@ pub fn main(args: Args) -> Result<()> {
     let n_ctx = setup::n_ctx(args.ctx, &model)?;
     let document = document(&model, &schedule, n_ctx, args.kv_type);
     setup::warn(&model.warnings);
-    let mut out = output::stdout();
     match args.json {
-        true => output::json_line(&mut out, &document)?,
-        false => output::text(&mut out, &for_people(&model, &schedule, &document))?,
+        true => output::json_line(&mut output::stdout(), &document),
+        false => output::for_people(&for_people(&model, &schedule, &document)),
     }
-    Ok(())
 }
 
 fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Value {
@@ -141,7 +139,10 @@ fn for_people(model: &Model, schedule: &Schedule, d: &Value) -> String {
         .map(|(dtype, n)| format!("{dtype} {}", output::bytes(n.as_u64().unwrap_or(0))))
         .collect();
     let mut text = String::new();
-    let mut line = |key: &str, value: String| text.push_str(&format!("{key:<12} {value}\n"));
+    let mut line = |key: &str, value: String| {
+        let value = printable::one_line(&value);
+        text.push_str(&format!("{key:<12} {value}\n"));
+    };
     line("model", model.name.clone());
     let kind = if c.ztt.is_some() {
         "zero token transformer on "

@@ -134,7 +134,9 @@ fn is_ignored(number: i32) -> bool {
 }
 
 fn handle(handler: impl Fn() + Send + 'static) -> Result<()> {
-    ctrlc::set_handler(handler)
-        .map_err(io::Error::other)
-        .context("cannot watch for Ctrl-C")
+    let handled = ctrlc::set_handler(handler).map_err(|e| match e {
+        ctrlc::Error::System(cause) => cause,
+        other => io::Error::other(other),
+    });
+    handled.context("cannot watch for Ctrl-C")
 }

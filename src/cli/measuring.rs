@@ -120,7 +120,7 @@ impl ReportArgs {
     /// Prints the report and writes the files asked for.
     pub fn give_out(&self, report: &Report) -> Result<()> {
         let format = format_for_stdout(self.output);
-        output::text(&mut output::stdout(), &format.write(report)?)?;
+        output::report(format, &format.write(report)?)?;
         if let Some(file) = &self.plot {
             output::write_file(file, &plot::combined(report)?)?;
         }

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
-use super::args::{AdapterArgs, at_least_one, kv_type, quant};
+use super::args::{AdapterArgs, at_least_one, kv_type, quant, repetitions};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
-use super::progress;
 use super::setup::HOST;
+use super::{progress, stderr};
+use crate::error::Error;
 use crate::kernels::KvType;
 use crate::measure::device::{self, Request};
 use crate::measure::kernels::{self, MAX_PERCENT, Shapes};
@@ -56,7 +57,7 @@ pub struct Args {
     n_depth: usize,
 
     /// Samples of every test
-    #[arg(short, long, value_name = "N", value_parser = at_least_one, default_value_t = 36,
+    #[arg(short, long, value_name = "N", value_parser = repetitions, default_value_t = 36,
           help_heading = "Tests")]
     repetitions: usize,
 
@@ -116,7 +117,17 @@ pub fn main(args: Args) -> Result<()> {
             args.synthetic.model(preset, Some(cycled), args.quant)?
         }
     };
-    eprintln!("adapter  {}\nmodel    {}", gpu.description(), model.name);
+    let limit = model.config.max_positions;
+    let found = args.n_prompt.saturating_add(args.n_depth);
+    if found > limit {
+        return Err(Error::Option {
+            option: "-d with -p",
+            expected: format!("at most {limit} positions, those of `{}`", model.name),
+            found: found.to_string(),
+        }
+        .into());
+    }
+    stderr::facts(&[("adapter", &gpu.description()), ("model", &model.name)]);
     let bar = progress::styled(ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}");
     let request = Request {
         wanted: &|test| args.filters.is_empty() || args.filters.iter().any(|f| test.contains(f)),
@@ -161,7 +172,7 @@ pub fn main(args: Args) -> Result<()> {
         rows,
     };
     args.report.give_out(&report)?;
-    eprintln!("{}", spread(&report.rows));
+    stderr::line(spread(&report.rows));
     match kernels::impossible(&report.rows) {
         Some((row, percent)) => bail!(
             "`{}` reaches {percent:.0} % of the measured peak: expected at most {MAX_PERCENT:.0} %, \

@@ -16,11 +16,13 @@ mod devices;
 mod generation;
 mod inspect;
 mod interrupt;
+mod log;
 mod measuring;
 mod microbench;
 mod output;
 mod pack;
 mod perplexity;
+mod printable;
 mod profile;
 mod progress;
 mod prompt;
@@ -28,14 +30,16 @@ mod quantize;
 mod run;
 mod serve;
 mod setup;
+mod stderr;
+mod stdout;
 mod summary;
 mod text;
 mod trace;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anstream::{AutoStream, ColorChoice};
+use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
@@ -98,33 +102,49 @@ enum Command {
     Completions(completions::Args),
 }
 
+/// The status that Rust gives a program that panicked.
+const PANICKED: u8 = 101;
+
+/// Bytes of stack that suffice for all that the program does: drivers compile shaders on it.
+const STACK: usize = 4 << 20;
+
 /// The whole program, from arguments to exit status.
 pub fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     name_runtime_folder();
+    // Another thread takes memory, of which there may be little too.
+    if !has_small_stack() {
+        return program();
+    }
+    let thread = std::thread::Builder::new().name("main".to_string());
+    match thread.stack_size(STACK).spawn(program) {
+        Ok(running) => running.join().unwrap_or(ExitCode::from(PANICKED)),
+        // What there is may do.
+        Err(_) => program(),
+    }
+}
+
+/// Whether a shell limits the stack of the first thread to less than [`STACK`].
+#[cfg(unix)]
+fn has_small_stack() -> bool {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_STACK).is_ok_and(|(limit, _)| limit < STACK as u64)
+}
+
+/// Elsewhere the stack is part of the program.
+#[cfg(not(unix))]
+fn has_small_stack() -> bool {
+    false
+}
+
+fn program() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return usage(e),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off")),
-        )
-        .with_writer(io::stderr)
-        .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
-        .init();
-    let result = interrupt::prepare(watches_itself(&cli.command)).and_then(|()| act(cli.command));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
-        Err(e) if e.is::<clap::Error>() => e.downcast().map_or(ExitCode::FAILURE, usage),
-        Err(e) if e.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
-        Err(e) => {
-            complain(&e);
-            ExitCode::FAILURE
-        }
-    }
+    log::start();
+    let prepared = interrupt::prepare(watches_itself(&cli.command));
+    status(prepared.and_then(|()| act(cli.command)))
 }
 
 /// Whether the subcommand itself sees to the signals that end the program.
@@ -165,9 +185,23 @@ fn name_runtime_folder() {
     }
 }
 
+/// Says what is wrong, unless that has been said, and what status it gives.
+fn status(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) if e.is::<clap::Error>() => e.downcast().map_or(ExitCode::FAILURE, usage),
+        Err(e) if e.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
+        Err(e) => {
+            complain(&e);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Says what is wrong, in one line.
 fn complain(e: &anyhow::Error) {
-    eprintln!("ztt-wgpu: {}", one_line(e));
+    stderr::line(format!("ztt-wgpu: {}", one_line(e)));
 }
 
 /// Help and version go to standard output; a usage error is one line.
@@ -178,17 +212,35 @@ fn usage(e: clap::Error) -> ExitCode {
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     ) {
-        let status = if e.use_stderr() { 2 } else { 0 };
-        let _ = e.print();
-        return ExitCode::from(status);
+        return help(&e);
     }
     let text = e.to_string();
     let body = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<_> = body.split_whitespace().collect();
     let line = words.join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
-    eprintln!("ztt-wgpu: {line} (see `ztt-wgpu --help`)");
+    stderr::line(format!("ztt-wgpu: {line} (see `ztt-wgpu --help`)"));
     ExitCode::from(2)
+}
+
+/// Help that is asked for is data, and to be written in full; else it stands in for an error.
+fn help(e: &clap::Error) -> ExitCode {
+    let plain = e.to_string();
+    let shown = printable::lines(&plain);
+    if e.use_stderr() {
+        match shown == plain {
+            true => drop(e.print()),
+            false => stderr::text(&plain),
+        }
+        return ExitCode::from(2);
+    }
+    // Values of variables are part of the help: one that steers a terminal costs it its colours.
+    let written = match shown == plain {
+        true => e.print(),
+        false => output::stdout().write_all(shown.as_bytes()),
+    };
+    let written = written.and_then(|()| io::stdout().flush());
+    status(written.context("standard output"))
 }
 
 fn is_closed_output(e: &anyhow::Error) -> bool {
@@ -201,10 +253,28 @@ fn is_closed_output(e: &anyhow::Error) -> bool {
         .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// An error in one line. Libraries break the lines of their messages; a break within quotes belongs
+/// to a name, and is left to be shown as such.
 fn one_line(e: &anyhow::Error) -> String {
     let text = format!("{e:#}");
-    let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ")
+    let parts = text.trim().split('`').enumerate();
+    let parts = parts.map(|(i, part)| match i % 2 {
+        0 => unbroken(part),
+        _ => part.to_string(),
+    });
+    parts.collect::<Vec<_>>().join("`")
+}
+
+/// `text` with a blank for each line break and what is blank around it.
+fn unbroken(text: &str) -> String {
+    let mut lines = text.split('\n');
+    let mut line = lines.next().unwrap_or_default().to_string();
+    for next in lines {
+        line.truncate(line.trim_end().len());
+        line.push(' ');
+        line.push_str(next.trim_start());
+    }
+    line
 }
 
 #[cfg(test)]
@@ -221,6 +291,16 @@ mod tests {
             _ => vec![part],
         });
         words.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        let shown = |text: &str| one_line(&anyhow::Error::msg(text.to_string()));
+        assert_eq!(
+            shown("no file\n  at `a\nb`: \n\nnone\n"),
+            "no file at `a\nb`: none"
+        );
+        assert_eq!(shown("`a  b`"), "`a  b`");
     }
 
     #[test]

@@ -1,31 +1,56 @@
 //! Writing data to standard output and to files.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::printable::{self, PrintableJson};
+use super::stdout::Stdout;
 use crate::error::Error;
 use crate::files::{self, FileId};
+use crate::measure::formats::Format;
 use crate::model::Model;
 
 /// Writes one JSON document on a line of its own, and flushes it.
 pub fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result<()> {
-    let line = serde_json::to_string(value)?;
-    text(out, &format!("{line}\n"))
+    let mut line = Vec::new();
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut line,
+        PrintableJson,
+    ))?;
+    line.push(b'\n');
+    write(out, &line)
 }
 
 /// Writes text, and flushes it.
 pub fn text(out: &mut impl Write, text: &str) -> Result<()> {
-    out.write_all(text.as_bytes())
+    write(out, text.as_bytes())
+}
+
+/// Writes what people read, on a terminal or through a pipe: nothing in it steers a terminal.
+pub fn for_people(text: &str) -> Result<()> {
+    write(&mut stdout(), printable::lines(text).as_bytes())
+}
+
+/// Writes a report in one of its formats.
+pub fn report(format: Format, report: &str) -> Result<()> {
+    match format {
+        Format::Table | Format::Markdown => for_people(report),
+        Format::Csv | Format::Json | Format::JsonLines => text(&mut stdout(), report),
+    }
+}
+
+fn write(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes)
         .and_then(|()| out.flush())
         .context("standard output")
 }
 
 /// Standard output, locked once.
-pub fn stdout() -> io::StdoutLock<'static> {
-    io::stdout().lock()
+pub fn stdout() -> Stdout {
+    Stdout::lock()
 }
 
 /// Refuses files that cannot be written, that are one file, or that the model is read from, before

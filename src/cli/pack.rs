@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::args::ModelArgs;
-use super::{output, setup};
+use super::{output, setup, stderr};
 use crate::files::NewFile;
 use crate::model::save;
 
@@ -35,6 +35,6 @@ pub fn main(args: Args) -> Result<()> {
     model.checkpoint.check_unchanged()?;
     new.finish()?;
     setup::warn(&model.warnings);
-    eprintln!("wrote {}", args.output.display());
+    stderr::line(format!("wrote {}", args.output.display()));
     Ok(())
 }

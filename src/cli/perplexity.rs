@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 
 use super::args::{DeviceArgs, ModelArgs, RuleArgs, at_least_one, finite};
 use super::measuring::{facts, format, format_for_stdout};
-use super::output;
 use super::setup::{self, Placed};
 use super::text::{TextArgs, bar, options};
+use super::{output, stderr};
 use crate::engine::Options;
 use crate::evaluate::sweep::{Setting, Trials, settings};
 use crate::evaluate::windows;
@@ -83,7 +83,7 @@ pub fn main(args: Args) -> Result<()> {
     let n_positions = windows::n_positions(ids.len(), base.n_ctx)?;
     let placed = setup::place(&args.device, &model)?;
     setup::warn(&placed.warnings);
-    eprintln!("model    {}\nadapter  {}", model.name, placed.adapter());
+    stderr::facts(&[("model", &model.name), ("adapter", &placed.adapter())]);
     let bar = bar(Some(n_positions * settings.len()));
     let trials = Trials {
         ids: &ids,
@@ -96,10 +96,8 @@ pub fn main(args: Args) -> Result<()> {
     let row = |(setting, figures)| QualityRow::new(setting, n_cycles, figures);
     let rows = rows.into_iter().map(row).collect();
     let report = report(&args, &placed, &base, ids.len(), rows);
-    output::text(
-        &mut output::stdout(),
-        &report.write(format_for_stdout(args.output))?,
-    )?;
+    let format = format_for_stdout(args.output);
+    output::report(format, &report.write(format)?)?;
     match &args.plot {
         Some(file) => output::write_file(file, &plot::quality(&report)?),
         None => Ok(()),

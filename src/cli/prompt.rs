@@ -30,7 +30,6 @@ fn read_stdin() -> Result<String> {
 
 #[cfg(unix)]
 fn stdin_is_pipe_or_file() -> bool {
-    use std::fs::File;
     use std::os::fd::AsFd;
     use std::os::unix::fs::FileTypeExt;
     let Ok(fd) = io::stdin().as_fd().try_clone_to_owned() else {

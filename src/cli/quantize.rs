@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::args::{ModelArgs, quant};
-use super::{output, setup};
+use super::{output, setup, stderr};
 use crate::error::{Error, Result};
 use crate::files::{Existing, NewFolder};
 use crate::model::config::QUANTIZATION;
@@ -39,7 +39,8 @@ pub fn main(args: Args) -> anyhow::Result<()> {
     let shown = args.output.display().to_string();
     write(&model, args.to, &args.output)?;
     setup::warn(&model.warnings);
-    eprintln!("wrote {shown}, {}", output::bytes(model.weight_bytes()));
+    let size = output::bytes(model.weight_bytes());
+    stderr::line(format!("wrote {shown}, {size}"));
     Ok(())
 }
 

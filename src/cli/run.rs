@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::args::{EngineArgs, ModelArgs};
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
-use super::{output, prompt, setup, summary};
+use super::{output, prompt, setup, stderr, summary};
 use crate::engine::Logits;
 use crate::engine::sampling::Sampler;
 use crate::error::Error;
@@ -93,11 +93,18 @@ pub fn main(args: Args) -> Result<()> {
     let so_far = Arc::clone(&n_generated);
     let interrupt = interrupt::watch_and_end(move || {
         let n = so_far.load(Ordering::Relaxed);
-        eprintln!("\ninterrupted, prompt of {n_prompt} tokens, {n} generated");
+        stderr::text(format!(
+            "\ninterrupted, prompt of {n_prompt} tokens, {n} generated\n"
+        ));
     })?;
     setup::warn(&ready.warnings);
     setup::warn(tokenizer.warnings());
-    eprintln!("model    {name}\nadapter  {adapter}\nseed     {seed}");
+    let shown_seed = seed.to_string();
+    stderr::facts(&[
+        ("model", name),
+        ("adapter", &adapter),
+        ("seed", &shown_seed),
+    ]);
 
     let rules = args.generation.stop_rules(&model, interrupt);
     let mut out = output::stdout();
@@ -138,12 +145,12 @@ pub fn main(args: Args) -> Result<()> {
         }
         false => output::text(&mut out, "\n")?,
     }
-    eprint!("\n{}", summary::text(&summary));
+    stderr::text(format!("\n{}", summary::text(&summary)));
     if args.stats {
-        eprint!("{}", summary::work(&summary));
+        stderr::text(summary::work(&summary));
     }
     for (what, timed) in summary::profiles(&summary) {
-        eprint!("{}", timed.table(what));
+        stderr::text(timed.table(what));
     }
     match summary.finish {
         Finish::Interrupted => Err(Interrupted.into()),

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 
-use super::args::{EngineArgs, ModelArgs, at_least_one};
+use super::args::{EngineArgs, ModelArgs, at_least_one, parallel};
 use super::generation::{SamplingArgs, max_tokens};
-use super::setup;
-use crate::engine::{Logits, MAX_BATCH};
+use super::{setup, stderr};
+use crate::engine::Logits;
 use crate::serve::{Server, Settings, Signals, Statistics, runtime};
 
 const EXAMPLES: &str = "\
@@ -115,15 +115,16 @@ pub fn main(args: Args) -> Result<()> {
     let open = || setup::place(device, &model)?.sequences(&options, args.parallel);
     let server = Server::new(settings(&args, &model), &model, sequences, open)?;
     setup::warn(&warnings);
-    eprintln!("model    {}\nadapter  {adapter}", args.model.name());
-    let runtime = runtime()?;
+    stderr::facts(&[("model", args.model.name()), ("adapter", &adapter)]);
+    let runtime = runtime().context("cannot serve")?;
     let mut signals = {
         let _inside = runtime.enter();
         Signals::watch().context("cannot watch for signals")?
     };
-    eprintln!("listening on http://{}", listener.local_addr()?);
-    let served = server.run(runtime, listener, async || signals.next().await)?;
-    eprintln!("{}", last_line(&served));
+    stderr::line(format!("listening on http://{}", listener.local_addr()?));
+    let served = server.run(runtime, listener, async || signals.next().await);
+    let served = served.context("cannot serve")?;
+    stderr::line(last_line(&served));
     Ok(())
 }
 
@@ -160,12 +161,5 @@ fn host(text: &str) -> Result<IpAddr, String> {
         _ => text
             .parse()
             .map_err(|_| "expected an IP address or `localhost`".to_string()),
-    }
-}
-
-fn parallel(text: &str) -> Result<usize, String> {
-    match at_least_one(text) {
-        Ok(n) if n <= MAX_BATCH => Ok(n),
-        _ => Err(format!("expected a whole number from 1 to {MAX_BATCH}")),
     }
 }

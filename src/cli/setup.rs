@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
-use super::progress;
+use super::{progress, stderr};
 use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, Sequences};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -57,7 +57,7 @@ pub struct Ready<'m> {
 /// Prints what is odd and does no harm.
 pub fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("ztt-wgpu: warning: {warning}");
+        stderr::line(format!("ztt-wgpu: warning: {warning}"));
     }
 }
 
@@ -166,7 +166,7 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> crate::Result<Placed<'m
     let gpu = pollster::block_on(Gpu::open(&adapter))?;
     let gpu = Arc::new(gpu.with_kernels(args.adapter.kernels)?);
     if gpu.is_first_run() && std::io::stderr().is_terminal() {
-        eprintln!("{FIRST_TIME}");
+        stderr::line(FIRST_TIME);
     }
     let mut bar = LoadBar::new(model);
     let device_model = pollster::block_on(DeviceModel::upload(gpu, model, &mut |n| bar.show(n)))?;

@@ -14,7 +14,7 @@ use anstyle::Style;
 use anyhow::Result;
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{color, output, prompt, setup};
+use super::{color, output, prompt, setup, stderr};
 use crate::engine::{Engine, Logits};
 use crate::error::Error;
 use crate::model::Model;
@@ -120,7 +120,7 @@ pub fn main(args: Args) -> Result<()> {
     }
     setup::warn(&ready.warnings);
     setup::warn(trace.tokenizer.as_ref().map_or(&[], |t| t.warnings()));
-    eprintln!("model    {name}\nadapter  {}", ready.adapter);
+    stderr::facts(&[("model", name), ("adapter", &ready.adapter)]);
     match args.json {
         true => print_json(&trace),
         false => print_text(&trace, args.color),

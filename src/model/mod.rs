@@ -10,7 +10,7 @@ pub mod exit_block;
 pub mod family;
 mod foreign;
 pub mod generation;
-mod guard;
+pub(crate) mod guard;
 #[cfg(feature = "hub")]
 mod hub;
 mod index;

@@ -114,7 +114,7 @@ pub(super) fn model_name(preset: &Preset, cycled: Option<Cycled>) -> String {
             "synthetic {} {}+{}x{}+{}",
             preset.name,
             c.head,
-            preset.layers.saturating_sub(c.head + c.tail),
+            preset.layers.saturating_sub(c.head.saturating_add(c.tail)),
             c.cycles,
             c.tail
         ),

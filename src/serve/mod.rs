@@ -41,6 +41,10 @@ pub use signals::Signals;
 
 use crate::error::Result;
 use crate::model::Model;
+use crate::model::guard::guarded;
+
+/// Longer than a server runs.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How long responses may take to say that the server ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -86,7 +90,7 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
         let (backend, open) = (self.backend, self.open);
         let served = thread::scope(|scope| {
             let shared = Arc::clone(&app);
-            scope.spawn(move || {
+            let batching = move || {
                 let closing = Closing(&shared.queue);
                 let App {
                     tokenizer,
@@ -97,7 +101,8 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
                 } = &*shared;
                 Batcher::new(backend, open, tokenizer, queue, health, metrics).run();
                 drop(closing);
-            });
+            };
+            thread::Builder::new().spawn_scoped(scope, batching)?;
             let closing = Closing(&app.queue);
             let served = runtime.block_on(listen(&app, listener, stop));
             drop(closing);
@@ -120,7 +125,17 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
 /// # Errors
 /// Where the operating system gives none.
 pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(FOREVER)
+        .build()?;
+    // The thread that work on requests is put on. Tokio panics where it has none and gets none; as
+    // long as there is one, work waits for it.
+    let started = guarded(|| runtime.spawn_blocking(|| ()));
+    match started {
+        Ok(_) => Ok(runtime),
+        Err(_) => Err(io::Error::other("the system gives no more threads")),
+    }
 }
 
 /// Closes the queue when it is dropped, be it by a panic: nobody waits for a thread that is gone.

@@ -9,6 +9,7 @@ mod chat;
 mod cli;
 mod command_line;
 mod compare;
+mod control_characters;
 mod convert;
 #[path = "../docs/mod.rs"]
 mod docs;
@@ -35,8 +36,12 @@ mod property;
 mod python;
 mod quant;
 mod random;
+#[cfg(unix)]
+mod resources;
 mod serve;
 mod shaders;
+#[cfg(unix)]
+mod streams;
 mod thorough;
 mod tokenizers;
 mod trace;
@@ -50,6 +55,7 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(ahead::trials());
     trials.extend(compare::trials());
+    trials.extend(control_characters::trials());
     trials.extend(chat::trials());
     trials.extend(cli::trials());
     trials.extend(command_line::trials());
@@ -76,8 +82,12 @@ fn main() {
     trials.extend(portability::trials());
     trials.extend(property::trials());
     trials.extend(quant::trials());
+    #[cfg(unix)]
+    trials.extend(resources::trials());
     trials.extend(serve::trials());
     trials.extend(shaders::trials());
+    #[cfg(unix)]
+    trials.extend(streams::trials());
     trials.extend(tokenizers::trials());
     trials.extend(trace::trials());
     trials.extend(training::trials());

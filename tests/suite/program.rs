@@ -29,12 +29,15 @@ pub fn limited(arguments: &[&str], kb: usize) -> Command {
     if cfg!(not(target_os = "linux")) {
         return command(arguments);
     }
+    in_shell(&format!("ulimit -v {kb}"), "", arguments)
+}
+
+/// The program in a shell that has run `before`, such as `ulimit -n 7`, and with its streams
+/// redirected as `redirections` say, such as `2>&-`.
+pub fn in_shell(before: &str, redirections: &str, arguments: &[&str]) -> Command {
+    let script = format!("{before}\nexec \"$0\" \"$@\" {redirections}");
     let mut shell = Command::new("sh");
-    shell.args([
-        "-c",
-        &format!("ulimit -v {kb}; exec \"$0\" \"$@\""),
-        PROGRAM,
-    ]);
+    shell.args(["-c", &script, PROGRAM]);
     prepared(shell, arguments)
 }
 

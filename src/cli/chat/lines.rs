@@ -1,8 +1,9 @@
 //! Where the lines of a conversation come from.
 
-use std::io::{self, BufRead, IsTerminal, Read, StdinLock};
+use std::io::{self, ErrorKind, IsTerminal, StdinLock};
+use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -11,18 +12,20 @@ use rustyline::{
     RepeatCount,
 };
 
+use super::bounded;
 use super::typed_ahead::{TypedAhead, leave_on_signals};
-use crate::files::MIB;
+#[cfg(unix)]
+use super::whole_lines::WholeLines;
+use crate::cli::setup;
 
-const PROMPT: &str = "> ";
+pub const PROMPT: &str = "> ";
 
-/// The longest line that is read where nobody edits it.
-const MOST_LINE_BYTES: u64 = 16 * MIB;
-
-/// A terminal with line editing and a history of this session, or whatever else standard input
-/// is, read line by line.
+/// A terminal with line editing and a history of this session, one without, or whatever else
+/// standard input is, read line by line.
 pub enum Lines {
     Terminal(Box<Terminal>),
+    #[cfg(unix)]
+    Whole(WholeLines),
     Plain(StdinLock<'static>),
 }
 
@@ -43,10 +46,12 @@ impl Lines {
         let mut editor = Editor::with_history(config, history).context("the terminal")?;
         let clear = EventHandler::Conditional(Box::new(ClearLine));
         editor.bind_sequence(KeyEvent::ctrl('C'), clear);
-        // Terminals that cannot edit read whole lines, as standard input has them; rustyline prints
-        // beside a line only where it edits it.
+        // Rustyline prints beside a line only where it edits it.
         let typed_ahead = match editor.create_external_printer() {
             Ok(_) => Some(TypedAhead::keep()?),
+            #[cfg(unix)]
+            Err(_) => return Ok(Self::Whole(WholeLines::open()?)),
+            #[cfg(not(unix))]
             Err(_) => None,
         };
         if typed_ahead.as_ref().is_some_and(|typed| typed.is_late) {
@@ -60,48 +65,59 @@ impl Lines {
     }
 
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Terminal(_))
+        !matches!(self, Self::Plain(_))
     }
 
     /// What leaves the terminal as it was, from any thread, where the program ends at once.
     pub fn leave(&self) -> Box<dyn Fn() + Send> {
-        let kept = match self {
+        match self.typed_ahead() {
+            Some(typed_ahead) => Box::new(typed_ahead.undo()),
+            None => Box::new(|| {}),
+        }
+    }
+
+    fn typed_ahead(&self) -> Option<&TypedAhead> {
+        match self {
             Self::Terminal(terminal) => terminal.typed_ahead.as_ref(),
+            #[cfg(unix)]
+            Self::Whole(terminal) => Some(&terminal.typed_ahead),
             Self::Plain(_) => None,
-        };
-        let Some(typed_ahead) = kept else {
-            return Box::new(|| {});
-        };
-        Box::new(typed_ahead.undo())
+        }
     }
 
     /// From now on, signals that end the program leave the terminal as it was.
     pub fn leave_on_signals(&self) -> Result<()> {
-        match self {
-            Self::Terminal(terminal) if terminal.typed_ahead.is_some() => {
-                leave_on_signals(self.leave())
-            }
-            _ => Ok(()),
+        match self.typed_ahead() {
+            Some(_) => leave_on_signals(self.leave()),
+            None => Ok(()),
         }
     }
 
-    /// The next line without its end; `None` where there are no more.
-    pub fn next(&mut self) -> Result<Option<String>> {
+    /// The next line; `None` where there are no more. Ctrl-C sets `interrupt`.
+    pub fn next(&mut self, interrupt: &AtomicBool) -> Result<Option<String>> {
         match self {
-            Self::Terminal(terminal) => match terminal.editor.readline(PROMPT) {
-                Ok(line) => Ok(Some(line)),
-                Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
-                Err(e) => Err(e).context("the terminal"),
-            },
-            Self::Plain(stdin) => {
-                let mut line = String::new();
-                let mut bounded = stdin.by_ref().take(MOST_LINE_BYTES + 1);
-                let n = bounded.read_line(&mut line).context("standard input")?;
-                if n as u64 > MOST_LINE_BYTES {
-                    let mib = MOST_LINE_BYTES / MIB;
-                    bail!("standard input: expected a line of at most {mib} MiB, found more");
+            Self::Terminal(terminal) => terminal.next(),
+            #[cfg(unix)]
+            Self::Whole(terminal) => terminal.next(interrupt),
+            Self::Plain(stdin) => bounded::next(stdin),
+        }
+    }
+}
+
+impl Terminal {
+    fn next(&mut self) -> Result<Option<String>> {
+        loop {
+            match self.editor.readline(PROMPT) {
+                Ok(line) => return Ok(Some(line)),
+                Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(None),
+                // Rustyline does not say which byte it was, and has dropped the line.
+                Err(ReadlineError::Io(e)) if e.kind() == ErrorKind::InvalidData => {
+                    setup::warn(&[
+                        "the terminal: expected UTF-8, found other bytes: the line is dropped"
+                            .to_string(),
+                    ]);
                 }
-                Ok((n > 0).then_some(line))
+                Err(e) => return Err(e).context("the terminal"),
             }
         }
     }

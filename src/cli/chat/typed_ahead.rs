@@ -29,6 +29,9 @@ pub struct TypedAhead {
     pub is_late: bool,
     #[cfg(unix)]
     before: Termios,
+    /// Whether an editor of lines has what is pasted put between marks.
+    #[cfg(unix)]
+    has_marks: bool,
 }
 
 impl TypedAhead {
@@ -45,7 +48,25 @@ impl TypedAhead {
         let stdin = io::stdin();
         let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         let is_late = poll(&mut fds, PollTimeout::ZERO).context("the terminal")? > 0;
-        Ok(Self { is_late, before })
+        Ok(Self {
+            is_late,
+            before,
+            has_marks: true,
+        })
+    }
+
+    /// The same for a terminal that edits lines itself: Ctrl-C takes no typed lines along.
+    #[cfg(unix)]
+    pub fn keep_lines() -> Result<Self> {
+        let before = tcgetattr(io::stdin()).context("the terminal")?;
+        let mut mode = before.clone();
+        mode.local_flags.insert(LocalFlags::NOFLSH);
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &mode).context("the terminal")?;
+        Ok(Self {
+            is_late: false,
+            before,
+            has_marks: false,
+        })
     }
 
     /// Consoles keep single keys as they are.
@@ -57,11 +78,14 @@ impl TypedAhead {
     /// What puts the terminal back, from any thread.
     pub fn undo(&self) -> impl Fn() + Send + 'static {
         #[cfg(unix)]
-        let before = self.before.clone();
+        let (before, has_marks) = (self.before.clone(), self.has_marks);
         move || {
             #[cfg(unix)]
             {
                 let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+                if !has_marks {
+                    return;
+                }
                 // At a prompt the editor has what is pasted put between marks. Whoever is printing
                 // an answer holds the lock of standard output: this goes round it.
                 if let Ok(out) = io::stdout().as_fd().try_clone_to_owned() {
@@ -91,7 +115,7 @@ pub fn leave_on_signals(leave: impl Fn() + Send + 'static) -> Result<()> {
     };
     let watched: io::Result<Vec<_>> = watched.into_iter().collect();
     let watched = watched.context("cannot watch for signals")?;
-    std::thread::spawn(move || {
+    let watch = move || {
         let ended = watched.into_iter().map(|(kind, mut signal)| {
             Box::pin(async move {
                 signal.recv().await;
@@ -102,7 +126,9 @@ pub fn leave_on_signals(leave: impl Fn() + Send + 'static) -> Result<()> {
         leave();
         // As a shell says of a program that a signal ended.
         std::process::exit(128 + number);
-    });
+    };
+    let watching = std::thread::Builder::new().spawn(watch);
+    watching.context("cannot watch for signals")?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The text of a trace as a reader knows it, in one piece a position.
 
+use crate::cli::printable;
 use crate::error::Result;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 
@@ -22,19 +23,7 @@ pub fn pieces(ids: &[u32], tokenizer: Option<&Tokenizer>) -> Result<Vec<String>>
 /// Text that can be shown as it is: line breaks stay, what could steer a terminal or turn the
 /// direction of writing is written as an escape.
 pub fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push(c),
-            c if c.is_control() || turns_writing(c) => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
-fn turns_writing(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    printable::escaped(text, &['\n']).into_owned()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `chat` and `run` at a terminal: line editing, and what Ctrl-C does.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +10,7 @@ use rexpect::session::{Options, PtySession, spawn_with_options};
 use serde_json::Value;
 
 use super::model::{ChatModel, TEMPLATE};
+use crate::control_characters::escaping;
 use crate::fixtures::trial;
 use crate::models::SMOLLM2;
 use crate::program::environment;
@@ -27,6 +28,13 @@ pub fn trials() -> Vec<Trial> {
         trial("chat::terminal::mistakes_do_not_end_it", mistakes),
         trial("chat::terminal::ctrl_c_ends_a_script", script_ctrl_c),
         trial("run::ctrl_c_ends_it_with_statistics", run_ctrl_c),
+        trial("chat::terminal::ctrl_c_without_line_editing", dumb_ctrl_c),
+        trial("chat::terminal::windows_of_odd_sizes", odd_sizes),
+        trial("chat::terminal::bytes_that_are_no_text", not_text),
+        trial(
+            "chat::terminal::generated_text_steers_no_terminal",
+            generated,
+        ),
         busy(),
     ]
 }
@@ -166,6 +174,113 @@ fn mistakes() -> Result<()> {
     session.exp_string("> ")?;
     session.send_line("/exit")?;
     ends_well(session)
+}
+
+/// A chat at its first prompt, on a terminal that cannot edit lines.
+fn dumb(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
+    let mut command = chat_command(model, flags);
+    command.env("TERM", "dumb");
+    let mut session = in_terminal(command)?;
+    session.exp_string("lists the commands")?;
+    session.exp_string("> ")?;
+    Ok(session)
+}
+
+/// Ctrl-C drops the line that is being typed, ends an answer without the lines typed meanwhile, and
+/// leaves at an empty prompt.
+fn dumb_ctrl_c() -> Result<()> {
+    let model = ChatModel::endless()?;
+    let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];
+    let mut session = dumb(&model, &flags)?;
+    session.send("never said")?;
+    session.send_control('c')?;
+    session.exp_string("> ")?;
+    session.send_line("Who is it?")?;
+    session.exp_regex("[a-z]+[^\n]*\n")?;
+    let file = model.file("saved.json");
+    session.send_line(&format!("/save {}", file.display()))?;
+    session.send_control('c')?;
+    session.exp_string("wrote ")?;
+    session.exp_string("> ")?;
+    session.send_control('c')?;
+    ends_well(session)?;
+    let messages: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    ensure!(messages[0]["content"] == "Who is it?", "{messages:?}");
+    Ok(())
+}
+
+/// A window of no columns is what a terminal without a size has.
+fn odd_sizes() -> Result<()> {
+    for (term, size) in [
+        ("xterm", "0"),
+        ("xterm", "1"),
+        ("xterm", "65535"),
+        ("dumb", "1"),
+    ] {
+        let model = ChatModel::new()?;
+        let chat = chat_command(&model, &["-n", "3"]);
+        let mut shell = Command::new("sh");
+        let script = format!("stty cols {size} rows {size}; exec \"$0\" \"$@\"");
+        shell
+            .args(["-c", &script])
+            .arg(chat.get_program())
+            .args(chat.get_args());
+        shell.env("TERM", term);
+        let mut session = in_terminal(shell)?;
+        let file = model.file("saved.json");
+        session.send_line("Who is it?")?;
+        session.send_line(&format!("/save {}", file.display()))?;
+        session.send_line("/exit")?;
+        ends_well(session).with_context(|| format!("{term} {size}"))?;
+        let messages: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        ensure!(messages[0]["content"] == "Who is it?", "{messages:?}");
+    }
+    Ok(())
+}
+
+/// Keys that are no characters in UTF-8.
+fn type_bytes(session: &PtySession, bytes: &[u8]) -> Result<()> {
+    let mut terminal = session.process().get_file_handle()?;
+    Ok(terminal.write_all(bytes)?)
+}
+
+/// Other bytes are complained of in one line, and the conversation goes on.
+fn not_text() -> Result<()> {
+    let model = ChatModel::new()?;
+    let mut session = chat(&model, &["-n", "3"])?;
+    type_bytes(&session, b"caf\xe9?\r")?;
+    session.exp_string("warning: the terminal: expected UTF-8")?;
+    session.exp_string("> ")?;
+    session.send_line("Who?")?;
+    session.exp_string("was cut after 3 tokens")?;
+    session.exp_string("> ")?;
+    session.send_line("/exit")?;
+    ends_well(session)?;
+    let mut session = dumb(&model, &["-n", "3"])?;
+    type_bytes(&session, b"caf\xe9?\n")?;
+    session.exp_string("warning: standard input: expected UTF-8, found the byte 0xe9")?;
+    session.exp_string("was cut after 3 tokens")?;
+    session.exp_string("> ")?;
+    session.send_control('d')?;
+    ends_well(session)
+}
+
+/// What a model writes is shown with escapes for what would steer the terminal.
+fn generated() -> Result<()> {
+    let model = escaping()?;
+    let name = model.name();
+    let flags = ["-n", "40", "--seed", "1", "--adapter", "cpu"];
+    let run = program(&[&["run", &name, "ROMEO:"], &flags[..]].concat());
+    let options = Options::new()
+        .timeout_ms(Some(PATIENCE_MS))
+        .strip_ansi_escape_codes(false);
+    let mut session = spawn_with_options(run, options)?;
+    let text = session.exp_eof()?;
+    ensure!(
+        text.contains("\\u{1b}") && !text.contains('\u{1b}'),
+        "{text:?}"
+    );
+    Ok(())
 }
 
 /// A program without a terminal, its standard input open and empty.
