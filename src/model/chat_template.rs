@@ -116,7 +116,11 @@ impl ChatTemplate {
         let source: Arc<str> = source::prepare(&source).map_err(refused)?.into();
         let parsed = on_own_stack({
             let source = source.clone();
-            move || environment(None, steps_for(0)).template_from_str(&source).map(|_| ())
+            move || {
+                environment(None, steps_for(0))
+                    .template_from_str(&source)
+                    .map(|_| ())
+            }
         });
         match parsed {
             Ok(()) => Ok(Self {
@@ -224,13 +228,15 @@ fn count(values: &[Value], depth: usize) -> Option<usize> {
         Value::Array(items) => count(items, depth.checked_sub(1)?),
         Value::Object(fields) => {
             let depth = depth.checked_sub(1)?;
-            fields
-                .values()
-                .try_fold(0, |n: usize, value| Some(n + count(std::slice::from_ref(value), depth)?))
+            fields.values().try_fold(0, |n: usize, value| {
+                Some(n + count(std::slice::from_ref(value), depth)?)
+            })
         }
         _ => Some(0),
     };
-    values.iter().try_fold(0, |n: usize, value| Some(n + 1 + within(value)?))
+    values
+        .iter()
+        .try_fold(0, |n: usize, value| Some(n + 1 + within(value)?))
 }
 
 /// A message as transformers gives it to templates: what is null is not there, and what the
@@ -352,7 +358,10 @@ mod tests {
         assert_eq!(found.special_tokens["eos_token"], "</s>");
         assert!(of(json!({}), None).unwrap().is_none());
         let by_name = json!({"chat_template": {"rag": "x", "default": "by name"}});
-        assert_eq!(of(by_name, None).unwrap().unwrap().source.as_ref(), "by name");
+        assert_eq!(
+            of(by_name, None).unwrap().unwrap().source.as_ref(),
+            "by name"
+        );
         let error = of(json!({"chat_template": [named("rag")]}), None)
             .err()
             .unwrap();

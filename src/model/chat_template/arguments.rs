@@ -134,7 +134,9 @@ pub fn items(value: &Value) -> Result<Vec<Value>, Failure> {
             }
             None => {
                 let items = value.try_iter()?.checked();
-                items.map(|item| item.and_then(|item| steps(1).map(|()| item))).collect()
+                items
+                    .map(|item| item.and_then(|item| steps(1).map(|()| item)))
+                    .collect()
             }
         },
     }

@@ -3,13 +3,15 @@
 use jiff::ZonedDateTime;
 use jiff::civil::DateTime;
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 use minijinja::{Environment, Error as Failure, State, Value};
 use minijinja_contrib::globals::joiner;
 
 use super::arguments::{Arguments, Given, failure, items};
 use super::dates::strftime;
-use super::objects::{Dict, Generator, View, cycler, namespace, range};
 use super::keeping::{KEEP, keep, keep_given};
+use super::limits::look;
+use super::objects::{Dict, Generator, View, cycler, namespace, range};
 use super::source::ITERATE;
 use super::string_making::{CONCAT, concat};
 use super::{checks, filters, methods, python, text_filters};
@@ -65,11 +67,21 @@ fn iterate(given: &[Value]) -> Result<Value, Failure> {
             let listed = value.downcast_object_ref::<Generator>().is_some()
                 || value.downcast_object_ref::<View>().is_some();
             let value = keep(value, 2)?;
-            match listed {
-                true => Ok(Value::from(items(&value)?)),
+            let counted = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
+                && value.len().is_some();
+            match listed || counted {
+                true => Ok(timed(items(&value)?)),
                 false => Ok(value),
             }
         }
         several => keep(&Value::from(minijinja::value::Tuple::from(several)), 2),
     }
+}
+
+/// A list for a loop, which ends with an error once it has run for too long.
+fn timed(items: Vec<Value>) -> Value {
+    Value::make_object_iterable(items, |items| {
+        let items = items.iter().cloned();
+        Box::new(items.map(|item| look().map_or_else(Value::from, |()| item)))
+    })
 }

@@ -74,7 +74,9 @@ impl Walk {
         }
         if self.values > self.most {
             let most = self.most;
-            return Err(failure(format!("a value that consists of more than {most} values")));
+            return Err(failure(format!(
+                "a value that consists of more than {most} values"
+            )));
         }
         if self.bytes > MAX_BYTES {
             let most = MAX_BYTES >> 20;
@@ -121,6 +123,8 @@ impl Walk {
     }
 
     fn all(&mut self, items: &[Value], depth: usize) -> Result<(), Failure> {
-        items.iter().try_for_each(|item| self.through(item, depth + 1))
+        items
+            .iter()
+            .try_for_each(|item| self.through(item, depth + 1))
     }
 }

@@ -103,6 +103,17 @@ pub fn steps(n: usize) -> Result<(), Failure> {
     })
 }
 
+/// Looks at the clock.
+pub fn look() -> Result<(), Failure> {
+    LEFT.with_borrow_mut(|left| match left {
+        Some(left) => {
+            left.until_look = 0;
+            left.take(0).map_err(failure)
+        }
+        None => Ok(()),
+    })
+}
+
 /// Whether `n` steps may be taken. Where they may not, the template fails at its end at the latest.
 pub fn may_go_on(n: usize) -> bool {
     steps(n).is_ok()

@@ -19,14 +19,21 @@ impl Nesting {
     pub fn check(&mut self, name: &str, tokens: &[Token]) -> Result<(), String> {
         match name {
             "if" => self.open.push(1),
-            "elif" => self.open.iter_mut().last().into_iter().for_each(|n| *n += 1),
+            "elif" => self
+                .open
+                .iter_mut()
+                .last()
+                .into_iter()
+                .for_each(|n| *n += 1),
             "endif" => drop(self.open.pop()),
             _ => (),
         }
         let around = self.open.iter().sum::<usize>();
         let found = around.max(terms(tokens));
         match found > MAX_TERMS {
-            true => Err(format!("more than {MAX_TERMS} operators or branches around a term")),
+            true => Err(format!(
+                "more than {MAX_TERMS} operators or branches around a term"
+            )),
             false => Ok(()),
         }
     }

@@ -185,7 +185,10 @@ pub struct Cycler {
 pub fn cycler(given: &[Value]) -> Result<Value, Failure> {
     match split(given)? {
         ([_, ..], None) => Ok(Value::from_object(Cycler {
-            items: given.iter().map(|item| keep(item, 1)).collect::<Result<_, _>>()?,
+            items: given
+                .iter()
+                .map(|item| keep(item, 1))
+                .collect::<Result<_, _>>()?,
             at: AtomicUsize::new(0),
         })),
         _ => Err(failure("cycler() expects items, and no keywords")),

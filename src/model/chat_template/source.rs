@@ -3,8 +3,8 @@
 //! Nothing is parsed here: tags are cut into tokens, and a few of these become others that mean
 //! the same to the engine. What it would silently take for something else is refused.
 
-use super::limits::MAX_SOURCE;
 use super::keeping::KEEP;
+use super::limits::MAX_SOURCE;
 use super::macros::Macros;
 use super::methods::{ATTRIBUTE, ITEM, is_method};
 use super::nesting::Nesting;
@@ -92,7 +92,9 @@ fn name(tokens: &[Token]) -> &str {
 /// What keeps the parameters of a macro, and leaves open the last tag of it.
 fn keep_parameters(tokens: &[Token], block: &str) -> String {
     let parameters = parameters(tokens, block).into_iter();
-    parameters.map(|name| format!("%}}{{% set {name} = {KEEP}({name}, 1) ")).collect()
+    parameters
+        .map(|name| format!("%}}{{% set {name} = {KEEP}({name}, 1) "))
+        .collect()
 }
 
 fn rewrite(tokens: &mut Vec<Token>, name: &str, macros: &mut Macros) -> Result<(), String> {
@@ -226,7 +228,12 @@ fn percents(tokens: &mut Vec<Token>) {
         }
     }
     let mut closed = Vec::with_capacity(tokens.len());
-    for (token, n) in std::mem::take(tokens).into_iter().map(Some).chain([None]).zip(ends) {
+    for (token, n) in std::mem::take(tokens)
+        .into_iter()
+        .map(Some)
+        .chain([None])
+        .zip(ends)
+    {
         closed.extend((0..n).map(|_| Token::operator(")")));
         closed.extend(token);
     }

@@ -17,9 +17,11 @@ pub const PERCENT: &str = "__percent__";
 
 /// Puts Jinja's filters of texts in the place of the engine's.
 pub fn add(environment: &mut Environment) {
-    environment.add_filter("capitalize", |value: &Value| {
-        filters::capitalize(text(value).into())
-    });
+    of_text(
+        environment,
+        "capitalize",
+        Value::from_function(filters::capitalize),
+    );
     environment.add_filter("center", center);
     environment.add_filter("e", escape);
     environment.add_filter("escape", escape);
@@ -30,15 +32,15 @@ pub fn add(environment: &mut Environment) {
     environment.add_filter("format", format);
     environment.add_filter("indent", indent);
     environment.add_filter("join", join);
-    environment.add_filter("lower", |value: &Value| filters::lower(text(value).into()));
+    of_text(environment, "lower", Value::from_function(filters::lower));
     environment.add_filter("replace", replace_in);
     environment.add_filter("string", |value: &Value| match value.as_str() {
         Some(_) => value.clone(),
         None => Value::from(text(value)),
     });
     environment.add_filter("striptags", |value: &Value| striptags(text(value)));
-    environment.add_filter("title", |value: &Value| filters::title(text(value).into()));
-    environment.add_filter("upper", |value: &Value| filters::upper(text(value).into()));
+    of_text(environment, "title", Value::from_function(filters::title));
+    of_text(environment, "upper", Value::from_function(filters::upper));
     environment.add_filter("trim", |value: &Value, given: Given| {
         let arguments = Arguments::of("trim", ["chars"], given)?;
         let stripped = strip(&text(value), arguments.some_text(0)?, true, true).to_string();
@@ -53,6 +55,16 @@ pub fn add(environment: &mut Environment) {
     });
     environment.add_filter("xmlattr", xmlattr);
     environment.add_filter(PERCENT, percent);
+}
+
+/// The engine's filter `name`, of the text of what it is given.
+fn of_text(environment: &mut Environment, name: &'static str, engine: Value) {
+    environment.add_filter(name, move |state: &mut State, value: &Value| {
+        match value.as_object() {
+            Some(_) => engine.call(state, &[Value::from(text(value))]),
+            None => engine.call(state, &[value.clone()]),
+        }
+    });
 }
 
 fn center(state: &State, value: &Value, given: Given) -> Result<String, Failure> {

@@ -28,12 +28,16 @@ pub fn on_own_stack<T: Send + 'static>(
 
     static LEFT: AtomicUsize = AtomicUsize::new(0);
     if LEFT.load(Ordering::Relaxed) >= MAX_LEFT {
-        return Err(failure("other templates still run that did not end in time"));
+        return Err(failure(
+            "other templates still run that did not end in time",
+        ));
     }
     let (sender, receiver) = sync_channel(1);
     // Whether the work is done, or nobody waits for it any more: the second to say so counts.
     let ended = Arc::new(AtomicBool::new(false));
-    let builder = Builder::new().name("template".to_string()).stack_size(STACK);
+    let builder = Builder::new()
+        .name("template".to_string())
+        .stack_size(STACK);
     let thread = builder.spawn({
         let ended = ended.clone();
         move || {

@@ -13,7 +13,7 @@ const AFTER_TESTS: [&str; 7] = ["and", "else", "if", "in", "is", "not", "or"];
 
 /// Wraps the expressions of a tag, which is a block of this `name`, or has none.
 pub fn wrap(tokens: &mut Vec<Token>, name: &str) {
-    let mut wrapping = Wrapping::of(tokens);
+    let mut wrapping = Wrapping::of(tokens.as_slice());
     let from = match name {
         "" => 0,
         // What stands before are the loop's names.
@@ -61,7 +61,8 @@ pub fn parameters<'a>(tokens: &'a [Token], name: &str) -> Vec<&'a str> {
         if depth == 0 {
             break;
         }
-        let first = previous(tokens, at).is_some_and(|at| matches!(tokens[at].text.as_str(), "(" | ","));
+        let first =
+            previous(tokens, at).is_some_and(|at| matches!(tokens[at].text.as_str(), "(" | ","));
         if depth == 1 && first && tokens[at].kind == Kind::Name {
             parameters.push(tokens[at].text.as_str());
         }
@@ -83,7 +84,7 @@ struct Wrapping<'a> {
 }
 
 impl<'a> Wrapping<'a> {
-    fn of(tokens: &'a mut [Token]) -> Self {
+    fn of(tokens: &'a [Token]) -> Self {
         let mut ends = vec![None; tokens.len()];
         let mut open = Vec::new();
         for (at, token) in tokens.iter().enumerate() {
@@ -261,9 +262,8 @@ impl<'a> Wrapping<'a> {
             let whole = |next: Option<(usize, &str)>| {
                 next.is_none_or(|(at, text)| at >= end || matches!(text, "+" | "*" | "%" | "~"))
             };
-            let operator = previous(self.tokens, at).is_none_or(|at| {
-                at < start || matches!(self.text(at), "+" | "-" | "*" | "~")
-            });
+            let operator = previous(self.tokens, at)
+                .is_none_or(|at| at < start || matches!(self.text(at), "+" | "-" | "*" | "~"));
             depth == 0
                 && kinds.contains(&self.tokens[at].kind)
                 && operator
@@ -272,13 +272,22 @@ impl<'a> Wrapping<'a> {
     }
 
     fn keep(&mut self, start: usize, end: usize, namespaces: usize) {
-        let open = [Token::name(KEEP), Token::operator("("), Token::operator("(")];
+        let open = [
+            Token::name(KEEP),
+            Token::operator("("),
+            Token::operator("("),
+        ];
         self.before[start].splice(0..0, open);
         let depth = Token {
             kind: Kind::Number,
             text: namespaces.to_string(),
         };
-        let close = [Token::operator(")"), Token::operator(", "), depth, Token::operator(")")];
+        let close = [
+            Token::operator(")"),
+            Token::operator(", "),
+            depth,
+            Token::operator(")"),
+        ];
         self.after[end - 1].extend(close);
     }
 
@@ -323,7 +332,11 @@ impl<'a> Wrapping<'a> {
     }
 
     fn assignment(&mut self, start: usize, sign: usize, end: usize) {
-        let has = |text: &str| self.tokens[start..sign].iter().any(|token| token.text == text);
+        let has = |text: &str| {
+            self.tokens[start..sign]
+                .iter()
+                .any(|token| token.text == text)
+        };
         // Of several names each may have a namespace, an attribute of a namespace none.
         let namespaces = match (has("."), has(",")) {
             (true, _) => 0,
@@ -351,7 +364,9 @@ mod tests {
         };
         wrap(&mut tokens, &name);
         let text: String = tokens.iter().map(|token| token.text.as_str()).collect();
-        text.trim().replace("__keep__", "K").replace("__concat__", "C")
+        text.trim()
+            .replace("__keep__", "K")
+            .replace("__concat__", "C")
     }
 
     #[test]
@@ -360,7 +375,10 @@ mod tests {
         assert_eq!(of("{% set a.b = c(d=e) %}"), "set a.b = K((c(d=e)), 0)");
         assert_eq!(of("{% set a, b = c %}"), "set a, b = K((c), 2)");
         assert_eq!(of("{% set a %}"), "set a");
-        assert_eq!(of("{% with a = b[c, d], e = f %}"), "with a = K((b[c, d]), 1), e = K((f), 1)");
+        assert_eq!(
+            of("{% with a = b[c, d], e = f %}"),
+            "with a = K((b[c, d]), 1), e = K((f), 1)"
+        );
         assert_eq!(of("{{ loop(a.b) }}"), "loop(K((a.b), 2))");
     }
 
@@ -372,15 +390,30 @@ mod tests {
         assert_eq!(of("{{ [a] * b + c }}"), "K((K(([a] * b), 2) + c), 2)");
         assert_eq!(of("{{ f(a * b) }}"), "f(K((a * b), 2))");
         assert_eq!(of("{{ 2 * 3 + a }}"), "K((2 * 3 + a), 2)");
-        assert_eq!(of("{{ x is divisibleby 2 and -a ** b * c }}"), "x is divisibleby 2 and K((-a ** b * c), 2)");
-        assert_eq!(of("{{ a | b(c) in d and [e] not in f }}"), "K((a | b(c)), 2) in d and K(([e]), 2) not in f");
-        assert_eq!(of("{% for a, b in c + d if e in f %}"), "for a, b in K((c + d), 2) if e in f");
+        assert_eq!(
+            of("{{ x is divisibleby 2 and -a ** b * c }}"),
+            "x is divisibleby 2 and K((-a ** b * c), 2)"
+        );
+        assert_eq!(
+            of("{{ a | b(c) in d and [e] not in f }}"),
+            "K((a | b(c)), 2) in d and K(([e]), 2) not in f"
+        );
+        assert_eq!(
+            of("{% for a, b in c + d if e in f %}"),
+            "for a, b in K((c + d), 2) if e in f"
+        );
     }
 
     #[test]
     fn texts_that_are_joined_are_arguments() {
-        assert_eq!(of("{{ a ~ b.c ~ d | e if f else g ~ h }}"), "C(a , b.c , d | e) if f else C(g , h)");
-        assert_eq!(of("{{ 'a' ~ (b ~ c) * 2 == d }}"), "C('a' , K(((C(b , c)) * 2), 2)) == d");
+        assert_eq!(
+            of("{{ a ~ b.c ~ d | e if f else g ~ h }}"),
+            "C(a , b.c , d | e) if f else C(g , h)"
+        );
+        assert_eq!(
+            of("{{ 'a' ~ (b ~ c) * 2 == d }}"),
+            "C('a' , K(((C(b , c)) * 2), 2)) == d"
+        );
         assert_eq!(of("{{ a is not none ~ b }}"), "C(a is not none , b)");
     }
 
@@ -388,9 +421,15 @@ mod tests {
     fn parameters_are_those_of_the_macro() {
         let of = |source: &str, name: &str| -> Vec<String> {
             let tokens = tag(source).unwrap().tokens;
-            parameters(&tokens, name).into_iter().map(str::to_string).collect()
+            parameters(&tokens, name)
+                .into_iter()
+                .map(str::to_string)
+                .collect()
         };
-        assert_eq!(of("{% macro m(a, b=c(d, e), f=[g, h]) %}", "macro"), ["a", "b", "f"]);
+        assert_eq!(
+            of("{% macro m(a, b=c(d, e), f=[g, h]) %}", "macro"),
+            ["a", "b", "f"]
+        );
         assert_eq!(of("{% call(a) m(b) %}", "call"), ["a"]);
         assert!(of("{% call m(b) %}", "call").is_empty());
         assert!(of("{{ m(b) }}", "").is_empty());

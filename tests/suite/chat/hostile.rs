@@ -45,9 +45,16 @@ fn stopped(template: &str, words: &[&str]) -> Result<()> {
     let run = output(chat)?;
     let found = format!("{template:.200}: status {}: {}", run.status, run.stderr);
     ensure!(run.status == 1 && run.stdout.is_empty(), "{found}");
-    let lines: Vec<_> = run.stderr.lines().filter(|l| l.starts_with("ztt-wgpu: ")).collect();
+    let lines: Vec<_> = run
+        .stderr
+        .lines()
+        .filter(|l| l.starts_with("ztt-wgpu: "))
+        .collect();
     ensure!(lines.len() == 1, "{found}");
-    ensure!(run.stderr.lines().last() == lines.last().copied(), "{found}");
+    ensure!(
+        run.stderr.lines().last() == lines.last().copied(),
+        "{found}"
+    );
     for word in [&["chat template: "], words].concat() {
         ensure!(lines[0].contains(word), "no `{word}`: {found}");
     }
@@ -57,9 +64,8 @@ fn stopped(template: &str, words: &[&str]) -> Result<()> {
 /// What the engine parses with a frame of its stack for each.
 fn structure() -> Result<()> {
     const N: usize = 20_000;
-    let inside = |open: &str, close: &str| {
-        format!("{{{{ {}a{} }}}}", open.repeat(N), close.repeat(N))
-    };
+    let inside =
+        |open: &str, close: &str| format!("{{{{ {}a{} }}}}", open.repeat(N), close.repeat(N));
     let around = "operators or branches around a term";
     for template in [
         format!("{{{{ 1{} }}}}", " + 1".repeat(N)),
@@ -107,7 +113,7 @@ fn values() -> Result<()> {
         "{% set ns = namespace() %}{% set ns.a = [{'b': ns}] %}{{ ns }}",
         "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a == b }}",
         "{% set ns = namespace() %}{% set l = [[ns]] %}{% set ns.a = l %}{{ ns | tojson }}",
-        "{% set ns = namespace() %}{% set ns.a = [ns] | map('string') %}",
+        "{% set ns = namespace() %}{% set ns.a = [ns] | select %}",
         "{% set ns = namespace() %}{% set j = joiner(ns) %}{% set ns.a = j %}",
     ] {
         stopped(template, &[inside])?;
@@ -118,7 +124,10 @@ fn values() -> Result<()> {
              {{% endfor %}}{then}"
         )
     };
-    stopped(&often("ns.l = [ns.l]", "{{ ns.l }}"), &["200 others around it"])?;
+    stopped(
+        &often("ns.l = [ns.l]", "{{ ns.l }}"),
+        &["200 others around it"],
+    )?;
     for then in [
         "{{ ns.l }}",
         "{{ ns.l | tojson }}",
@@ -127,7 +136,7 @@ fn values() -> Result<()> {
         "{{ 'y' in ns.l }}",
         "{{ ns.l | list | length }}",
     ] {
-        stopped(&often("ns.l = [ns.l, ns.l]", then), &["1000006 values"])?;
+        stopped(&often("ns.l = [ns.l, ns.l]", then), &["values"])?;
         stopped(&often("ns.l = ns.l + ns.l", then), &[])?;
     }
     stopped(&often("ns.l = {'a': ns.l, 'b': ns.l}", ""), &["values"])?;
@@ -140,7 +149,10 @@ fn values() -> Result<()> {
     )?;
     let with = "{% with a = [a, a] %}".repeat(60) + "{{ a }}" + &"{% endwith %}".repeat(60);
     stopped(&("{% set a = 'x' %}".to_string() + &with), &["values"])?;
-    stopped("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", &["recursion limit"])?;
+    stopped(
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        &["recursion limit"],
+    )?;
     stopped(
         "{% for x in [1] recursive %}{{ loop([[x, x]]) }}{% endfor %}",
         &[],
@@ -220,7 +232,10 @@ fn deep_messages() -> Result<()> {
     }
     match template.render(&[json!({"role": "user", "content": content})], true) {
         Ok(text) => bail!("{text}"),
-        Err(e) => ensure!(e.to_string().contains("200 values inside each other"), "{e}"),
+        Err(e) => ensure!(
+            e.to_string().contains("200 values inside each other"),
+            "{e}"
+        ),
     }
     Ok(())
 }
@@ -235,9 +250,8 @@ fn serve() -> Result<()> {
     );
     let model = ChatModel::without_template()?.with("chat_template.jinja", &template)?;
     let server = Server::start(&model.name(), &[])?;
-    let body = |text: &str| {
-        json!({"messages": [{"role": "user", "content": text}], "max_tokens": 1})
-    };
+    let body =
+        |text: &str| json!({"messages": [{"role": "user", "content": text}], "max_tokens": 1});
     for text in ["on", "self", "on"] {
         let error = server.refuses(CHAT, &body(text), 400)?;
         let message = error["message"].as_str().context("message")?;
@@ -261,7 +275,11 @@ fn long_conversations() -> Result<()> {
         })
         .collect();
     let text = template.render(&messages, true)?;
-    ensure!(text.ends_with("2000 4000"), "{:?}", &text[text.len() - 50..]);
+    ensure!(
+        text.ends_with("2000 4000"),
+        "{:?}",
+        &text[text.len() - 50..]
+    );
     Ok(())
 }
 
