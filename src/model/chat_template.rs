@@ -33,6 +33,7 @@ use std::io;
 use std::sync::Arc;
 
 use jiff::civil::DateTime;
+use minijinja::Error as Failure;
 use minijinja::value::Serde;
 use serde::Serialize;
 use serde_json::Value;
@@ -48,6 +49,9 @@ use crate::error::{Error, Result, first_line};
 
 /// Which of several templates is meant for chats.
 const DEFAULT: &str = "default";
+
+/// Characters of an error of a template.
+const MAX_LINE: usize = 1000;
 
 /// The names a message may have for what the assistant thought, the first one that templates
 /// look for.
@@ -129,7 +133,7 @@ impl ChatTemplate {
                 special_tokens: Arc::new(special_tokens),
                 now: None,
             }),
-            Err(e) => Err(Error::file(file, "a chat template", first_line(e))),
+            Err(e) => Err(Error::file(file, "a chat template", line(e))),
         }
     }
 
@@ -199,7 +203,16 @@ impl ChatTemplate {
                 Ok(String::from_utf8_lossy(&text.0).into_owned())
             })
         });
-        rendered.map_err(|e| failed(first_line(e)))
+        rendered.map_err(|e| failed(line(e)))
+    }
+}
+
+/// An error of a template as a line that can be read: templates may raise whatever they like.
+fn line(e: Failure) -> String {
+    let line = first_line(e);
+    match line.char_indices().nth(MAX_LINE) {
+        Some((at, _)) => format!("{}...", &line[..at]),
+        None => line,
     }
 }
 
