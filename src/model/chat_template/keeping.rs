@@ -4,6 +4,9 @@
 //! end to how deep or how long. So no value gets a name that is too deep or too large for that, or
 //! that would hold itself.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
 use minijinja::value::ValueKind;
 use minijinja::{Error as Failure, Value};
 
@@ -42,9 +45,70 @@ pub fn keep(value: &Value, namespaces: usize) -> Result<Value, Failure> {
         most: max_values(),
         bytes: 0,
         namespaces,
+        generators: false,
     };
-    walk.through(&kept, 0)?;
+    match kept.downcast_object_ref::<Vec<Value>>() {
+        // To compare lists may go through a generator, which can be done but once.
+        Some(items) if items.len() >= LONG && items.iter().all(is_plain) => {
+            let known = begin_like(items, namespaces);
+            (walk.values, walk.bytes) = (known.values, known.bytes);
+            walk.all(&items[known.n..], 0)?;
+            if !walk.generators {
+                remember(&kept, namespaces, &walk);
+            }
+        }
+        _ => walk.through(&kept, 0)?,
+    }
     Ok(kept)
+}
+
+/// Whether a value is no sequence of others.
+fn is_plain(value: &Value) -> bool {
+    !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
+}
+
+/// Items of a list that are worth looking for among those that are known.
+const LONG: usize = 32;
+
+/// Lists that are known.
+const KNOWN: usize = 4;
+
+thread_local! {
+    /// The long lists that were kept last: lists that grow item by item are walked through once.
+    static LISTS: RefCell<VecDeque<(Value, usize, Known)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// What is known of the first `n` items of a list.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    n: usize,
+    values: usize,
+    bytes: usize,
+}
+
+/// What is known of `items` from a list that has the first of them.
+fn begin_like(items: &[Value], namespaces: usize) -> Known {
+    LISTS.with_borrow(|lists| {
+        let known = lists.iter().find(|(list, depth, known)| {
+            let list = list.downcast_object_ref::<Vec<Value>>();
+            *depth == namespaces
+                && known.n <= items.len()
+                && list.is_some_and(|list| list.iter().rev().eq(items[..known.n].iter().rev()))
+        });
+        known.map_or(Known::default(), |(_, _, known)| *known)
+    })
+}
+
+fn remember(list: &Value, namespaces: usize, walk: &Walk) {
+    let known = Known {
+        n: list.len().unwrap_or(0),
+        values: walk.values,
+        bytes: walk.bytes,
+    };
+    LISTS.with_borrow_mut(|lists| {
+        lists.push_front((list.clone(), namespaces, known));
+        lists.truncate(KNOWN);
+    });
 }
 
 /// About how many bytes `value` takes as text.
@@ -54,6 +118,7 @@ pub fn text_size(value: &Value) -> Result<usize, Failure> {
         most: max_values(),
         bytes: 0,
         namespaces: usize::MAX,
+        generators: false,
     };
     walk.through(value, 0)?;
     Ok(walk.bytes + walk.values * SCALAR)
@@ -64,6 +129,8 @@ struct Walk {
     most: usize,
     bytes: usize,
     namespaces: usize,
+    /// Whether there are generators among the values.
+    generators: bool,
 }
 
 impl Walk {
@@ -98,6 +165,7 @@ impl Walk {
             return self.all(&cycler.items, depth);
         }
         if let Some(generator) = object.downcast_ref::<Generator>() {
+            self.generators = true;
             return self.all(&generator.left(), depth);
         }
         match value.kind() {
