@@ -50,7 +50,7 @@ pub fn keep(value: &Value, namespaces: usize) -> Result<Value, Failure> {
     match kept.downcast_object_ref::<Vec<Value>>() {
         // To compare lists may go through a generator, which can be done but once.
         Some(items) if items.len() >= LONG && items.iter().all(is_plain) => {
-            let known = begin_like(items, namespaces);
+            let known = begin_like(&kept, items, namespaces);
             (walk.values, walk.bytes) = (known.values, known.bytes);
             walk.all(&items[known.n..], 0)?;
             if !walk.generators {
@@ -87,13 +87,17 @@ struct Known {
 }
 
 /// What is known of `items` from a list that has the first of them.
-fn begin_like(items: &[Value], namespaces: usize) -> Known {
+fn begin_like(whole: &Value, items: &[Value], namespaces: usize) -> Known {
     LISTS.with_borrow(|lists| {
         let known = lists.iter().find(|(list, depth, known)| {
-            let list = list.downcast_object_ref::<Vec<Value>>();
+            let first = || match list.downcast_object_ref::<Vec<Value>>() {
+                Some(list) => list.iter().rev().eq(items[..known.n].iter().rev()),
+                None => false,
+            };
+            // One list is equal to itself without a look at its items.
             *depth == namespaces
                 && known.n <= items.len()
-                && list.is_some_and(|list| list.iter().rev().eq(items[..known.n].iter().rev()))
+                && ((known.n == items.len() && list == whole) || first())
         });
         known.map_or(Known::default(), |(_, _, known)| *known)
     })
