@@ -16,6 +16,21 @@ TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+# Templates that ask for too much, each in a way of its own.
+HOSTILE = {
+    "terms": "{{ a" + " + a.b | c" * 50 + " }}",
+    "inside": "{{ " + "[" * 20 + "not -a" + "]" * 20 + " }}",
+    "branches": "{% if a %}" + "{% elif b %}" * 50 + "{% endif %}",
+    "itself": "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns ~ 'x' }}",
+    "doubled": "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = ns.l + ns.l %}{% endfor %}"
+               "{{ ns.l | join }}",
+    "twice": "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}"
+             "{{ ns.l | tojson }}",
+    "macro": "{% macro m(a, n) %}{% if n %}{{ m([a, a], n - 1) }}{% endif %}{% endmacro %}{{ m('x', 60) }}",
+    "loop": "{% for x in [1] recursive %}{{ loop([[x, x]]) }}{% endfor %}",
+    "sizes": "{{ 'x' * 10**9 }}{{ [1] * 10**9 }}{{ range(10**9) }}{{ 'x'.ljust(10**9) }}{{ '%999999999d' % 1 }}",
+    "messages": "{{ messages | tojson(indent=999999999) }}\0" + json.dumps([{"role": "user", "content": [[["x"]]]}]),
+}
 SAMPLING = {
     "model": "m", "temperature": 0.5, "top_p": 0.9, "top_k": 4, "min_p": 0.1, "repeat_penalty": 1.1,
     "seed": 7, "n": 2, "stop": ["a", "b"], "max_tokens": 5, "user": "u", "stream": True,
@@ -107,6 +122,8 @@ def main(folder):
 
     write("tokenizer", "bpe", text)
     write("chat_template", "chatml", TEMPLATE)
+    for name, template in HOSTILE.items():
+        write("chat_template", name, template)
     write("request", "chat", json.dumps(CHAT))
     write("request", "completion", json.dumps(COMPLETION))
     for make in [llama, ztt, gpt2]:

@@ -10,8 +10,11 @@ mod checks;
 mod dates;
 mod environment;
 mod filters;
+mod keeping;
+mod limits;
 mod macros;
 mod methods;
+mod nesting;
 mod objects;
 mod python;
 mod source;
@@ -22,16 +25,23 @@ mod strings;
 mod text_filters;
 mod to_json;
 mod tokens;
+mod worker;
+mod wrapping;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 
 use jiff::civil::DateTime;
+use minijinja::Error as Failure;
 use minijinja::value::Serde;
 use serde::Serialize;
 use serde_json::Value;
 
 use environment::environment;
+use limits::{MAX_BYTES, MAX_DEPTH, fail, steps_for, within_limits};
 use special_tokens::special_tokens;
+use worker::on_own_stack;
 
 use super::Text;
 use super::json::{Object, parse_object};
@@ -39,6 +49,9 @@ use crate::error::{Error, Result, first_line};
 
 /// Which of several templates is meant for chats.
 const DEFAULT: &str = "default";
+
+/// Characters of an error of a template.
+const MAX_LINE: usize = 1000;
 
 /// The names a message may have for what the assistant thought, the first one that templates
 /// look for.
@@ -49,8 +62,8 @@ pub struct ChatTemplate {
     /// How errors name the file.
     file: String,
     /// The source as the engine takes it.
-    source: String,
-    special_tokens: BTreeMap<String, String>,
+    source: Arc<str>,
+    special_tokens: Arc<BTreeMap<String, String>>,
     /// What `strftime_now` takes for the time: the clock's, where nothing is set.
     now: Option<DateTime>,
 }
@@ -104,15 +117,23 @@ impl ChatTemplate {
             let found = format!("{what}, which is not supported");
             Error::file(file, "a chat template", found)
         };
-        let template = Self {
-            file: file.to_string(),
-            source: source::prepare(&source).map_err(refused)?,
-            special_tokens,
-            now: None,
-        };
-        match environment(None).template_from_str(&template.source) {
-            Ok(_) => Ok(template),
-            Err(e) => Err(Error::file(file, "a chat template", first_line(e))),
+        let source: Arc<str> = source::prepare(&source).map_err(refused)?.into();
+        let parsed = on_own_stack({
+            let source = source.clone();
+            move || {
+                environment(None, steps_for(0))
+                    .template_from_str(&source)
+                    .map(|_| ())
+            }
+        });
+        match parsed {
+            Ok(()) => Ok(Self {
+                file: file.to_string(),
+                source,
+                special_tokens: Arc::new(special_tokens),
+                now: None,
+            }),
+            Err(e) => Err(Error::file(file, "a chat template", line(e))),
         }
     }
 
@@ -158,20 +179,77 @@ impl ChatTemplate {
         let messages = messages
             .iter()
             .map(as_templates_see)
-            .collect::<Result<_, _>>();
-        let context = Context {
-            messages: messages.map_err(|e| failed(first_line(e)))?,
-            tools: None,
-            documents: None,
-            add_generation_prompt,
-            special_tokens: &self.special_tokens,
+            .collect::<Result<Vec<_>, _>>();
+        let messages = messages.map_err(|e| failed(first_line(e)))?;
+        let Some(values) = count(&messages, MAX_DEPTH) else {
+            let message = format!("messages with more than {MAX_DEPTH} values inside each other");
+            return Err(failed(message));
         };
-        let environment = environment(self.now);
-        let rendered = environment
-            .template_from_str(&self.source)
-            .and_then(|template| template.render(Serde(&context)));
-        rendered.map_err(|e| failed(first_line(e)))
+        let (source, special_tokens) = (self.source.clone(), self.special_tokens.clone());
+        let now = self.now;
+        let rendered = on_own_stack(move || {
+            let context = Context {
+                messages,
+                tools: None,
+                documents: None,
+                add_generation_prompt,
+                special_tokens: &special_tokens,
+            };
+            within_limits(values, || {
+                let environment = environment(now, steps_for(values));
+                let template = environment.template_from_str(&source)?;
+                let mut text = Limited(Vec::new());
+                template.render_captured_to(Serde(&context), &mut text)?;
+                Ok(String::from_utf8_lossy(&text.0).into_owned())
+            })
+        });
+        rendered.map_err(|e| failed(line(e)))
     }
+}
+
+/// An error of a template as a line that can be read: templates may raise whatever they like.
+fn line(e: Failure) -> String {
+    let line = first_line(e);
+    match line.char_indices().nth(MAX_LINE) {
+        Some((at, _)) => format!("{}...", &line[..at]),
+        None => line,
+    }
+}
+
+/// What a template has written.
+struct Limited(Vec<u8>);
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_BYTES {
+            let message = format!("it writes more than {} MiB", MAX_BYTES >> 20);
+            fail(&message);
+            return Err(io::Error::other(message));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many values `values` are with those inside them, unless these are deeper than `depth`.
+fn count(values: &[Value], depth: usize) -> Option<usize> {
+    let within = |value: &Value| match value {
+        Value::Array(items) => count(items, depth.checked_sub(1)?),
+        Value::Object(fields) => {
+            let depth = depth.checked_sub(1)?;
+            fields.values().try_fold(0, |n: usize, value| {
+                Some(n + count(std::slice::from_ref(value), depth)?)
+            })
+        }
+        _ => Some(0),
+    };
+    values
+        .iter()
+        .try_fold(0, |n: usize, value| Some(n + 1 + within(value)?))
 }
 
 /// A message as transformers gives it to templates: what is null is not there, and what the
@@ -286,14 +364,17 @@ mod tests {
         let several = json!({"chat_template": [named("tool_use"), named("default")],
                              "eos_token": {"content": "</s>", "lstrip": false}});
         let found = of(several.clone(), None).unwrap().unwrap();
-        assert_eq!(found.source, "default");
+        assert_eq!(&*found.source, "default");
         assert_eq!(found.special_tokens["eos_token"], "</s>");
         let found = of(several, Some("beside")).unwrap().unwrap();
-        assert_eq!(found.source, "beside");
+        assert_eq!(&*found.source, "beside");
         assert_eq!(found.special_tokens["eos_token"], "</s>");
         assert!(of(json!({}), None).unwrap().is_none());
         let by_name = json!({"chat_template": {"rag": "x", "default": "by name"}});
-        assert_eq!(of(by_name, None).unwrap().unwrap().source, "by name");
+        assert_eq!(
+            of(by_name, None).unwrap().unwrap().source.as_ref(),
+            "by name"
+        );
         let error = of(json!({"chat_template": [named("rag")]}), None)
             .err()
             .unwrap();

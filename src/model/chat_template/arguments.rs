@@ -3,6 +3,8 @@
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Error as Failure, ErrorKind, State, Value};
 
+use super::limits::{MAX_BYTES, steps};
+
 /// An error of a template, which names what was called.
 pub fn failure(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::InvalidOperation, message.into())
@@ -126,13 +128,26 @@ pub fn items(value: &Value) -> Result<Vec<Value>, Failure> {
     match value.kind() {
         ValueKind::None => Err(failure("`None` is not iterable")),
         _ => match value.as_str() {
-            Some(text) => Ok(text.chars().map(|c| Value::from(c.to_string())).collect()),
-            None => value.try_iter()?.checked().collect(),
+            Some(text) => {
+                steps(text.len())?;
+                Ok(text.chars().map(|c| Value::from(c.to_string())).collect())
+            }
+            None => {
+                let items = value.try_iter()?.checked();
+                items
+                    .map(|item| item.and_then(|item| steps(1).map(|()| item)))
+                    .collect()
+            }
         },
     }
 }
 
 /// Takes fuel for `n` bytes before they are made, as the engine takes it for what was made.
 pub fn pay(state: &State, n: usize) -> Result<(), Failure> {
+    if n > MAX_BYTES {
+        let most = MAX_BYTES >> 20;
+        return Err(failure(format!("a text of more than {most} MiB")));
+    }
+    steps(n / 64)?;
     state.consume_fuel((n / 64) as u64)
 }

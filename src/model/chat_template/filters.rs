@@ -4,6 +4,7 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error as Failure, State, Value, filters};
 
 use super::arguments::{Arguments, Given, failure, items};
+use super::limits::{may_go_on, steps};
 use super::methods::{attribute, is_namespace};
 use super::objects::{Generator, is_list, pair};
 use super::python::repr;
@@ -207,6 +208,7 @@ fn pairs(value: &Value) -> Result<Value, Failure> {
     match value.kind() {
         ValueKind::Undefined => Ok(Generator::of(Vec::new())),
         ValueKind::Map => {
+            steps(value.len().unwrap_or(0))?;
             let pairs = value.as_object().and_then(|o| o.try_iter_pairs());
             let pairs = pairs.into_iter().flatten();
             Ok(Generator::of(
@@ -235,6 +237,7 @@ fn sorted(value: &Value) -> Value {
             .try_iter()
             .into_iter()
             .flatten()
+            .take_while(|_| may_go_on(1))
             .map(|item| sorted(&item))
     };
     match value.kind() {

@@ -1,5 +1,6 @@
 //! Macros, of which the engine does not know all that Jinja does.
 
+use super::limits::MAX_PARAMETERS;
 use super::tokens::{Kind, Token, next, previous};
 
 /// What a macro may not ask for.
@@ -17,6 +18,9 @@ impl Macros {
     pub fn check(&mut self, tag: &str, tokens: &[Token]) -> Result<(), String> {
         if tag == "macro" {
             let parameters = parameters(tokens)?;
+            if parameters.len() > MAX_PARAMETERS {
+                return Err(format!("a macro of more than {MAX_PARAMETERS} parameters"));
+            }
             self.open.push(parameters);
         } else if tag == "endmacro" {
             self.open.pop();
@@ -47,7 +51,9 @@ fn parameters(tokens: &[Token]) -> Result<Vec<String>, String> {
         match (token.kind, token.text.as_str()) {
             (Kind::Operator, ",") if depth == 1 => default = false,
             (Kind::Operator, "=") if depth == 1 => default = true,
-            (Kind::Name, name) if depth == 1 && !default => parameters.push(name.to_string()),
+            (Kind::Name, name) if depth == 1 && !default && parameters.len() <= MAX_PARAMETERS => {
+                parameters.push(name.to_string());
+            }
             (Kind::Name, name)
                 if parameters.iter().any(|p| p == name)
                     && previous(tokens, at).is_some_and(|at| tokens[at].text != ".") =>

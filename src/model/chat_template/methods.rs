@@ -4,6 +4,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error as Failure, ErrorKind, State, Value};
 
 use super::arguments::{Arguments, failure, items};
+use super::limits::steps;
 use super::objects::{Bound, View, is_list, pair};
 use super::strings;
 
@@ -120,6 +121,7 @@ fn of_dictionary(value: &Value, method: &str, given: &[Value]) -> Result<Value, 
             false => found,
         });
     }
+    steps(value.len().unwrap_or(0))?;
     if OF_DICTIONARIES.contains(&method) {
         Arguments::bind(method, [], given)?;
     }

@@ -8,6 +8,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, Tuple, ValueKind};
 use minijinja::{Error as Failure, ErrorKind, State, Value};
 
 use super::arguments::{Arguments, failure, items, split};
+use super::keeping::keep;
 use super::python::repr;
 
 /// Numbers that a `range` may have, as in Jinja's sandbox.
@@ -42,6 +43,12 @@ pub struct Generator(Mutex<std::vec::IntoIter<Value>>);
 impl Generator {
     pub fn of(items: Vec<Value>) -> Value {
         Value::from_object(Self(Mutex::new(items.into_iter())))
+    }
+
+    /// What is left to go through.
+    pub fn left(&self) -> Vec<Value> {
+        let items = self.0.lock();
+        items.map_or(Vec::new(), |items| items.as_slice().to_vec())
     }
 
     fn next(&self) -> Option<Value> {
@@ -170,7 +177,7 @@ impl Object for Bound {
 /// Jinja's `cycler`.
 #[derive(Debug)]
 pub struct Cycler {
-    items: Vec<Value>,
+    pub items: Vec<Value>,
     at: AtomicUsize,
 }
 
@@ -178,7 +185,10 @@ pub struct Cycler {
 pub fn cycler(given: &[Value]) -> Result<Value, Failure> {
     match split(given)? {
         ([_, ..], None) => Ok(Value::from_object(Cycler {
-            items: given.to_vec(),
+            items: given
+                .iter()
+                .map(|item| keep(item, 1))
+                .collect::<Result<_, _>>()?,
             at: AtomicUsize::new(0),
         })),
         _ => Err(failure("cycler() expects items, and no keywords")),
@@ -292,7 +302,7 @@ pub fn namespace(given: &[Value]) -> Result<Value, Failure> {
             return Err(failure(format!("namespace() refuses the name `{name}`")));
         }
     }
-    minijinja::functions::namespace(Some(attributes.into()))
+    minijinja::functions::namespace(Some(keep(&attributes, 0)?.into()))
 }
 
 /// A pair, as `items` gives it.

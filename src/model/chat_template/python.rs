@@ -5,6 +5,7 @@ use std::cell::Cell;
 use minijinja::value::ValueKind;
 use minijinja::{Error as Failure, Output, State, Value, escape_formatter};
 
+use super::limits::{MAX_BYTES, MAX_DEPTH, fail, may_go_on};
 use super::methods::is_namespace;
 use super::objects::is_list;
 
@@ -36,13 +37,6 @@ pub fn repr(value: &Value) -> String {
     out
 }
 
-/// Values inside each other that are written at most. What else has no end is a namespace that
-/// holds itself, so none is written inside another value.
-const MAX_DEPTH: usize = 200;
-
-/// Bytes after which writing ends: lists that hold one list twice, and so on, are large.
-const MAX_BYTES: usize = 1 << 26;
-
 thread_local! {
     /// How deep inside a value the writing is.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -50,8 +44,11 @@ thread_local! {
 
 fn write_repr(out: &mut String, value: &Value) {
     let depth = DEPTH.get();
-    if depth > MAX_DEPTH || out.len() > MAX_BYTES || (depth > 0 && is_namespace(value)) {
-        out.push_str("...");
+    let size = value.as_str().map_or(0, str::len) / 64;
+    if depth > MAX_DEPTH || out.len() > MAX_BYTES {
+        fail("a value that is too deep or too large to write");
+    }
+    if !may_go_on(1 + size) {
         return;
     }
     DEPTH.set(depth + 1);
@@ -104,6 +101,9 @@ fn write_part(out: &mut String, value: &Value) {
 fn write_items(out: &mut String, value: &Value) -> usize {
     let mut n = 0;
     for item in value.try_iter().into_iter().flatten() {
+        if !may_go_on(1) {
+            break;
+        }
         out.push_str(if n == 0 { "" } else { ", " });
         write_repr(out, &item);
         n += 1;

@@ -3,20 +3,31 @@
 //! Nothing is parsed here: tags are cut into tokens, and a few of these become others that mean
 //! the same to the engine. What it would silently take for something else is refused.
 
+use super::keeping::KEEP;
+use super::limits::MAX_SOURCE;
 use super::macros::Macros;
 use super::methods::{ATTRIBUTE, ITEM, is_method};
+use super::nesting::Nesting;
 use super::text_filters::PERCENT;
 use super::tokens::{Kind, Token, group_end, next, previous, tag};
+use super::wrapping::{parameters, wrap};
 
 /// The function that a loop's values go through.
 pub const ITERATE: &str = "__iterate__";
 
+/// Bytes of a tag that has no end, which only the engine looks at.
+const MAX_OPEN: usize = 1000;
+
 /// `source` for the engine, or what in it is not supported.
 pub fn prepare(source: &str) -> Result<String, String> {
+    if source.len() > MAX_SOURCE {
+        return Err(format!("more than {MAX_SOURCE} bytes"));
+    }
     // Jinja knows one line end.
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
     let mut macros = Macros::default();
+    let mut nesting = Nesting::default();
     let mut rest = source.as_str();
     while let Some(at) = opening(rest) {
         let (data, opened) = rest.split_at(at);
@@ -28,13 +39,24 @@ pub fn prepare(source: &str) -> Result<String, String> {
             continue;
         }
         let Some(tag) = tag(opened) else {
+            if opened.len() > MAX_OPEN {
+                return Err("a tag that has no end".to_string());
+            }
             rest = opened;
             break;
         };
         let mut tokens = tag.tokens;
         out.push_str(tag.open);
-        rewrite(&mut tokens, opened.starts_with("{%"), &mut macros)?;
+        let block = if opened.starts_with("{%") {
+            name(&tokens).to_string()
+        } else {
+            String::new()
+        };
+        nesting.check(&block, &tokens)?;
+        let kept = keep_parameters(&tokens, &block);
+        rewrite(&mut tokens, &block, &mut macros)?;
         out.extend(tokens.iter().map(|token| token.text.as_str()));
+        out.push_str(&kept);
         out.push_str(tag.close);
         rest = &opened[tag.length..];
         if opened.starts_with("{%") && name(&tokens) == "raw" {
@@ -67,17 +89,20 @@ fn name(tokens: &[Token]) -> &str {
     next(tokens, 0).map_or("", |at| tokens[at].text.as_str())
 }
 
-fn rewrite(tokens: &mut Vec<Token>, block: bool, macros: &mut Macros) -> Result<(), String> {
+/// What keeps the parameters of a macro, and leaves open the last tag of it.
+fn keep_parameters(tokens: &[Token], block: &str) -> String {
+    let parameters = parameters(tokens, block).into_iter();
+    parameters
+        .map(|name| format!("%}}{{% set {name} = {KEEP}({name}, 1) "))
+        .collect()
+}
+
+fn rewrite(tokens: &mut Vec<Token>, name: &str, macros: &mut Macros) -> Result<(), String> {
     for token in tokens.iter_mut().filter(|token| token.kind == Kind::Text) {
         token.text = escapes(&token.text)?;
     }
-    let name = if block {
-        name(tokens).to_string()
-    } else {
-        String::new()
-    };
-    macros.check(&name, tokens)?;
-    match name.as_str() {
+    macros.check(name, tokens)?;
+    match name {
         "do" => return Err("the statement `do`".to_string()),
         // Transformers looks at these marks round what the assistant says in training alone.
         "generation" | "endgeneration" => {
@@ -91,6 +116,7 @@ fn rewrite(tokens: &mut Vec<Token>, block: bool, macros: &mut Macros) -> Result<
         "set" => check_target(tokens)?,
         _ => (),
     }
+    wrap(tokens, name);
     attributes(tokens, name == "set");
     subscripts(tokens);
     percents(tokens);
@@ -186,8 +212,8 @@ fn subscripts(tokens: &mut [Token]) {
 /// `'%s' % x`, which the engine does not know of strings. Where what stands on the left is no
 /// string that is written out, the engine refuses the operator by its name.
 fn percents(tokens: &mut Vec<Token>) {
-    let mut at = 0;
-    while at < tokens.len() {
+    let mut ends = vec![0; tokens.len() + 1];
+    for at in 0..tokens.len() {
         let left = previous(tokens, at).filter(|&left| tokens[left].kind == Kind::Text);
         let before = left.and_then(|left| previous(tokens, left));
         let alone = before
@@ -197,11 +223,21 @@ fn percents(tokens: &mut Vec<Token>) {
             && alone
             && let Some(end) = operand_end(tokens, at + 1)
         {
-            tokens.insert(end, Token::operator(")"));
+            ends[end] += 1;
             tokens[at].text = format!("| {PERCENT}(");
         }
-        at += 1;
     }
+    let mut closed = Vec::with_capacity(tokens.len());
+    for (token, n) in std::mem::take(tokens)
+        .into_iter()
+        .map(Some)
+        .chain([None])
+        .zip(ends)
+    {
+        closed.extend((0..n).map(|_| Token::operator(")")));
+        closed.extend(token);
+    }
+    *tokens = closed;
 }
 
 /// Where the operand that begins at `at` ends, with its attributes, items, calls and filters.
@@ -271,7 +307,7 @@ mod tests {
         );
         assert_eq!(
             of("{% set x.items = y.get %}"),
-            "{% set x.items = y.__attribute__('get') %}"
+            "{% set x.items = __keep__((y.__attribute__('get')), 0) %}"
         );
         assert_eq!(
             of("{{ '%d' % -a.b[1] | c(2) + 1 }}"),

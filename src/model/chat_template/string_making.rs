@@ -1,10 +1,35 @@
 //! Methods of strings that make others.
 
 use minijinja::formatting::{FormatStyle, format};
-use minijinja::{Error as Failure, State, Value};
+use minijinja::{AutoEscape, Error as Failure, State, Value};
 
 use super::arguments::{Arguments, failure, items, pay};
+use super::keeping::text_size;
 use super::objects::dict;
+use super::python;
+use super::text_filters::escaped;
+
+/// The function that stands for the operator `~`.
+pub const CONCAT: &str = "__concat__";
+
+/// Values joined as texts. Where what is written is escaped, what is not yet is, if anything is.
+pub fn concat(state: &State, parts: &[Value]) -> Result<Value, Failure> {
+    let safe = parts.iter().filter(|part| part.is_safe()).count();
+    let escaping = !matches!(state.auto_escape(), AutoEscape::None);
+    let mut out = String::new();
+    for part in parts {
+        let text = match escaping && safe > 0 && !part.is_safe() {
+            true => escaped(&python::text(part)),
+            false => python::text(part),
+        };
+        pay(state, text.len())?;
+        out.push_str(&text);
+    }
+    match safe == parts.len() || (escaping && safe > 0) {
+        true => Ok(Value::from_safe_string(out)),
+        false => Ok(Value::from(out)),
+    }
+}
 
 /// Replaces the first `most` of `old` by `new`, or all, where that is negative.
 pub fn replace(
@@ -14,7 +39,7 @@ pub fn replace(
     most: i64,
 ) -> Result<String, Failure> {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let n = (text.len() / old.len().max(1) + 1).min(most);
+    let n = text.matches(old).count().min(most);
     pay(state, n.saturating_mul(new.len().saturating_sub(old.len())))?;
     Ok(text.replacen(old, new, most))
 }
@@ -27,10 +52,10 @@ pub fn join(state: &State, separator: &str, parts: &Value) -> Result<String, Fai
             out.push_str(separator);
         }
         let found = part.kind();
-        out.push_str(
-            part.as_str()
-                .ok_or_else(|| failure(format!("join() expects strings, found {found}")))?,
-        );
+        let part = part.as_str();
+        let part = part.ok_or_else(|| failure(format!("join() expects strings, found {found}")))?;
+        pay(state, part.len())?;
+        out.push_str(part);
     }
     Ok(out)
 }
@@ -94,12 +119,15 @@ pub fn expand_tabs(text: &str, size: usize) -> String {
     out
 }
 
-pub fn translate(text: &str, table: &Value) -> Result<Value, Failure> {
+pub fn translate(state: &State, text: &str, table: &Value) -> Result<Value, Failure> {
     let mut out = String::new();
     for c in text.chars() {
         let to = table.get_item(&Value::from(u32::from(c)))?;
         match (to.as_str(), to.as_i64()) {
-            (Some(text), _) => out.push_str(text),
+            (Some(text), _) => {
+                pay(state, text.len())?;
+                out.push_str(text);
+            }
             (None, Some(code)) => {
                 let c = u32::try_from(code).ok().and_then(char::from_u32);
                 out.push(
@@ -144,5 +172,10 @@ pub fn formatted(
         .filter(|w| !w.is_empty())
         .map(|w| w.parse().unwrap_or(usize::MAX));
     pay(state, n.fold(0, usize::saturating_add))?;
+    // Each place may take the largest of the values.
+    let places = template.matches(['{', '%']).count();
+    let sizes = given.iter().map(text_size).collect::<Result<Vec<_>, _>>()?;
+    let largest = sizes.into_iter().max().unwrap_or(0);
+    pay(state, places.saturating_mul(largest))?;
     format(style, template, given).map(Value::from)
 }

@@ -7,6 +7,7 @@ use minijinja::{Error as Failure, ErrorKind, State, Value};
 use super::arguments::{Arguments, pay};
 use super::characters::{capitalized, folded, is_blank, is_identifier, is_title, swapped, titled};
 use super::characters::{is_decimal, is_digit, is_numeric};
+use super::limits::steps;
 use super::python::is_printable;
 use super::string_making::{
     expand_tabs, formatted, join, make_translation, pad, replace, translate,
@@ -30,6 +31,7 @@ pub fn has(name: &str) -> bool {
 /// # Errors
 /// [`ErrorKind::UnknownMethod`] where there is none of this name.
 pub fn call(state: &State, text: &str, method: &str, given: &[Value]) -> Result<Value, Failure> {
+    steps(1 + text.len() / 64)?;
     if let Some(plain) = plain(text, method) {
         Arguments::bind(method, [], given)?;
         return Ok(plain);
@@ -94,7 +96,7 @@ pub fn call(state: &State, text: &str, method: &str, given: &[Value]) -> Result<
             pay(state, text.matches('\t').count().saturating_mul(size))?;
             Value::from(expand_tabs(text, size))
         }
-        "translate" => translate(text, Arguments::bind(method, [""], given)?.need(0)?)?,
+        "translate" => translate(state, text, Arguments::bind(method, [""], given)?.need(0)?)?,
         "maketrans" => make_translation(&Arguments::bind(method, ["", "", ""], given)?)?,
         "format" => formatted(state, FormatStyle::StrFormat, text, given)?,
         "format_map" => {

@@ -2,7 +2,7 @@
 
 use minijinja::formatting::FormatStyle;
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, Error as Failure, State, Value};
+use minijinja::{Environment, Error as Failure, State, Value, filters};
 use minijinja_contrib::filters::{filesizeformat, striptags};
 
 use super::arguments::{Arguments, Given, failure, items, pay, split};
@@ -17,6 +17,11 @@ pub const PERCENT: &str = "__percent__";
 
 /// Puts Jinja's filters of texts in the place of the engine's.
 pub fn add(environment: &mut Environment) {
+    of_text(
+        environment,
+        "capitalize",
+        Value::from_function(filters::capitalize),
+    );
     environment.add_filter("center", center);
     environment.add_filter("e", escape);
     environment.add_filter("escape", escape);
@@ -27,12 +32,15 @@ pub fn add(environment: &mut Environment) {
     environment.add_filter("format", format);
     environment.add_filter("indent", indent);
     environment.add_filter("join", join);
+    of_text(environment, "lower", Value::from_function(filters::lower));
     environment.add_filter("replace", replace_in);
     environment.add_filter("string", |value: &Value| match value.as_str() {
         Some(_) => value.clone(),
         None => Value::from(text(value)),
     });
     environment.add_filter("striptags", |value: &Value| striptags(text(value)));
+    of_text(environment, "title", Value::from_function(filters::title));
+    of_text(environment, "upper", Value::from_function(filters::upper));
     environment.add_filter("trim", |value: &Value, given: Given| {
         let arguments = Arguments::of("trim", ["chars"], given)?;
         let stripped = strip(&text(value), arguments.some_text(0)?, true, true).to_string();
@@ -47,6 +55,16 @@ pub fn add(environment: &mut Environment) {
     });
     environment.add_filter("xmlattr", xmlattr);
     environment.add_filter(PERCENT, percent);
+}
+
+/// The engine's filter `name`, of the text of what it is given.
+fn of_text(environment: &mut Environment, name: &'static str, engine: Value) {
+    environment.add_filter(name, move |state: &mut State, value: &Value| {
+        match value.as_object() {
+            Some(_) => engine.call(state, &[Value::from(text(value))]),
+            None => engine.call(state, &[value.clone()]),
+        }
+    });
 }
 
 fn center(state: &State, value: &Value, given: Given) -> Result<String, Failure> {
@@ -66,7 +84,7 @@ fn escape(value: &Value) -> Value {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -140,6 +158,12 @@ fn printf(state: &State, template: &str, mut values: Vec<Value>) -> Result<Value
                 *value = Value::from(repr(value));
                 's'
             }
+            ('s', Some(value)) => {
+                if value.as_object().is_some() {
+                    *value = Value::from(text(value));
+                }
+                's'
+            }
             ('d' | 'i' | 'u', Some(value)) => {
                 if let (false, Ok(number)) = (value.is_integer(), f64::try_from(value.clone())) {
                     *value = Value::from(number as i128);
@@ -206,8 +230,14 @@ fn join(state: &mut State, value: &Value, given: Given) -> Result<String, Failur
         None => items(value)?,
     };
     pay(state, separator.len().saturating_mul(parts.len()))?;
-    let parts: Vec<String> = parts.iter().map(text).collect();
-    Ok(parts.join(&separator))
+    let mut out = String::new();
+    for (i, part) in parts.iter().enumerate() {
+        let part = text(part);
+        pay(state, part.len())?;
+        out.push_str(if i == 0 { "" } else { &separator });
+        out.push_str(&part);
+    }
+    Ok(out)
 }
 
 fn replace_in(state: &State, value: &Value, given: Given) -> Result<String, Failure> {

@@ -3,13 +3,14 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error as Failure, State, Value};
 
-use super::arguments::{Arguments, Given, failure, pay};
+use super::arguments::{Arguments, Given, failure, items, pay};
+use super::limits::{MAX_BYTES, MAX_DEPTH};
 use super::methods::is_namespace;
 use super::objects::is_list;
 use super::python::number;
 
-/// Objects and lists inside each other that are written at most.
-const MAX_DEPTH: usize = 200;
+/// Blanks that each level is indented by at most.
+const MAX_INDENT: usize = 1000;
 
 /// `tojson` as transformers has it: Python's `json.dumps`, nothing escaped for HTML.
 pub fn to_json(state: &State, value: &Value, given: Given) -> Result<String, Failure> {
@@ -19,7 +20,15 @@ pub fn to_json(state: &State, value: &Value, given: Given) -> Result<String, Fai
         None => None,
         Some(indent) => Some(match indent.as_str() {
             Some(text) => text.to_string(),
-            None => " ".repeat(arguments.whole(1, 0)?.clamp(0, 1000) as usize),
+            None => {
+                let width = usize::try_from(arguments.whole(1, 0)?).unwrap_or(0);
+                if width > MAX_INDENT {
+                    return Err(failure(format!(
+                        "tojson expects an indent of at most {MAX_INDENT}, found {width}"
+                    )));
+                }
+                " ".repeat(width)
+            }
         }),
     };
     let separators = match arguments.some(2) {
@@ -60,15 +69,22 @@ struct Writer<'a, 't, 'e> {
 impl Writer<'_, '_, '_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Failure> {
         if depth > MAX_DEPTH {
-            return Err(failure("tojson expects a value that is less deep"));
+            return Err(failure(format!(
+                "tojson expects at most {MAX_DEPTH} values inside each other"
+            )));
+        }
+        if self.out.len() > MAX_BYTES {
+            let most = MAX_BYTES >> 20;
+            return Err(failure(format!("a text of more than {most} MiB")));
         }
         if let Some(text) = value.as_str() {
+            pay(self.state, text.len())?;
             self.text(text);
             return Ok(());
         }
         match value.kind() {
             ValueKind::Seq | ValueKind::Iterable if is_list(value) => {
-                let items: Vec<Value> = value.try_iter()?.collect();
+                let items = items(value)?;
                 self.container(['[', ']'], depth, items, |this, item| {
                     this.value(&item, depth + 1)
                 })

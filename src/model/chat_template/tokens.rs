@@ -19,6 +19,13 @@ pub struct Token {
 }
 
 impl Token {
+    pub fn name(text: &str) -> Self {
+        Self {
+            kind: Kind::Name,
+            text: text.to_string(),
+        }
+    }
+
     pub fn operator(text: &str) -> Self {
         Self {
             kind: Kind::Operator,

@@ -1,5 +1,6 @@
 //! Chats: templates against transformers, and sessions on the real binary.
 
+mod hostile;
 mod jinja;
 mod lines;
 pub mod model;
@@ -15,6 +16,7 @@ use libtest_mimic::Trial;
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
+    trials.extend(hostile::trials());
     trials.extend(jinja::trials());
     trials.extend(lines::trials());
     trials.extend(sessions::trials());

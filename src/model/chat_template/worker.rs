@@ -1,0 +1,71 @@
+//! A thread for what the engine does with a template: with a stack that is large enough, and one
+//! that need not be waited for.
+
+use minijinja::Error as Failure;
+
+/// Bytes of the thread's stack: for [`MAX_TERMS`](super::limits::MAX_TERMS) frames of the engine's
+/// parser, and for as many calls of macros as it allows, without optimization too.
+#[cfg(not(target_family = "wasm"))]
+const STACK: usize = 64 << 20;
+
+/// Threads that may be left running.
+#[cfg(not(target_family = "wasm"))]
+const MAX_LEFT: usize = 4;
+
+/// What `work` gives, or why it gives nothing. What does not end in time goes on, for a while,
+/// without anybody who waits for it.
+#[cfg(not(target_family = "wasm"))]
+pub fn on_own_stack<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+    use std::thread::Builder;
+
+    use super::arguments::failure;
+    use super::limits::{MAX_TIME, too_slow};
+
+    static LEFT: AtomicUsize = AtomicUsize::new(0);
+    if LEFT.load(Ordering::Relaxed) >= MAX_LEFT {
+        return Err(failure(
+            "other templates still run that did not end in time",
+        ));
+    }
+    let (sender, receiver) = sync_channel(1);
+    // Whether the work is done, or nobody waits for it any more: the second to say so counts.
+    let ended = Arc::new(AtomicBool::new(false));
+    let builder = Builder::new()
+        .name("template".to_string())
+        .stack_size(STACK);
+    let thread = builder.spawn({
+        let ended = ended.clone();
+        move || {
+            let _ = sender.send(work());
+            if ended.swap(true, Ordering::AcqRel) {
+                LEFT.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    });
+    if let Err(e) = thread {
+        return Err(failure(format!("no thread to run it on: {e}")));
+    }
+    // The template looks at the clock itself, almost everywhere.
+    match receiver.recv_timeout(2 * MAX_TIME) {
+        Ok(found) => found,
+        Err(RecvTimeoutError::Timeout) => {
+            LEFT.fetch_add(1, Ordering::Relaxed);
+            if ended.swap(true, Ordering::AcqRel) {
+                LEFT.fetch_sub(1, Ordering::Relaxed);
+            }
+            Err(failure(too_slow()))
+        }
+        Err(RecvTimeoutError::Disconnected) => Err(failure("the engine failed")),
+    }
+}
+
+/// The same where there are no threads.
+#[cfg(target_family = "wasm")]
+pub fn on_own_stack<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    work()
+}
