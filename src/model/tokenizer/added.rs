@@ -10,8 +10,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Inner};
+use tokenizers::{AddedToken, ModelWrapper};
 
+use super::Inner;
 use super::class::Class;
 use super::naming::{Files, Names, STANDARD};
 use crate::error::Result;
