@@ -47,7 +47,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::File`] where it is none.
     pub fn parse(model: &str, file: &str, text: &str) -> Result<Self> {
-        Ok(Self::of(model, inner(file, text)?))
+        Ok(Self::of(model, inner(file, text)?.0))
     }
 
     fn of(model: &str, inner: Inner) -> Self {
@@ -70,14 +70,18 @@ impl Tokenizer {
         let Some(file) = find("tokenizer.json") else {
             return Ok(None);
         };
-        let inner = inner(&file.file, &file.text)?;
+        let (inner, stated) = inner(&file.file, &file.text)?;
+        let stated = stated.iter().map(|(id, content)| (*id, content.as_str()));
+        let mut warnings = added::other_ids(&file.file, stated, &inner);
         let files = Files::read(&find)?;
         let beside = added::Beside::read(&files, &find)?;
         let saved = inner.get_added_tokens_decoder().into_iter().collect();
         let inner = files.class.rebuilt(inner, &files.config.json())?;
         let mut tokenizer = Self::of(model, inner);
         let add = unpanicking(0, || Ok(beside.add_to(&mut tokenizer.inner, &saved)));
-        tokenizer.warnings = add.map_err(|message| tokenizer.error(message))?;
+        warnings.extend(add.map_err(|message| tokenizer.error(message))?);
+        tokenizer.warnings = warnings;
+        added::check_clashes(&file.file, &tokenizer.inner)?;
         tokenizer.cleans_up = beside.cleans_up(&tokenizer.inner);
         Ok(Some(tokenizer))
     }
@@ -183,16 +187,16 @@ impl Tokenizer {
     }
 }
 
-/// What a `tokenizer.json` says.
-fn inner(file: &str, text: &str) -> Result<Inner> {
-    checks::check(file, text)?;
+/// What a `tokenizer.json` says, and the added tokens with the ids that it gives them.
+fn inner(file: &str, text: &str) -> Result<(Inner, Vec<(u32, String)>)> {
+    let stated = checks::check(file, text)?;
     let mut inner = match unpanicking(text.len(), || Inner::from_bytes(text)) {
         Ok(inner) => inner,
         Err(message) => return Err(Error::file(file, "a tokenizer", message)),
     };
     inner.with_padding(None);
     match inner.with_truncation(None) {
-        Ok(_) => Ok(inner),
+        Ok(_) => Ok((inner, stated)),
         Err(e) => Err(Error::file(file, "a tokenizer", first_line(e))),
     }
 }

@@ -100,12 +100,13 @@ impl<'de> Visitor<'de> for Reading {
     }
 }
 
-/// Refuses what no tokenizer needs; `file` names the file in errors.
+/// Refuses what no tokenizer needs; `file` names the file in errors. The added tokens with the ids
+/// that the file gives them.
 ///
 /// # Errors
 /// [`Error::File`] where `text` is no tokenizer at all, [`Error::Field`] where a field asks for
 /// too much.
-pub fn check(file: &str, text: &str) -> Result<()> {
+pub fn check(file: &str, text: &str) -> Result<Vec<(u32, String)>> {
     let read: File = match serde_json::from_str(text) {
         Ok(read) => read,
         Err(error) => return Err(Error::file(file, "a tokenizer", first_line(error))),
@@ -123,7 +124,11 @@ pub fn check(file: &str, text: &str) -> Result<()> {
     components::normalizer(&read.normalizer).map_err(field)?;
     components::pre_tokenizer(&read.pre_tokenizer).map_err(field)?;
     components::post_processor(&read.post_processor).map_err(field)?;
-    components::decoder(&read.decoder).map_err(field)
+    components::decoder(&read.decoder).map_err(field)?;
+    let added = read.added_tokens.into_iter();
+    Ok(added
+        .filter_map(|token| Some((u32::try_from(token.id).ok()?, token.content.into_owned())))
+        .collect())
 }
 
 /// A field, what was expected there, and what was found.

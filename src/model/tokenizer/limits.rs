@@ -46,9 +46,6 @@ pub const MAX_TEMPLATE_TEXTS: usize = 8;
 pub const MAX_GROWTH: usize = 16;
 pub const GROWTH_SLACK: usize = 1024;
 
-/// Roles of tokens that a file may name.
-pub const MAX_ROLES: usize = 1000;
-
 /// Counts the added tokens of a file.
 #[derive(Default)]
 pub struct Tokens {
