@@ -15,8 +15,8 @@ mod stream;
 
 use joining::Joining;
 use naming::Files;
-pub use stream::TextStream;
 use steps::{Decoding, Normalizing, Splitting};
+pub use stream::TextStream;
 use tokenizers::{ModelWrapper, PostProcessorWrapper, TokenizerImpl};
 
 use super::Text;
@@ -27,8 +27,7 @@ use crate::error::{Error, Result, first_line};
 const LONGEST_MESSAGE: usize = 200;
 
 /// The library's tokenizer, with limits.
-type Inner =
-    TokenizerImpl<ModelWrapper, Normalizing, Splitting, PostProcessorWrapper, Decoding>;
+type Inner = TokenizerImpl<ModelWrapper, Normalizing, Splitting, PostProcessorWrapper, Decoding>;
 
 /// A checkpoint's tokenizer.
 pub struct Tokenizer {

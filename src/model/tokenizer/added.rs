@@ -60,7 +60,11 @@ impl Beside {
             (None, None) => (files.config.name.clone(), BTreeMap::new()),
         };
         let mut all = Tokens::default();
-        for content in by_id.values().map(|t| t.content.as_str()).chain(names.contents()) {
+        for content in by_id
+            .values()
+            .map(|t| t.content.as_str())
+            .chain(names.contents())
+        {
             let refuse = |(expected, found)| Error::file(&file, expected, found);
             all.add(content).map_err(refuse)?;
         }

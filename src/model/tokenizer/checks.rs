@@ -77,7 +77,10 @@ impl<'de> Visitor<'de> for Reading {
         f.write_str("tokens with their ids or scores")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(
+        self,
+        mut map: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
         let mut tokens = Vec::new();
         while let Some(Name(token)) = map.next_key()? {
             tokens.push((map.next_value()?, token));
@@ -88,7 +91,10 @@ impl<'de> Visitor<'de> for Reading {
         })
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(
+        self,
+        mut list: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
         let mut tokens = Vec::new();
         while let Some((Name(token), _)) = list.next_element::<(Name, f64)>()? {
             tokens.push((tokens.len() as u64, token));
@@ -151,7 +157,11 @@ fn added(tokens: &[Added]) -> std::result::Result<(), Complaint> {
 fn check_id(field: &str, id: u64) -> std::result::Result<(), Complaint> {
     match id <= MAX_ID {
         true => Ok(()),
-        false => Err(complaint(field, format!("ids of at most {MAX_ID}"), id.to_string())),
+        false => Err(complaint(
+            field,
+            format!("ids of at most {MAX_ID}"),
+            id.to_string(),
+        )),
     }
 }
 
@@ -163,7 +173,11 @@ fn check_model(model: &Model) -> std::result::Result<(), Complaint> {
     };
     if let Some((_, long)) = tokens.iter().find(|(_, token)| token.len() > max) {
         let expected = format!("tokens of at most {max} bytes");
-        return Err(complaint("model.vocab", expected, format!("one of {}", long.len())));
+        return Err(complaint(
+            "model.vocab",
+            expected,
+            format!("one of {}", long.len()),
+        ));
     }
     match model.vocab.is_list {
         true => {
@@ -177,13 +191,20 @@ fn check_model(model: &Model) -> std::result::Result<(), Complaint> {
                 && id.as_u64().is_none_or(|id| id >= tokens.len() as u64)
             {
                 let expected = format!("the place of one of the {} tokens", tokens.len());
-                return Err(complaint("model.unk_id", expected, crate::model::json::kind(id)));
+                return Err(complaint(
+                    "model.unk_id",
+                    expected,
+                    crate::model::json::kind(id),
+                ));
             }
         }
         false => check_ids(tokens)?,
     }
     for (name, value) in [
-        ("model.continuing_subword_prefix", &model.continuing_subword_prefix),
+        (
+            "model.continuing_subword_prefix",
+            &model.continuing_subword_prefix,
+        ),
         ("model.end_of_word_suffix", &model.end_of_word_suffix),
     ] {
         let length = value.as_ref().and_then(Value::as_str).map_or(0, str::len);
@@ -192,7 +213,10 @@ fn check_model(model: &Model) -> std::result::Result<(), Complaint> {
             return Err(complaint(name, expected, length.to_string()));
         }
     }
-    let word = model.max_input_chars_per_word.as_ref().and_then(Value::as_u64);
+    let word = model
+        .max_input_chars_per_word
+        .as_ref()
+        .and_then(Value::as_u64);
     match word {
         Some(n) if n > MAX_WORD => {
             let expected = format!("at most {MAX_WORD}");
@@ -211,11 +235,23 @@ fn check_ids(tokens: &[(u64, Cow<str>)]) -> std::result::Result<(), Complaint> {
     if let Some(&(id, _)) = by_id.last() {
         check_id("model.vocab", id)?;
     }
-    match by_id.windows(2).find(|two| two[0].0 == two[1].0 && two[0].1 != two[1].1) {
+    match by_id
+        .windows(2)
+        .find(|two| two[0].0 == two[1].0 && two[0].1 != two[1].1)
+    {
         Some(two) => {
             let cut = |token: &str| token.chars().take(40).collect::<String>();
-            let found = format!("`{}` and `{}` with id {}", cut(two[0].1), cut(two[1].1), two[0].0);
-            Err(complaint("model.vocab", "an id of its own for each token".to_string(), found))
+            let found = format!(
+                "`{}` and `{}` with id {}",
+                cut(two[0].1),
+                cut(two[1].1),
+                two[0].0
+            );
+            Err(complaint(
+                "model.vocab",
+                "an id of its own for each token".to_string(),
+                found,
+            ))
         }
         None => Ok(()),
     }

@@ -6,8 +6,8 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tokenizers::models::bpe::BPE;
 use tokenizers::ModelWrapper;
+use tokenizers::models::bpe::BPE;
 
 use super::Inner;
 use super::naming::File;

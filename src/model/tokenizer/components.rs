@@ -29,7 +29,12 @@ pub fn pre_tokenizer(value: &Value) -> Checked {
     let all = flat("pre_tokenizer", "pretokenizers", value)?;
     let grows = |one: &&&Value| matches!(one["type"].as_str(), Some("ByteLevel" | "Metaspace"));
     let what = "components of types that make a text longer";
-    at_most("pre_tokenizer", MAX_GROWING, what, all.iter().filter(grows).count())?;
+    at_most(
+        "pre_tokenizer",
+        MAX_GROWING,
+        what,
+        all.iter().filter(grows).count(),
+    )?;
     for one in all {
         pattern("pre_tokenizer", one)?;
         if let Some(length) = one.get("length")
@@ -68,18 +73,35 @@ pub fn post_processor(value: &Value) -> Checked {
         }
         n_texts = n_texts.saturating_mul(n_repeated.max(1));
     }
-    at_most("post_processor", MAX_TEMPLATE_TOKENS, "tokens added", n_tokens)?;
-    at_most("post_processor", MAX_TEMPLATE_TEXTS, "times the text", n_texts)
+    at_most(
+        "post_processor",
+        MAX_TEMPLATE_TOKENS,
+        "tokens added",
+        n_tokens,
+    )?;
+    at_most(
+        "post_processor",
+        MAX_TEMPLATE_TEXTS,
+        "times the text",
+        n_texts,
+    )
 }
 
 fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn at_most(field: &str, most: usize, what: &str, found: usize) -> Checked {
     match found <= most {
         true => Ok(()),
-        false => Err(complaint(field, format!("at most {most} {what}"), found.to_string())),
+        false => Err(complaint(
+            field,
+            format!("at most {most} {what}"),
+            found.to_string(),
+        )),
     }
 }
 
@@ -153,18 +175,26 @@ fn pattern(field: &str, one: &Value) -> Checked {
 
 /// The product of the counts `{n}`, `{n,}` and `{n,m}` in a pattern, which may be nested.
 fn repetitions(regex: &str) -> u64 {
-    let counts = regex.split('{').zip(regex.split('{').skip(1)).filter_map(|(before, after)| {
-        // These are characters, and no counts.
-        let is_character = ["\\x", "\\u", "\\U"].iter().any(|escape| before.ends_with(escape));
-        let (inside, _) = after.split_once('}')?;
-        let numbers = inside.split(',').map(str::trim).filter(|number| !number.is_empty());
-        let numbers = numbers.map(|number| match number.bytes().all(|b| b.is_ascii_digit()) {
-            true => Some(number.parse().unwrap_or(u64::MAX)),
-            false => None,
+    let counts = regex
+        .split('{')
+        .zip(regex.split('{').skip(1))
+        .filter_map(|(before, after)| {
+            // These are characters, and no counts.
+            let is_character = ["\\x", "\\u", "\\U"]
+                .iter()
+                .any(|escape| before.ends_with(escape));
+            let (inside, _) = after.split_once('}')?;
+            let numbers = inside
+                .split(',')
+                .map(str::trim)
+                .filter(|number| !number.is_empty());
+            let numbers = numbers.map(|number| match number.bytes().all(|b| b.is_ascii_digit()) {
+                true => Some(number.parse().unwrap_or(u64::MAX)),
+                false => None,
+            });
+            let numbers: Option<Vec<u64>> = numbers.collect();
+            numbers?.into_iter().max().filter(|_| !is_character)
         });
-        let numbers: Option<Vec<u64>> = numbers.collect();
-        numbers?.into_iter().max().filter(|_| !is_character)
-    });
     counts.fold(1, |product, count| product.saturating_mul(count.max(1)))
 }
 
@@ -176,8 +206,12 @@ fn characters(map: &Value) -> Checked {
     let Some(bytes) = map.as_str().and_then(|text| base64::decode(text).ok()) else {
         return Err(complaint(field, expected.to_string(), kind(map)));
     };
-    let size = bytes.first_chunk().map(|size| u32::from_le_bytes(*size) as usize);
-    let texts = size.filter(|&size| size >= 4).and_then(|size| bytes.get(4 + size / 4 * 4..));
+    let size = bytes
+        .first_chunk()
+        .map(|size| u32::from_le_bytes(*size) as usize);
+    let texts = size
+        .filter(|&size| size >= 4)
+        .and_then(|size| bytes.get(4 + size / 4 * 4..));
     let Some(texts) = texts else {
         let found = format!("{} bytes that are cut short", bytes.len());
         return Err(complaint(field, expected.to_string(), found));

@@ -20,7 +20,9 @@ thread_local! {
 
 /// Runs `work` on a text of `n_bytes` with limited time for patterns.
 pub fn limited<T>(n_bytes: usize, work: impl FnOnce() -> T) -> T {
-    let outer = END.replace(Some(Instant::now() + MOST_TIME * (1 + (n_bytes >> 20) as u32)));
+    let outer = END.replace(Some(
+        Instant::now() + MOST_TIME * (1 + (n_bytes >> 20) as u32),
+    ));
     let result = work();
     END.set(outer);
     result

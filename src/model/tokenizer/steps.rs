@@ -37,10 +37,12 @@ impl Replacing {
     fn find(&self, text: &str, most: usize) -> Result<Found> {
         use tokenizers::pattern::Pattern;
         let parts = (&self.matcher).find_matches(text)?;
-        let lengths = parts.iter().map(|&((start, end), is_match)| match is_match {
-            true => self.content.len(),
-            false => end - start,
-        });
+        let lengths = parts
+            .iter()
+            .map(|&((start, end), is_match)| match is_match {
+                true => self.content.len(),
+                false => end - start,
+            });
         check(lengths.fold(0, usize::saturating_add), most)?;
         Ok(Found(parts))
     }
@@ -48,7 +50,9 @@ impl Replacing {
 
 /// What a text of `n_bytes` may grow to.
 fn most(n_bytes: usize) -> usize {
-    n_bytes.saturating_mul(MAX_GROWTH).saturating_add(GROWTH_SLACK)
+    n_bytes
+        .saturating_mul(MAX_GROWTH)
+        .saturating_add(GROWTH_SLACK)
 }
 
 fn check(n_bytes: usize, most: usize) -> Result<()> {
@@ -231,10 +235,12 @@ fn replaced(replacing: &Replacing, tokens: Vec<String>, most: usize) -> Result<V
     let mut left = most;
     let replaced = tokens.into_iter().map(|token| {
         let Found(parts) = replacing.find(&token, left)?;
-        let texts = parts.into_iter().map(|((start, end), is_match)| match is_match {
-            true => replacing.content.as_str(),
-            false => &token[start..end],
-        });
+        let texts = parts
+            .into_iter()
+            .map(|((start, end), is_match)| match is_match {
+                true => replacing.content.as_str(),
+                false => &token[start..end],
+            });
         let text: String = texts.collect();
         left -= text.len();
         Ok(text)
