@@ -315,7 +315,7 @@ impl Checkpoint {
 }
 
 /// The names of the files that the `text` of an index names, each once; `file` names it in errors.
-pub(super) fn shards_in_index(file: &str, text: &str) -> Result<Vec<String>> {
+pub fn shards_in_index(file: &str, text: &str) -> Result<Vec<String>> {
     let fields = parse_object(file, text)?;
     let json = Object::new(file, &fields);
     let Some(serde_json::Value::Object(map)) = json.get("weight_map") else {
