@@ -175,27 +175,29 @@ fn pattern(field: &str, one: &Value) -> Checked {
 
 /// The product of the counts `{n}`, `{n,}` and `{n,m}` in a pattern, which may be nested.
 fn repetitions(regex: &str) -> u64 {
-    let counts = regex
-        .split('{')
-        .zip(regex.split('{').skip(1))
-        .filter_map(|(before, after)| {
-            // These are characters, and no counts.
-            let is_character = ["\\x", "\\u", "\\U"]
-                .iter()
-                .any(|escape| before.ends_with(escape));
-            let (inside, _) = after.split_once('}')?;
-            let numbers = inside
-                .split(',')
-                .map(str::trim)
-                .filter(|number| !number.is_empty());
-            let numbers = numbers.map(|number| match number.bytes().all(|b| b.is_ascii_digit()) {
-                true => Some(number.parse().unwrap_or(u64::MAX)),
-                false => None,
-            });
-            let numbers: Option<Vec<u64>> = numbers.collect();
-            numbers?.into_iter().max().filter(|_| !is_character)
+    let openings = regex.match_indices('{').map(|(at, _)| regex.split_at(at));
+    let counts = openings.filter_map(|(before, after)| {
+        let (inside, _) = after[1..].split_once('}')?;
+        let numbers = inside.split(',').map(str::trim);
+        let numbers = numbers.filter(|number| !number.is_empty());
+        let numbers = numbers.map(|number| {
+            let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| number.parse().unwrap_or(u64::MAX))
         });
+        let numbers: Option<Vec<u64>> = numbers.collect();
+        numbers?
+            .into_iter()
+            .max()
+            .filter(|_| !names_character(before))
+    });
     counts.fold(1, |product, count| product.saturating_mul(count.max(1)))
+}
+
+/// Whether braces after `before` hold the number of a character, as in `\x{3000}`.
+fn names_character(before: &str) -> bool {
+    let escape = before.strip_suffix(['x', 'u', 'U']).unwrap_or("");
+    let n_backslashes = escape.len() - escape.trim_end_matches('\\').len();
+    n_backslashes % 2 == 1
 }
 
 /// Checks a table of characters as SentencePiece has it: the size of a tree of 32-bit numbers, the
@@ -219,4 +221,17 @@ fn characters(map: &Value) -> Checked {
     let longest = texts.split(|&byte| byte == 0).map(<[u8]>::len).max();
     let what = "bytes for a character";
     at_most(field, MAX_MAPPED, what, longest.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repetitions_are_counted_as_if_they_were_nested() {
+        assert_eq!(repetitions(r"\p{N}{1,3}|\x{3000}a{2}|[^\s]+"), 6);
+        assert_eq!(repetitions(r"(a{20,}){,50}"), 1000);
+        assert_eq!(repetitions(r"\\x{3000}"), 3000);
+        assert_eq!(repetitions("a{99999999999999999999}b{2"), u64::MAX);
+    }
 }

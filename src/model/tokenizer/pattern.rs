@@ -82,3 +82,29 @@ impl Pattern for Found {
         Ok(self.0.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_end_in_time() {
+        let matcher = Matcher::new(&Source::Regex("a".to_string())).unwrap();
+        let find = || (&matcher).find_matches("bab");
+        let parts = vec![((0, 1), false), ((1, 2), true), ((2, 3), false)];
+        assert_eq!(limited(3, find).unwrap(), parts);
+        let late = limited(3, || {
+            END.set(Some(Instant::now() - Duration::from_secs(1)));
+            find().unwrap_err().to_string()
+        });
+        assert!(late.contains("too much time"), "{late}");
+        assert_eq!(find().unwrap(), parts);
+    }
+
+    #[test]
+    fn patterns_end_after_too_many_steps() {
+        let matcher = Matcher::new(&Source::Regex("(?=a)(a|aa)+(?!b)c".to_string())).unwrap();
+        let error = (&matcher).find_matches(&"a".repeat(60)).unwrap_err();
+        assert!(error.to_string().contains("too many steps"), "{error}");
+    }
+}
