@@ -66,10 +66,27 @@ pub fn post_processor(value: &Value) -> Checked {
     for one in flat("post_processor", "processors", value)? {
         let mut n_repeated = 0;
         for piece in list(one, "single") {
-            n_repeated += usize::from(piece.get("Sequence").is_some());
+            if let Some(text) = piece.pointer("/Sequence/id") {
+                n_repeated += 1;
+                if text != "A" {
+                    let expected = "the text to be `A`".to_string();
+                    return Err(complaint("post_processor.single", expected, kind(text)));
+                }
+            }
             let id = piece.pointer("/SpecialToken/id").and_then(Value::as_str);
-            let ids = id.map(|id| list(&one["special_tokens"][id], "ids").len());
-            n_tokens = n_tokens.saturating_add(ids.unwrap_or(0));
+            let Some(id) = id else {
+                continue;
+            };
+            if one["special_tokens"].get(id).is_none() {
+                let found = format!(
+                    "`{}` alone in `single`",
+                    id.chars().take(40).collect::<String>()
+                );
+                let expected = "all special tokens of the template".to_string();
+                return Err(complaint("post_processor.special_tokens", expected, found));
+            }
+            let n_ids = list(&one["special_tokens"][id], "ids").len();
+            n_tokens = n_tokens.saturating_add(n_ids);
         }
         n_texts = n_texts.saturating_mul(n_repeated.max(1));
     }
