@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use ztt_wgpu::model::Text;
 use ztt_wgpu::model::tokenizer::{TextStream, Tokenizer};
 
 use crate::fixtures::trial;
@@ -685,12 +686,12 @@ fn mutations() -> Result<()> {
     for seed in 0..n {
         let mut random = Random::new(seed as u64);
         let seed = seeds[random.below(seeds.len())].clone();
-        let text = mutated(seed, &mut random).to_string();
-        let Ok(tokenizer) = Tokenizer::parse("m", "tokenizer.json", &text) else {
+        let Some(tokenizer) = read(&mutated(seed, &mut random)) else {
             continue;
         };
         n_read += 1;
         let ids = tokenizer.encode(TEXT).unwrap_or_default();
+        let _ = tokenizer.encode(" é 語<s> ab1'b,\n");
         let _ = tokenizer.decode(&ids, true);
         let mut stream = TextStream::new(&tokenizer);
         for id in ids.into_iter().chain(0..8) {
@@ -701,6 +702,29 @@ fn mutations() -> Result<()> {
     // The control: some are read, and some refused.
     ensure!((n / 50..n).contains(&n_read), "{n_read} were read");
     Ok(())
+}
+
+/// A tokenizer of one file, or of files by their names.
+fn read(value: &Value) -> Option<Tokenizer> {
+    let names = [
+        "tokenizer.json",
+        "config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ];
+    if value.get(names[0]).is_none() {
+        return Tokenizer::parse("m", names[0], &value.to_string()).ok();
+    }
+    let texts = names.iter().filter_map(|&name| {
+        Some(Text {
+            name,
+            file: name.to_string(),
+            text: value.get(name)?.to_string(),
+        })
+    });
+    let texts: Vec<Text> = texts.collect();
+    Tokenizer::of_checkpoint("m", &texts).ok()?
 }
 
 /// Puts other values in the places of some.
