@@ -4,6 +4,7 @@
     python3 -m venv venv && venv/bin/pip install numpy safetensors tokenizers
     venv/bin/python fuzz/make_seeds.py fuzz/seeds
 """
+import base64
 import json
 import pathlib
 import sys
@@ -56,6 +57,67 @@ def tokenizer():
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<s>"])
     return tokenizer.to_str(), len(pieces)
+
+
+def small_tokenizers():
+    """Small tokenizers that have all kinds of models and components between them."""
+    def add(name, model, **parts):
+        every[name] = {
+            "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+            "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
+        } | parts | {"model": model}
+
+    def replace(pattern, content):
+        return {"type": "Replace", "pattern": pattern, "content": content}
+
+    every = {}
+    added = {"id": 4, "content": "<s>", "single_word": False, "lstrip": True, "rstrip": True,
+             "normalized": True, "special": True}
+    piece = {"Sequence": {"id": "A", "type_id": 0}}
+    template = {
+        "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, piece],
+        "pair": [piece, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [4], "tokens": ["<s>"]}},
+    }
+    # A table that changes no character: the size of a tree, and a tree without leaves.
+    table = base64.b64encode((1024).to_bytes(4, "little") + bytes(1024)).decode()
+    level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True}
+    add("fallback", {"type": "BPE", "vocab": {"a": 0, "b": 1, "<0x0A>": 2, "ab": 3}, "merges": [["a", "b"]],
+                     "byte_fallback": True, "fuse_unk": True, "unk_token": "a", "dropout": None},
+        added_tokens=[added], post_processor=template,
+        normalizer={"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"}, replace({"String": " "}, "▁"), {"type": "NFKC"},
+            {"type": "Lowercase"}, {"type": "Strip", "strip_left": True, "strip_right": True}]},
+        decoder={"type": "Sequence", "decoders": [
+            replace({"String": "▁"}, " "), {"type": "ByteFallback"}, {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})
+    add("unigram", {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0], ["ab", -2.0]]},
+        normalizer={"type": "Sequence", "normalizers": [
+            {"type": "Precompiled", "precompiled_charsmap": table},
+            replace({"Regex": " {2,}"}, "▁")]},
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
+        decoder=metaspace)
+    add("word_piece", {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                       "max_input_chars_per_word": 100, "vocab": {"[UNK]": 0, "a": 1, "##b": 2}},
+        normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                    "strip_accents": None, "lowercase": True},
+        pre_tokenizer={"type": "BertPreTokenizer"},
+        post_processor={"type": "BertProcessing", "sep": ["a", 1], "cls": ["a", 1]},
+        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True})
+    add("word_level", {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "b"},
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": "a{1,3}(?!b)"}, "behavior": "Isolated", "invert": False},
+            {"type": "Digits", "individual_digits": True}, {"type": "FixedLength", "length": 3},
+            {"type": "Punctuation", "behavior": "Removed"}, {"type": "UnicodeScripts"}, level]},
+        post_processor={"type": "Sequence", "processors": [level, template]},
+        decoder={"type": "CTC", "pad_token": "b", "word_delimiter_token": "|", "cleanup": True})
+    beside = {"bos_token": "<s>", "extra_special_tokens": ["<x>"],
+              "added_tokens_decoder": {"5": {"content": "<y>", "special": True}}}
+    every["files"] = {"tokenizer.json": every["fallback"], "tokenizer_config.json": beside,
+                      "special_tokens_map.json": {"eos_token": {"content": "</s>"}},
+                      "added_tokens.json": {"<z>": 9}, "config.json": {"model_type": "llama"}}
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in every.items()}
 
 
 def llama(vocab):
@@ -121,6 +183,10 @@ def main(folder):
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
 
     write("tokenizer", "bpe", text)
+    for name, small in small_tokenizers().items():
+        write("tokenizer", name, small)
+    shards = {"a.weight": "model-00001-of-00002.safetensors", "b.weight": "model-00002-of-00002.safetensors"}
+    write("index", "two", json.dumps({"metadata": {"total_size": 64}, "weight_map": shards}))
     write("chat_template", "chatml", TEMPLATE)
     for name, template in HOSTILE.items():
         write("chat_template", name, template)

@@ -16,15 +16,21 @@ const LIMIT: u64 = 64 * MIB;
 /// # Errors
 /// [`Error::Field`](crate::Error::Field) where it names others, or is otherwise not an index.
 pub fn shards(path: &Path) -> Result<Vec<String>> {
-    let file = path.display().to_string();
-    let text = files::text(path, LIMIT)?;
-    let fields = parse_object(&file, &text)?;
-    let json = Object::new(&file, &fields);
+    shards_of(&path.display().to_string(), &files::text(path, LIMIT)?)
+}
+
+/// The names of the files that the `text` of an index names; `file` names the index in errors.
+///
+/// # Errors
+/// Those of [`shards`], except where the file cannot be read.
+pub fn shards_of(file: &str, text: &str) -> Result<Vec<String>> {
+    let fields = parse_object(file, text)?;
+    let json = Object::new(file, &fields);
     let Some(Value::Object(map)) = json.get("weight_map") else {
         return Err(json.error("weight_map", "an object", "none"));
     };
     let expected = "the name of a file in the same folder";
-    let nested = Object::nested(&file, "weight_map", map);
+    let nested = Object::nested(file, "weight_map", map);
     let mut names = Vec::new();
     for (tensor, shard) in map {
         match shard {

@@ -13,7 +13,7 @@ pub mod generation;
 pub(crate) mod guard;
 #[cfg(feature = "hub")]
 mod hub;
-mod index;
+pub mod index;
 pub mod json;
 mod names;
 mod python_json;

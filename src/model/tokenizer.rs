@@ -2,20 +2,32 @@
 //! transformers reads beside it.
 
 mod added;
+mod checks;
 mod class;
 mod cleaning;
+mod components;
 mod joining;
+mod limits;
 pub(crate) mod naming;
+mod pattern;
+mod steps;
 mod stream;
 
 use joining::Joining;
 use naming::Files;
+use steps::{Decoding, Normalizing, Splitting};
 pub use stream::TextStream;
-use tokenizers::Tokenizer as Inner;
+use tokenizers::{ModelWrapper, PostProcessorWrapper, TokenizerImpl};
 
 use super::Text;
 use super::guard::guarded;
 use crate::error::{Error, Result, first_line};
+
+/// Characters of what is quoted of the library's messages.
+const LONGEST_MESSAGE: usize = 200;
+
+/// The library's tokenizer, with limits.
+type Inner = TokenizerImpl<ModelWrapper, Normalizing, Splitting, PostProcessorWrapper, Decoding>;
 
 /// A checkpoint's tokenizer.
 pub struct Tokenizer {
@@ -34,7 +46,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::File`] where it is none.
     pub fn parse(model: &str, file: &str, text: &str) -> Result<Self> {
-        Ok(Self::of(model, inner(file, text)?))
+        Ok(Self::of(model, inner(file, text)?.0))
     }
 
     fn of(model: &str, inner: Inner) -> Self {
@@ -57,14 +69,18 @@ impl Tokenizer {
         let Some(file) = find("tokenizer.json") else {
             return Ok(None);
         };
-        let inner = inner(&file.file, &file.text)?;
+        let (inner, stated) = inner(&file.file, &file.text)?;
+        let stated = stated.iter().map(|(id, content)| (*id, content.as_str()));
+        let mut warnings = added::other_ids(&file.file, stated, &inner);
         let files = Files::read(&find)?;
         let beside = added::Beside::read(&files, &find)?;
         let saved = inner.get_added_tokens_decoder().into_iter().collect();
         let inner = files.class.rebuilt(inner, &files.config.json())?;
         let mut tokenizer = Self::of(model, inner);
-        let add = unpanicking(|| Ok(beside.add_to(&mut tokenizer.inner, &saved)));
-        tokenizer.warnings = add.map_err(|message| tokenizer.error(message))?;
+        let add = unpanicking(0, || Ok(beside.add_to(&mut tokenizer.inner, &saved)));
+        warnings.extend(add.map_err(|message| tokenizer.error(message))?);
+        tokenizer.warnings = warnings;
+        added::check_clashes(&file.file, &tokenizer.inner)?;
         tokenizer.cleans_up = beside.cleans_up(&tokenizer.inner);
         Ok(Some(tokenizer))
     }
@@ -87,7 +103,7 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = unpanicking(|| self.inner.encode(text, add_special));
+        let encoding = unpanicking(text.len(), || self.inner.encode(text, add_special));
         let encoding = encoding.map_err(|message| self.error(message))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -112,7 +128,7 @@ impl Tokenizer {
         if !ids.iter().any(|&id| self.shown(id, skip_special).is_some()) {
             return Ok(String::new());
         }
-        let text = unpanicking(|| self.inner.decode(ids, skip_special));
+        let text = unpanicking(ids.len(), || self.inner.decode(ids, skip_special));
         text.map_err(|message| self.error(message))
     }
 
@@ -170,15 +186,16 @@ impl Tokenizer {
     }
 }
 
-/// What a `tokenizer.json` says.
-fn inner(file: &str, text: &str) -> Result<Inner> {
-    let mut inner = match unpanicking(|| Inner::from_bytes(text)) {
+/// What a `tokenizer.json` says, and the added tokens with the ids that it gives them.
+fn inner(file: &str, text: &str) -> Result<(Inner, Vec<(u32, String)>)> {
+    let stated = checks::check(file, text)?;
+    let mut inner = match unpanicking(text.len(), || Inner::from_bytes(text)) {
         Ok(inner) => inner,
         Err(message) => return Err(Error::file(file, "a tokenizer", message)),
     };
     inner.with_padding(None);
     match inner.with_truncation(None) {
-        Ok(_) => Ok(inner),
+        Ok(_) => Ok((inner, stated)),
         Err(e) => Err(Error::file(file, "a tokenizer", first_line(e))),
     }
 }
@@ -197,11 +214,24 @@ pub fn bytes_name(bytes: &[u8]) -> String {
     format!("bytes:{}", escapes.collect::<String>())
 }
 
-/// The library panics over some files that it should refuse.
-fn unpanicking<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match guarded(work) {
-        Ok(result) => result.map_err(first_line),
-        Err(message) => Err(first_line(message)),
+/// The library panics over some files that it should refuse, and over some texts. `n_bytes` is
+/// what the size of the text tells of the time that patterns may take.
+fn unpanicking<T>(
+    n_bytes: usize,
+    work: impl FnOnce() -> tokenizers::Result<T>,
+) -> Result<T, String> {
+    match guarded(|| pattern::limited(n_bytes, work)) {
+        Ok(result) => result.map_err(short),
+        Err(message) => Err(short(message)),
+    }
+}
+
+/// The first line of a message, which may quote a whole file.
+fn short(message: impl ToString) -> String {
+    let line = first_line(message);
+    match line.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
     }
 }
 

@@ -19,6 +19,7 @@ mod families;
 mod faults;
 mod fixtures;
 mod golden;
+mod hostile_tokenizers;
 mod hub;
 mod kernels;
 mod loading;
@@ -67,6 +68,7 @@ fn main() {
     trials.extend(faults::trials());
     trials.extend(golden::reference_trials());
     trials.extend(adapter::on_each(golden::trials));
+    trials.extend(hostile_tokenizers::trials());
     trials.extend(hub::trials());
     trials.extend(adapter::on_each(kernels::trials));
     trials.extend(loading::trials());

@@ -7,14 +7,16 @@
 //! `add_bos_token`, `add_eos_token` and `do_lower_case` change nothing: transformers doesn't look
 //! at them beside a `tokenizer.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Inner};
+use tokenizers::{AddedToken, Model, ModelWrapper};
 
+use super::Inner;
 use super::class::Class;
+use super::limits::Tokens;
 use super::naming::{Files, Names, STANDARD};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Text;
 use crate::model::json::{Object, parse_object};
 
@@ -23,6 +25,9 @@ const FORCED_CLEANUP: &str =
 
 /// Tokens below which transformers leaves the regex alone.
 const FIXED_FROM: usize = 100_000;
+
+/// Tokens with other ids that are told of one by one.
+const MOST_TOLD: usize = 3;
 
 /// What the files beside `tokenizer.json` say of tokens.
 pub struct Beside {
@@ -54,6 +59,15 @@ impl Beside {
             (None, Some(text)) => (text.file.clone(), legacy(text, &names)?),
             (None, None) => (files.config.name.clone(), BTreeMap::new()),
         };
+        let mut all = Tokens::default();
+        for content in by_id
+            .values()
+            .map(|t| t.content.as_str())
+            .chain(names.contents())
+        {
+            let refuse = |(expected, found)| Error::file(&file, expected, found);
+            all.add(content).map_err(refuse)?;
+        }
         Ok(Self {
             file,
             by_id,
@@ -77,24 +91,29 @@ impl Beside {
             by_id.extend(saved.clone());
         }
         let known = tokenizer.get_added_tokens_decoder();
+        let known: HashSet<&AddedToken> = known.values().collect();
         let mut tokens: Vec<AddedToken> = by_id.values().cloned().collect();
-        tokens.retain(|token| !known.values().any(|k| k == token));
-        let there: Vec<String> = (known.values().chain(&tokens))
+        tokens.retain(|token| !known.contains(token));
+        let mut added: HashSet<AddedToken> = tokens.iter().cloned().collect();
+        let there: HashSet<String> = (known.into_iter().chain(&tokens))
             .map(|token| token.content.clone())
             .collect();
         let roles = self.names.roles.iter().map(|(role, token)| {
             // A token of a standard role is as it was added, whatever its naming says.
-            let is_standard = STANDARD.contains(&role.as_str());
-            let added = by_id.values().find(|t| t.content == token.content);
-            added.filter(|_| is_standard).unwrap_or(token)
+            match STANDARD.contains(&role.as_str()) {
+                true => (by_id.values().find(|t| t.content == token.content)).unwrap_or(token),
+                false => token,
+            }
         });
         for token in roles.chain(&self.names.extra) {
-            if !there.contains(&token.content) && !tokens.contains(token) {
+            if !there.contains(&token.content) && added.insert(token.clone()) {
                 tokens.push(token.clone());
             }
         }
+        let roles = self.names.roles.iter();
+        let roles: HashSet<&str> = roles.map(|(_, token)| token.content.as_str()).collect();
         for token in &mut tokens {
-            token.special |= self.names.is_role(&token.content);
+            token.special |= roles.contains(token.content.as_str());
         }
         if !tokens.is_empty() {
             tokenizer.add_tokens(&tokens);
@@ -115,18 +134,8 @@ impl Beside {
     }
 
     fn warnings(&self, tokenizer: &Inner) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (id, token) in &self.by_id {
-            let content = &token.content;
-            match tokenizer.token_to_id(content) {
-                Some(found) if found != *id && !content.is_empty() => warnings.push(format!(
-                    "`{}`: token `{content}` has id {id} there and {found} by tokenizer.json: \
-                     {found} is used, as by transformers",
-                    self.file
-                )),
-                _ => {}
-            }
-        }
+        let tokens = self.by_id.iter().map(|(&id, t)| (id, t.content.as_str()));
+        let mut warnings = other_ids(&self.file, tokens, tokenizer);
         if self.fixes_regex && tokenizer.get_vocab_size(true) > FIXED_FROM {
             warnings.push(format!(
                 "`{}`: `fix_mistral_regex` is not implemented: text is split as tokenizer.json says",
@@ -134,6 +143,58 @@ impl Beside {
             ));
         }
         warnings
+    }
+}
+
+/// Tokens that are used with other ids than `file` says, each in one line up to a few.
+pub fn other_ids<'t>(
+    file: &str,
+    tokens: impl Iterator<Item = (u32, &'t str)>,
+    tokenizer: &Inner,
+) -> Vec<String> {
+    let others = tokens.filter_map(|(id, content)| {
+        let found = tokenizer.token_to_id(content)?;
+        (found != id && !content.is_empty()).then_some((id, content, found))
+    });
+    let others: Vec<_> = others.collect();
+    let line = |&(id, content, found): &(u32, &str, u32)| {
+        format!(
+            "`{file}`: token `{}` has id {id} there and {found} by tokenizer.json: {found} is used, \
+             as by transformers",
+            content.escape_debug()
+        )
+    };
+    let mut lines: Vec<String> = others.iter().take(MOST_TOLD).map(line).collect();
+    if others.len() > MOST_TOLD {
+        let n = others.len() - MOST_TOLD;
+        lines.push(format!("`{file}`: {n} more tokens have other ids there"));
+    }
+    lines
+}
+
+/// Refuses an added token that has the id of another token: what is decoded would depend on which
+/// of them is looked at first.
+///
+/// # Errors
+/// [`Error::Field`].
+pub fn check_clashes(file: &str, tokenizer: &Inner) -> Result<()> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let clash = added.iter().find_map(|(&id, token)| {
+        let other = tokenizer.get_model().id_to_token(id)?;
+        (other != token.content).then_some((id, token, other))
+    });
+    match clash {
+        None => Ok(()),
+        Some((id, token, other)) => Err(Error::Field {
+            file: file.to_string(),
+            field: "added_tokens".to_string(),
+            expected: "an id of its own for each token".to_string(),
+            found: format!(
+                "`{}` and `{}` with id {id}",
+                token.content.escape_debug(),
+                other.escape_debug()
+            ),
+        }),
     }
 }
 
@@ -152,10 +213,11 @@ fn may_fix_regex<'t>(find: &impl Fn(&str) -> Option<&'t Text>) -> bool {
 fn legacy(text: &Text, names: &Names) -> Result<BTreeMap<u32, AddedToken>> {
     let fields = parse_object(&text.file, &text.text)?;
     let json = Object::new(&text.file, &fields);
+    let special: HashSet<&str> = names.contents().collect();
     let tokens = fields.iter().map(|(content, id)| {
         let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
         let id = number.ok_or_else(|| json.error(content, "a token id", "something else"))?;
-        let is_special = names.contents().any(|name| name == content);
+        let is_special = special.contains(content.as_str());
         Ok((id, AddedToken::from(content.clone(), is_special)))
     });
     tokens.collect()

@@ -6,12 +6,12 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tokenizers::ModelWrapper;
 use tokenizers::models::bpe::BPE;
-use tokenizers::{
-    DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer as Inner,
-};
 
+use super::Inner;
 use super::naming::File;
+use super::steps::{Decoding, Normalizing, Splitting};
 use crate::error::{Error, Result, first_line};
 use crate::model::Text;
 use crate::model::json::{Object, parse_object};
@@ -121,7 +121,7 @@ impl Class {
         bpe.fuse_unk = is_llama;
         bpe.byte_fallback = is_llama;
         bpe.ignore_merges = false;
-        let mut rebuilt = Inner::new(bpe);
+        let mut rebuilt = Inner::new(bpe.into());
         rebuilt.with_normalizer(parts.normalizer);
         rebuilt.with_pre_tokenizer(Some(parts.splitter));
         rebuilt.with_decoder(Some(parts.decoder));
@@ -132,9 +132,9 @@ impl Class {
 
 /// What a class has of its own.
 struct Parts {
-    normalizer: Option<NormalizerWrapper>,
-    splitter: PreTokenizerWrapper,
-    decoder: DecoderWrapper,
+    normalizer: Option<Normalizing>,
+    splitter: Splitting,
+    decoder: Decoding,
 }
 
 impl Parts {

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use tokenizers::DecoderWrapper;
 
+use super::steps::Decoding;
+
 /// How far a token's text depends on the tokens after it. That it may depend on whether a token
 /// stands before it (a blank that only the first one loses) goes without saying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +24,10 @@ pub enum Joining {
 
 impl Joining {
     /// Of a tokenizer's decoder; without one, tokens are joined by blanks.
-    pub fn of(decoder: Option<&DecoderWrapper>) -> Self {
+    pub fn of(decoder: Option<&Decoding>) -> Self {
         let mut steps = Vec::new();
         if let Some(decoder) = decoder {
-            flatten(decoder, &mut steps);
+            flatten(&decoder.whole, &mut steps);
         }
         let mut joining = Self::Local;
         // Once all is one string, only what is done to its beginning is harmless.

@@ -3,11 +3,14 @@
 //! `special_tokens_map.json` counts only where `tokenizer_config.json` has no
 //! `added_tokens_decoder`, and then comes before it.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::class::Class;
+use super::limits::Tokens;
 use crate::error::Result;
 use crate::model::Text;
 use crate::model::json::{Object, kind, parse_object};
@@ -113,18 +116,24 @@ fn saved_pad(tokenizer: &str) -> Option<String> {
 /// Tokens by their roles, in the order in which the roles were named first. `None`: said to have
 /// none.
 #[derive(Default)]
-struct Roles(Vec<(String, Option<AddedToken>)>);
+struct Roles {
+    all: Vec<(String, Option<AddedToken>)>,
+    places: HashMap<String, usize>,
+}
 
 impl Roles {
     fn set(&mut self, role: &str, token: Option<AddedToken>) {
-        match self.0.iter_mut().find(|(name, _)| name == role) {
-            Some((_, old)) => *old = token,
-            None => self.0.push((role.to_string(), token)),
+        match self.places.get(role) {
+            Some(&place) => self.all[place].1 = token,
+            None => {
+                self.places.insert(role.to_string(), self.all.len());
+                self.all.push((role.to_string(), token));
+            }
         }
     }
 
     fn set_default(&mut self, role: &str, content: &str) {
-        if !self.0.iter().any(|(name, _)| name == role) {
+        if !self.places.contains_key(role) {
             self.set(role, Some(AddedToken::from(content, true)));
         }
     }
@@ -163,11 +172,6 @@ impl Names {
             fields.standard.set_default("pad_token", pad);
         }
         Ok(fields.names())
-    }
-
-    /// Whether a role is `content`'s.
-    pub fn is_role(&self, content: &str) -> bool {
-        self.roles.iter().any(|(_, token)| token.content == content)
     }
 
     /// The texts of all of them.
@@ -215,7 +219,7 @@ impl Fields {
             None => self.extra = additional.or(json.has(EXTRA).then(Vec::new)),
         }
         // transformers puts what it finds elsewhere in the place of what it has saved.
-        if self.own.0.is_empty() {
+        if self.own.all.is_empty() {
             self.read_saved(json)?;
         }
         Ok(())
@@ -241,8 +245,9 @@ impl Fields {
                 (EXTRA, Value::Null) => self.extra = Some(Vec::new()),
                 (EXTRA, _) => {
                     let all = self.extra.get_or_insert_default();
+                    let mut there: HashSet<AddedToken> = all.iter().cloned().collect();
                     for token in list(json, name, value)? {
-                        if !all.contains(&token) {
+                        if there.insert(token.clone()) {
                             all.push(token);
                         }
                     }
@@ -264,10 +269,10 @@ impl Fields {
         for role in STANDARD {
             all.set(role, None);
         }
-        for (role, token) in [self.standard.0, self.loose.0, self.own.0].concat() {
+        for (role, token) in [self.standard.all, self.loose.all, self.own.all].concat() {
             all.set(&role, token);
         }
-        let roles = all.0.into_iter();
+        let roles = all.all.into_iter();
         Names {
             roles: roles
                 .filter_map(|(role, token)| Some((role, token?)))
@@ -299,13 +304,21 @@ fn list(json: &Object, field: &str, value: &Value) -> Result<Vec<AddedToken>> {
 /// A special token: its text, or an object that says more.
 fn token(json: &Object, field: &str, value: &Value) -> Result<AddedToken> {
     match value {
-        Value::String(content) => Ok(AddedToken::from(content.clone(), true)),
+        Value::String(content) => {
+            check_size(json, field, content)?;
+            Ok(AddedToken::from(content.clone(), true))
+        }
         Value::Object(fields) => {
             let token = of_object(json, field, fields)?;
             Ok(token.special(true))
         }
         other => Err(json.error(field, "a token", &kind(other))),
     }
+}
+
+fn check_size(json: &Object, field: &str, content: &str) -> Result<()> {
+    let refuse = |(expected, found): (String, String)| json.error(field, &expected, &found);
+    Tokens::default().add(content).map_err(refuse)
 }
 
 fn of_object(json: &Object, field: &str, fields: &Map<String, Value>) -> Result<AddedToken> {
@@ -317,6 +330,7 @@ fn of_object(json: &Object, field: &str, fields: &Map<String, Value>) -> Result<
     let Some(Value::String(content)) = fields.get("content") else {
         return Err(json.error(field, "tokens with a `content`", "one without"));
     };
+    check_size(json, field, content)?;
     let is_special = flag("special")?.unwrap_or(false);
     let token = AddedToken::from(content.clone(), is_special)
         .single_word(flag("single_word")?.unwrap_or(false))
