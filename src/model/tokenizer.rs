@@ -5,11 +5,14 @@ mod added;
 mod class;
 mod cleaning;
 mod joining;
+mod length;
 pub(crate) mod naming;
+mod plain;
 mod stream;
 
 use joining::Joining;
 use naming::Files;
+pub(super) use plain::FIRST_STAND_IN;
 pub use stream::TextStream;
 use tokenizers::Tokenizer as Inner;
 
@@ -87,7 +90,8 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = unpanicking(|| self.inner.encode(text, add_special));
+        // Nobody asks where in the text tokens are, or for their texts.
+        let encoding = unpanicking(|| self.inner.encode_fast(text, add_special));
         let encoding = encoding.map_err(|message| self.error(message))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -162,7 +166,7 @@ impl Tokenizer {
         (!skip_special || !added.is_special_token(&token)).then_some(token)
     }
 
-    fn error(&self, message: String) -> Error {
+    pub(super) fn error(&self, message: String) -> Error {
         Error::Tokenizer {
             model: self.model.clone(),
             message,
