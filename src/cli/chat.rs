@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, help_heading = "Text")]
     ctx_shift: bool,
 
-    /// Take what messages say for text alone, whatever special tokens it has written out
+    /// Take what messages say for text alone, whatever special tokens are written in it
     #[arg(long, help_heading = "Text")]
     plain_content: bool,
 

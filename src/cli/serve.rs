@@ -75,7 +75,7 @@ pub struct Args {
           help_heading = "Server")]
     max_body: usize,
 
-    /// Take what messages say for text alone, whatever special tokens it has written out
+    /// Take what messages say for text alone, whatever special tokens are written in it
     #[arg(long, help_heading = "Server")]
     plain_content: bool,
 

@@ -115,9 +115,13 @@ mod tests {
             for text in texts("aé", 7) {
                 let stops = [stop.clone(), "éa".to_string()];
                 let mut search = Stops::new(&stops);
-                text.chars().for_each(|c| search.push(c.encode_utf8(&mut [0; 4])));
+                text.chars()
+                    .for_each(|c| search.push(c.encode_utf8(&mut [0; 4])));
                 let stops = stops.iter().filter(|stop| !stop.is_empty());
-                let found = stops.clone().filter_map(|stop| text.find(stop.as_str())).min();
+                let found = stops
+                    .clone()
+                    .filter_map(|stop| text.find(stop.as_str()))
+                    .min();
                 assert_eq!(search.found(), found, "{stop} in {text}");
                 let mut tails = text.char_indices().map(|(i, _)| i);
                 let held = tails.find(|&i| {

@@ -215,7 +215,9 @@ fn contents(message: &Value, look: &mut impl FnMut(&str)) {
 fn contents_mut(message: &mut Value, change: &mut impl FnMut(&mut String)) {
     match message {
         Value::String(text) => change(text),
-        Value::Array(values) => values.iter_mut().for_each(|value| contents_mut(value, change)),
+        Value::Array(values) => values
+            .iter_mut()
+            .for_each(|value| contents_mut(value, change)),
         Value::Object(fields) => {
             let fields = fields.iter_mut().filter(|(name, _)| *name != "role");
             fields.for_each(|(_, value)| contents_mut(value, change));
@@ -254,11 +256,7 @@ mod tests {
         ChatTemplate::parse("t.jinja", source.to_string(), BTreeMap::new()).unwrap()
     }
 
-    fn plain(
-        tokenizer: &Tokenizer,
-        source: &str,
-        messages: &[Value],
-    ) -> Result<Vec<u32>, String> {
+    fn plain(tokenizer: &Tokenizer, source: &str, messages: &[Value]) -> Result<Vec<u32>, String> {
         let template = template(source);
         let text = template.render(messages, true).unwrap();
         let plain = PlainContent::new(tokenizer).unwrap();
@@ -319,6 +317,9 @@ mod tests {
         let found = plain(&with, source, &message("assistant")).unwrap();
         assert_eq!(found, without.encode_verbatim("b<|im_end|>").unwrap());
         let error = plain(&with, source, &message("user")).unwrap_err();
-        assert!(error.contains("`<think>` in a message of `user`"), "{error}");
+        assert!(
+            error.contains("`<think>` in a message of `user`"),
+            "{error}"
+        );
     }
 }

@@ -32,7 +32,7 @@ pub struct Batcher<'t, B, F> {
     n_begun: u64,
     room: Room,
     /// The time since any moment.
-    clock: Box<dyn Fn() -> Duration>,
+    clock: Box<dyn Fn() -> Duration + Send>,
     tokenizer: &'t Tokenizer,
     queue: &'t Queue,
     health: &'t Health,
@@ -66,7 +66,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
 
     /// The same with another clock.
     #[cfg(test)]
-    pub fn with_clock(self, clock: impl Fn() -> Duration + 'static) -> Self {
+    pub fn with_clock(self, clock: impl Fn() -> Duration + Send + 'static) -> Self {
         let clock = Box::new(clock);
         Self { clock, ..self }
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::engine::sampling::SamplingOptions;
 use crate::engine::Next;
+use crate::engine::sampling::SamplingOptions;
 use crate::error::{Error, Result};
 use crate::generate::{Finish, StopRules};
 use crate::model::tokenizer::Tokenizer;
@@ -206,8 +206,14 @@ fn requests_take_turns() {
     let (first, _kept): (Vec<Job>, Vec<Events>) = jobs(5, 1);
     let (second, _kept_too): (Vec<Job>, Vec<Events>) = jobs(2, 2);
     let (third, _kept_as_well): (Vec<Job>, Vec<Events>) = jobs(1, 3);
-    [first, second, third].into_iter().for_each(|jobs| fixture.queue.push(jobs).unwrap());
-    let taken = fixture.queue.take(6).into_iter().chain(fixture.queue.take(9));
+    [first, second, third]
+        .into_iter()
+        .for_each(|jobs| fixture.queue.push(jobs).unwrap());
+    let taken = fixture
+        .queue
+        .take(6)
+        .into_iter()
+        .chain(fixture.queue.take(9));
     let order: Vec<u32> = taken.map(|job| job.prompt[0]).collect();
     assert_eq!(order, [1, 2, 3, 1, 2, 1, 1, 1]);
     assert_eq!(fixture.queue.lengths(), (0, 8));
@@ -215,7 +221,8 @@ fn requests_take_turns() {
 
 #[test]
 fn one_request_has_half_of_all_places() {
-    for (n_waiting, n_sequences, most) in [(64, 4, 34), (0, 4, 4), (1, 1, 1), (0, 1, 1), (9, 2, 5)] {
+    for (n_waiting, n_sequences, most) in [(64, 4, 34), (0, 4, 4), (1, 1, 1), (0, 1, 1), (9, 2, 5)]
+    {
         assert_eq!(Queue::new(n_waiting, n_sequences).most_of_one(), most);
     }
 }

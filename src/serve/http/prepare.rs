@@ -108,8 +108,8 @@ pub fn check_length(app: &App, text: &str, param: &str) -> Result<(), ApiError> 
     match app.max_prompt_bytes {
         Some(most) if text.len() > most => {
             let message = format!(
-                "the prompt is too long: expected at most {} tokens, and so at most {most} \
-                 bytes, found {} bytes",
+                "the prompt is too long: expected at most {} tokens, found {} bytes, and more than \
+                 {most} are always more tokens",
                 app.n_ctx,
                 text.len()
             );

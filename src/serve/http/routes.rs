@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
@@ -58,7 +58,9 @@ async fn texts(
         drop((body, place));
         prepared
     });
-    let prepared = timeout_at(deadline, prepared).await.map_err(|_| timed_out())?;
+    let prepared = timeout_at(deadline, prepared)
+        .await
+        .map_err(|_| timed_out())?;
     let prepared = prepared.map_err(|_| {
         let message = "the request could not be read";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)

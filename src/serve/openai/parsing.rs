@@ -245,7 +245,11 @@ mod tests {
         ] {
             assert!(error(&body).contains("at most 65536 values"));
         }
-        let body = format!(r#"{{"x": [{}], "metadata": [{}]}}"#, many(60_000, "0"), many(90_000, "0"));
+        let body = format!(
+            r#"{{"x": [{}], "metadata": [{}]}}"#,
+            many(60_000, "0"),
+            many(90_000, "0")
+        );
         assert!(parse(body.as_bytes(), false).is_ok());
     }
 
