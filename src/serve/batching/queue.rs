@@ -68,7 +68,7 @@ impl Queue {
     }
 
     fn capacity(&self) -> usize {
-        self.limit + self.n_sequences
+        self.limit.saturating_add(self.n_sequences)
     }
 
     /// The most jobs that one request may have: half of all, so that others find room, but as

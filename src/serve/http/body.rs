@@ -53,7 +53,8 @@ pub async fn read(app: &App, request: Request, deadline: Instant) -> Result<Body
         if n > SMALL_BODY && place.is_empty() {
             let room = app.admission.body(n_bytes.unwrap_or(max));
             place = timeout_at(deadline, room).await.map_err(|_| timed_out())?;
-            bytes.reserve_exact(n_bytes.unwrap_or(n).saturating_sub(bytes.len()));
+            let rest = n_bytes.unwrap_or(n).saturating_sub(bytes.len());
+            bytes.try_reserve_exact(rest).map_err(|_| too_large())?;
             let soon = Instant::now() + LARGE_TIME;
             if soon < deadline {
                 (until, late) = (soon, slow);
