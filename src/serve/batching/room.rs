@@ -9,7 +9,7 @@ use crate::engine::MAX_BATCH;
 const STEP: Duration = Duration::from_millis(400);
 
 /// Tokens of the first step.
-const FIRST: usize = 32;
+const FIRST: usize = 16;
 
 /// Tokens of a step in any case.
 const LEAST: usize = 4;

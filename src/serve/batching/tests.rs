@@ -147,7 +147,7 @@ fn a_long_prompt_does_not_stop_the_others() {
     batcher.step();
     let mut second = fixture.push(&long, 2);
     // The pass is longer each time, as far as texts may wait for it.
-    for rest in [32, 64, 64, 64, 64, 12] {
+    for rest in [16, 32, 64, 64, 64, 60] {
         batcher.step();
         assert_eq!(fixture.last_batch(2), [1, rest]);
     }
