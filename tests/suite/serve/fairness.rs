@@ -19,8 +19,8 @@ pub fn trials() -> Vec<Trial> {
 
 fn short() -> Result<()> {
     let model = ChatModel::endless()?;
-    let server = Server::start(&model.name(), &["--parallel", "4", "--ctx", "3000"])?;
-    let long = json!({"prompt": vec![7; 2900], "max_tokens": 1, "temperature": 0});
+    let server = Server::start(&model.name(), &["--parallel", "4", "--ctx", "2000"])?;
+    let long = json!({"prompt": vec![7; 1500], "max_tokens": 1, "temperature": 0});
     let short = json!({"prompt": "ROMEO:", "max_tokens": 1, "temperature": 0});
     thread::scope(|scope| {
         let long: Vec<_> = (0..3)
