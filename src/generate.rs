@@ -1,6 +1,7 @@
 //! From prompt ids to a stream of tokens: sampling, stop rules, statistics.
 
 mod exits;
+mod stops;
 mod text;
 
 use std::ops::ControlFlow;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Finish, StopRules, Summary, Token, generate_after};
 use crate::model::Model;
 use crate::model::chat_template::ChatTemplate;
+use crate::model::plain_content::PlainContent;
 use crate::model::tokenizer::Tokenizer;
 
 /// A conversation with a model.
@@ -16,6 +17,7 @@ pub struct ChatSession<'m> {
     engine: Engine<'m>,
     tokenizer: Tokenizer,
     template: ChatTemplate,
+    plain: Option<PlainContent>,
     /// May be changed between turns.
     pub conversation: Conversation,
     /// The ids whose keys and values are in the engine's cache.
@@ -69,10 +71,20 @@ impl<'m> ChatSession<'m> {
             engine,
             tokenizer: model.tokenizer()?,
             template: model.chat_template()?,
+            plain: None,
             conversation: Conversation::default(),
             cached: Vec::new(),
             n_turns: 0,
         })
+    }
+
+    /// The same where what messages say is text alone, and no token that the tokenizer adds.
+    ///
+    /// # Errors
+    /// Those of [`PlainContent::new`].
+    pub fn with_plain_content(self) -> Result<Self> {
+        let plain = Some(PlainContent::new(&self.tokenizer)?);
+        Ok(Self { plain, ..self })
     }
 
     /// The model's tokenizer.
@@ -167,8 +179,12 @@ impl<'m> ChatSession<'m> {
         };
         let mut n_dropped = 0;
         loop {
-            let text = self.template.render(&self.conversation.seen(), true)?;
-            let ids = self.tokenizer.encode_verbatim(&text)?;
+            let seen = self.conversation.seen();
+            let text = self.template.render(&seen, true)?;
+            let ids = match &self.plain {
+                Some(plain) => plain.encode(&self.template, &self.tokenizer, &seen, &text)?,
+                None => self.tokenizer.encode_verbatim(&text)?,
+            };
             let found = ids.len();
             if found == 0 {
                 return Err(Error::EmptyPrompt);

@@ -46,6 +46,10 @@ pub struct Args {
     #[arg(long, help_heading = "Text")]
     ctx_shift: bool,
 
+    /// Take what messages say for text alone, whatever special tokens are written in it
+    #[arg(long, help_heading = "Text")]
+    plain_content: bool,
+
     #[command(flatten)]
     generation: GenerationArgs,
 
@@ -70,6 +74,9 @@ pub fn main(args: Args) -> Result<()> {
     let seed = sampling.seed;
     let ready = setup::engine(&args.engine, &model, Logits::Last)?;
     let mut session = ChatSession::new(&model, ready.engine)?;
+    if args.plain_content {
+        session = session.with_plain_content()?;
+    }
     session.conversation.set_system(args.system);
     let interrupt = match watched {
         Some(interrupt) => interrupt,

@@ -75,6 +75,10 @@ pub struct Args {
           help_heading = "Server")]
     max_body: usize,
 
+    /// Take what messages say for text alone, whatever special tokens are written in it
+    #[arg(long, help_heading = "Server")]
+    plain_content: bool,
+
     /// Tokens of a text whose request does not say how many [default: the model's, else 256]
     #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one,
           help_heading = "Sampling")]
@@ -139,6 +143,7 @@ fn settings(args: &Args, model: &crate::model::Model) -> Settings {
         max_body: args.max_body,
         timeout: Duration::from_secs(args.timeout),
         grace: GRACE,
+        plain_content: args.plain_content,
         api_key: args.api_key.clone(),
     }
 }

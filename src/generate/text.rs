@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 use super::StopRules;
+use super::stops::Stops;
 use crate::error::Result;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::reference::Output;
@@ -46,12 +47,14 @@ pub struct GeneratedText<'t> {
     stream: Option<TextStream<'t>>,
     max_tokens: usize,
     eos: Vec<u32>,
-    stops: Vec<String>,
+    stops: Stops,
     n_tokens: usize,
     /// Tokens whose text the stream holds.
     waiting: VecDeque<Token>,
-    /// Tokens after which a stop text may be complete.
-    held: Vec<Token>,
+    /// Tokens that were not given out yet: a stop text may begin in them.
+    held: VecDeque<Token>,
+    /// Bytes of the text before them.
+    n_released: usize,
     finish: Option<Finish>,
 }
 
@@ -71,10 +74,11 @@ impl<'t> GeneratedText<'t> {
             stream: stream.transpose()?,
             max_tokens: rules.max_tokens,
             eos: rules.eos.clone(),
-            stops: rules.strings.clone(),
+            stops: Stops::new(&rules.strings),
             n_tokens: 0,
             waiting: VecDeque::new(),
-            held: Vec::new(),
+            held: VecDeque::new(),
+            n_released: 0,
             finish: (rules.max_tokens == 0).then_some(Finish::Length),
         })
     }
@@ -163,6 +167,7 @@ impl<'t> GeneratedText<'t> {
     /// Gives the oldest waiting tokens their texts.
     fn settle(&mut self, texts: Vec<String>) {
         for text in texts {
+            self.stops.push(&text);
             let token = self.waiting.pop_front();
             self.held.extend(token.map(|token| Token { text, ..token }));
         }
@@ -176,36 +181,34 @@ impl<'t> GeneratedText<'t> {
 
     /// The tokens whose text is certain to be part of the output and was not given out yet.
     pub fn release(&mut self) -> Vec<Token> {
-        match self.finish.is_none() && self.may_stop() {
-            true => Vec::new(),
-            false => std::mem::take(&mut self.held),
+        if self.finish.is_some() {
+            return self.held.drain(..).collect();
         }
+        let n_certain = self.stops.n_certain();
+        let mut released = Vec::new();
+        while let Some(token) = self.held.front() {
+            let end = self.n_released + token.text.len();
+            if end > n_certain {
+                break;
+            }
+            self.n_released = end;
+            released.extend(self.held.pop_front());
+        }
+        released
     }
 
     /// Cuts off a stop text and what follows it; true where there was one.
     fn cut(&mut self) -> bool {
-        let text = self.held_text();
-        let found = self.stops.iter().filter_map(|s| text.find(s.as_str()));
-        let Some(mut keep) = found.min() else {
+        let Some(found) = self.stops.found() else {
             return false;
         };
+        let mut keep = found - self.n_released;
         for token in &mut self.held {
             let n = keep.min(token.text.len());
             token.text.truncate(n);
             keep -= n;
         }
         true
-    }
-
-    /// Whether the text ends in the beginning of a stop text.
-    fn may_stop(&self) -> bool {
-        let text = self.held_text();
-        let mut tails = text.char_indices().map(|(i, _)| &text[i..]);
-        tails.any(|tail| self.stops.iter().any(|stop| stop.starts_with(tail)))
-    }
-
-    fn held_text(&self) -> String {
-        self.held.iter().map(|t| t.text.as_str()).collect()
     }
 }
 

@@ -145,6 +145,14 @@ impl ChatTemplate {
         }
     }
 
+    /// An error about what the template does not take.
+    pub(super) fn error(&self, message: String) -> Error {
+        Error::ChatTemplate {
+            file: self.file.clone(),
+            message,
+        }
+    }
+
     /// Whether the template speaks of `word`, such as a role that it may know.
     pub fn mentions(&self, word: &str) -> bool {
         self.source.contains(word)
@@ -172,10 +180,7 @@ impl ChatTemplate {
         messages: &[M],
         add_generation_prompt: bool,
     ) -> Result<String> {
-        let failed = |message: String| Error::ChatTemplate {
-            file: self.file.clone(),
-            message,
-        };
+        let failed = |message: String| self.error(message);
         let messages = messages
             .iter()
             .map(as_templates_see)

@@ -97,7 +97,7 @@ impl<'a> Object<'a> {
                 v.as_u64()
                     .and_then(|n| usize::try_from(n).ok())
                     .filter(|&n| n <= u32::MAX as usize)
-                    .ok_or_else(|| self.error(field, "a whole number", &kind(v)))
+                    .ok_or_else(|| self.error(field, whole_expected(v), &kind(v)))
             })
             .transpose()
     }
@@ -182,6 +182,15 @@ impl<'a> Object<'a> {
             expected: expected.to_string(),
             found: found.to_string(),
         }
+    }
+}
+
+/// What is expected in the place of a value that is no whole number, or none that a field takes.
+fn whole_expected(value: &Value) -> &'static str {
+    match value.as_f64() {
+        Some(x) if x > f64::from(u32::MAX) => "a whole number of at most 4294967295",
+        Some(x) if x < 0.0 => "a whole number of at least 0",
+        _ => "a whole number",
     }
 }
 

@@ -28,7 +28,7 @@ pub fn not_finite(value: &Value) -> Option<&str> {
 
 /// `text` with objects in the place of Python's words, or `None` where it has none. What stands in
 /// strings is left alone. A word in a wrong place is as wrong as an object.
-fn tagged(text: &str) -> Option<String> {
+pub(crate) fn tagged(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (mut tagged, mut copied) = (String::new(), 0);
     let (mut at, mut in_string) = (0, false);

@@ -7,14 +7,17 @@ mod class;
 mod cleaning;
 mod components;
 mod joining;
+mod length;
 mod limits;
 pub(crate) mod naming;
 mod pattern;
+mod plain;
 mod steps;
 mod stream;
 
 use joining::Joining;
 use naming::Files;
+pub(super) use plain::FIRST_STAND_IN;
 use steps::{Decoding, Normalizing, Splitting};
 pub use stream::TextStream;
 use tokenizers::{ModelWrapper, PostProcessorWrapper, TokenizerImpl};
@@ -103,7 +106,8 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = unpanicking(text.len(), || self.inner.encode(text, add_special));
+        // Nobody asks where in the text tokens are, or for their texts.
+        let encoding = unpanicking(text.len(), || self.inner.encode_fast(text, add_special));
         let encoding = encoding.map_err(|message| self.error(message))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -178,7 +182,7 @@ impl Tokenizer {
         (!skip_special || !added.is_special_token(&token)).then_some(token)
     }
 
-    fn error(&self, message: String) -> Error {
+    pub(super) fn error(&self, message: String) -> Error {
         Error::Tokenizer {
             model: self.model.clone(),
             message,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::admission::Admission;
 use super::batching::Queue;
 use super::health::Health;
 use super::metrics::Metrics;
@@ -10,6 +11,7 @@ use crate::engine::sampling::SamplingOptions;
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::chat_template::ChatTemplate;
+use crate::model::plain_content::PlainContent;
 use crate::model::tokenizer::Tokenizer;
 
 /// How a server is set up.
@@ -31,6 +33,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long requests under way have to end once the server is told to stop.
     pub grace: Duration,
+    /// Whether what messages say is text alone, and no token that the tokenizer adds.
+    pub plain_content: bool,
     /// What requests must bring along, but for /health.
     pub api_key: Option<String>,
 }
@@ -41,12 +45,18 @@ pub struct App {
     pub tokenizer: Tokenizer,
     /// Or why there is none.
     pub template: Result<ChatTemplate>,
+    /// Where what messages say is text alone.
+    pub plain: Option<PlainContent>,
     pub n_vocab: usize,
     pub n_ctx: usize,
+    /// Bytes that a prompt may have: one with more has more tokens than the context holds, where
+    /// the tokenizer keeps all of a text.
+    pub max_prompt_bytes: Option<usize>,
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
     /// When the server started, in seconds since 1970.
     pub created: u64,
+    pub admission: Admission,
     pub queue: Queue,
     pub health: Health,
     pub metrics: Metrics,
@@ -56,21 +66,29 @@ impl App {
     /// Of a server with `n_sequences` sequences of `n_ctx` positions each.
     ///
     /// # Errors
-    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer) and those of reading the tokenizer.
+    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer), those of reading the tokenizer, and those
+    /// of [`PlainContent::new`] where it is asked for.
     pub fn new(
         settings: Settings,
         model: &Model,
         n_sequences: usize,
         n_ctx: usize,
     ) -> Result<Self> {
+        let tokenizer = model.tokenizer()?;
         Ok(Self {
-            tokenizer: model.tokenizer()?,
+            plain: match settings.plain_content {
+                true => Some(PlainContent::new(&tokenizer)?),
+                false => None,
+            },
+            max_prompt_bytes: tokenizer.most_bytes(n_ctx),
+            tokenizer,
             template: model.chat_template(),
             n_vocab: model.config.vocab,
             n_ctx,
             bos: model.bos(),
             eos: model.eos().to_vec(),
             created: unix_time(),
+            admission: Admission::new(settings.max_body),
             queue: Queue::new(settings.n_waiting, n_sequences),
             health: Health::default(),
             metrics: Metrics::new(model.config.cycles(), n_sequences),

@@ -13,6 +13,7 @@
 //! whether somebody still listens. So clients that go away and requests that take too long need
 //! nothing else.
 
+mod admission;
 mod app;
 pub mod batching;
 mod health;

@@ -63,6 +63,11 @@ pub fn fallback_byte(token: &str) -> Option<u8> {
     (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok())?
 }
 
+/// The characters that stand for bytes in byte-level tokenizers.
+pub fn alphabet() -> impl Iterator<Item = char> {
+    ALPHABET.keys().copied()
+}
+
 /// The bytes of a token of a byte-level tokenizer. One that has other characters than the
 /// alphabet's, as added tokens may, is its own text.
 pub fn alphabet_bytes(token: &str) -> Vec<u8> {

@@ -1,8 +1,9 @@
 //! The loop that owns the model.
 
 use std::cmp::Reverse;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::room::{Room, deal};
 use super::slot::{Active, Slot};
 use super::{Backend, Event, Job, Queue};
 use crate::engine::{MAX_BATCH, Next};
@@ -13,8 +14,8 @@ use crate::reference::Output;
 use crate::serve::health::Health;
 use crate::serve::metrics::Metrics;
 
-/// Tokens of prompts that a step takes at most while texts are being generated: each of these
-/// waits for the step to end. A longer prompt is spread over several steps.
+/// Tokens of prompts that a step takes at most while texts are being generated, however quick it
+/// is: each of these waits for the step to end. A longer prompt is spread over several steps.
 const PROMPT_TOKENS: usize = 64;
 
 /// How long a model that could not be opened again is left alone.
@@ -29,6 +30,9 @@ pub struct Batcher<'t, B, F> {
     slots: Vec<Slot<'t>>,
     /// Texts that have begun.
     n_begun: u64,
+    room: Room,
+    /// The time since any moment.
+    clock: Box<dyn Fn() -> Duration + Send>,
     tokenizer: &'t Tokenizer,
     queue: &'t Queue,
     health: &'t Health,
@@ -45,16 +49,26 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         health: &'t Health,
         metrics: &'t Metrics,
     ) -> Self {
+        let start = Instant::now();
         Self {
             slots: (0..backend.n()).map(|_| Slot::default()).collect(),
             backend: Some(backend),
             open,
             n_begun: 0,
+            room: Room::new(),
+            clock: Box::new(move || start.elapsed()),
             tokenizer,
             queue,
             health,
             metrics,
         }
+    }
+
+    /// The same with another clock.
+    #[cfg(test)]
+    pub fn with_clock(self, clock: impl Fn() -> Duration + Send + 'static) -> Self {
+        let clock = Box::new(clock);
+        Self { clock, ..self }
     }
 
     /// Works until the queue is closed.
@@ -77,12 +91,15 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
     pub fn step(&mut self) {
         self.drop_abandoned();
         self.admit();
-        let batch = self.plan();
+        let (batch, n_prompt) = self.plan();
         let Some(backend) = self.backend.as_mut().filter(|_| !batch.is_empty()) else {
             return;
         };
+        let start = (self.clock)();
         match backend.forward(&batch) {
             Ok(outputs) => {
+                let time = (self.clock)().saturating_sub(start);
+                self.room.learn(batch.len(), n_prompt, time);
                 let n_ctx = backend.n_ctx();
                 for (next, output) in batch.iter().zip(&outputs) {
                     self.advance(next, output, n_ctx);
@@ -144,32 +161,31 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         self.slots[sequence].begin(job, text, n_cached, self.n_begun);
     }
 
-    /// What the next pass runs: the next token of every text, then prompts, oldest first.
-    fn plan(&self) -> Vec<Next> {
+    /// What the next pass runs: the next token of every text, then parts of prompts; and how many
+    /// tokens those are together.
+    fn plan(&self) -> (Vec<Next>, usize) {
         let pending = self.slots.iter().enumerate();
         let mut pending: Vec<_> = pending.map(|(i, slot)| (i, slot, slot.pending())).collect();
         pending.retain(|(_, _, ids)| !ids.is_empty());
         pending.sort_by_key(|(_, slot, ids)| (ids.len() > 1, slot.began));
         let n_texts = pending.iter().filter(|(.., ids)| ids.len() == 1).count();
-        let mut room = match n_texts {
-            0 => MAX_BATCH,
-            n => PROMPT_TOKENS.min(MAX_BATCH - n),
+        let room = match n_texts {
+            0 => self.room.tokens(),
+            n => self.room.tokens().min(PROMPT_TOKENS).min(MAX_BATCH - n),
         };
+        let left: Vec<usize> = pending[n_texts..].iter().map(|p| p.2.len()).collect();
+        let dealt = deal(&left, room);
+        let n_prompt = dealt.iter().sum();
+        let counts = std::iter::repeat_n(1, n_texts).chain(dealt);
         let mut batch = Vec::new();
-        for (sequence, _, ids) in pending {
-            let is_prompt = ids.len() > 1;
-            let n = match is_prompt {
-                true => ids.len().min(room),
-                false => 1,
-            };
-            room -= if is_prompt { n } else { 0 };
+        for ((sequence, _, ids), n) in pending.into_iter().zip(counts) {
             batch.extend(ids[..n].iter().enumerate().map(|(i, &id)| Next {
                 sequence,
                 id,
                 logits: i + 1 == ids.len(),
             }));
         }
-        batch
+        (batch, n_prompt)
     }
 
     /// Takes in what a position came to.

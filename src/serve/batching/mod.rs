@@ -8,6 +8,7 @@ mod batcher;
 mod job;
 mod logprobs;
 mod queue;
+mod room;
 mod slot;
 #[cfg(test)]
 mod tests;

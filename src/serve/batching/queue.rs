@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Job;
 
-/// Jobs in the order they came, and a bound on how many there may be.
+/// Jobs of requests that take turns, and a bound on how many jobs there may be.
 pub struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -17,9 +17,34 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    /// The jobs of each request, none without any; the first one has the next turn.
+    waiting: VecDeque<VecDeque<Job>>,
     n_active: usize,
     is_closed: bool,
+}
+
+impl State {
+    fn n_waiting(&self) -> usize {
+        self.waiting.iter().map(VecDeque::len).sum()
+    }
+
+    /// Forgets jobs that nobody waits for.
+    fn drop_abandoned(&mut self) {
+        for jobs in &mut self.waiting {
+            jobs.retain(|job| !job.is_abandoned());
+        }
+        self.waiting.retain(|jobs| !jobs.is_empty());
+    }
+
+    /// The next job: one of the request whose turn it is, the next request's turn comes then.
+    fn take(&mut self) -> Option<Job> {
+        let mut jobs = self.waiting.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.waiting.push_back(jobs);
+        }
+        job
+    }
 }
 
 /// Why jobs are not taken.
@@ -42,36 +67,49 @@ impl Queue {
         }
     }
 
-    /// The most jobs that one request may have.
-    pub fn capacity(&self) -> usize {
-        self.limit + self.n_sequences
+    fn capacity(&self) -> usize {
+        self.limit.saturating_add(self.n_sequences)
     }
 
-    /// Takes all of `jobs`, or none.
+    /// The most jobs that one request may have: half of all, so that others find room, but as
+    /// many as there are sequences in any case.
+    pub fn most_of_one(&self) -> usize {
+        (self.capacity() / 2).max(self.n_sequences)
+    }
+
+    /// Takes all of `jobs`, which are those of one request, or none.
     ///
     /// # Errors
     /// Where they are not taken.
     pub fn push(&self, jobs: Vec<Job>) -> Result<(), Refused> {
         let mut state = self.lock();
-        state.waiting.retain(|job| !job.is_abandoned());
+        state.drop_abandoned();
         if state.is_closed {
             return Err(Refused::Closed);
         }
-        if state.waiting.len() + state.n_active + jobs.len() > self.capacity() {
+        if state.n_waiting() + state.n_active + jobs.len() > self.capacity() {
             return Err(Refused::Full);
         }
-        state.waiting.extend(jobs);
+        if !jobs.is_empty() {
+            state.waiting.push_back(jobs.into());
+        }
         self.changed.notify_one();
         Ok(())
     }
 
-    /// Takes the oldest jobs out, at most `n`; each is active until [`Queue::done`].
+    /// Takes jobs out, at most `n`, of one request after the other; each is active until
+    /// [`Queue::done`].
     pub fn take(&self, n: usize) -> Vec<Job> {
         let mut state = self.lock();
-        state.waiting.retain(|job| !job.is_abandoned());
-        let n = n.min(state.waiting.len());
-        state.n_active += n;
-        state.waiting.drain(..n).collect()
+        state.drop_abandoned();
+        let mut jobs = Vec::new();
+        while jobs.len() < n
+            && let Some(job) = state.take()
+        {
+            jobs.push(job);
+        }
+        state.n_active += jobs.len();
+        jobs
     }
 
     /// Notes that an active job has ended.
@@ -111,7 +149,7 @@ impl Queue {
     /// Jobs that wait, and jobs that have a sequence.
     pub fn lengths(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.waiting.len(), state.n_active)
+        (state.n_waiting(), state.n_active)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

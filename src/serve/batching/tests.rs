@@ -4,13 +4,13 @@ mod fake;
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
+use crate::engine::Next;
 use crate::engine::sampling::SamplingOptions;
-use crate::engine::{MAX_BATCH, Next};
 use crate::error::{Error, Result};
 use crate::generate::{Finish, StopRules};
 use crate::model::tokenizer::Tokenizer;
@@ -47,8 +47,10 @@ impl Fixture {
             batches: Arc::clone(&self.batches),
             ..fake
         };
+        let time = Arc::clone(&fake.time);
         let (queue, health) = (&self.queue, &self.health);
         Batcher::new(fake, open, &self.tokenizer, queue, health, &self.metrics)
+            .with_clock(move || *time.lock().unwrap())
     }
 
     fn push(&self, prompt: &[u32], max_tokens: usize) -> Events {
@@ -144,7 +146,8 @@ fn a_long_prompt_does_not_stop_the_others() {
     let mut first = fixture.push(&[1, 2], 9);
     batcher.step();
     let mut second = fixture.push(&long, 2);
-    for rest in [64, 64, 64, 64, 44] {
+    // The pass is longer each time, as far as texts may wait for it.
+    for rest in [16, 32, 64, 64, 64, 60] {
         batcher.step();
         assert_eq!(fixture.last_batch(2), [1, rest]);
     }
@@ -154,9 +157,74 @@ fn a_long_prompt_does_not_stop_the_others() {
     // Alone it has the whole pass.
     let mut third = fixture.push(&[&[9], &long[..]].concat(), 1);
     batcher.step();
-    assert_eq!(fixture.last_batch(2).iter().sum::<usize>(), MAX_BATCH);
+    assert_eq!(fixture.last_batch(2).iter().sum::<usize>(), 128);
     (0..2).for_each(|_| batcher.step());
     assert!(received(&mut third).1.is_some());
+}
+
+#[test]
+fn a_short_prompt_waits_for_no_long_one() {
+    let fixture = Fixture::new(8, 4);
+    let mut slow = Fake::new(4);
+    slow.token_time = Duration::from_millis(20);
+    let time = Arc::clone(&slow.time);
+    let mut batcher = fixture.batcher(slow, no_other);
+    let prompts: Vec<Vec<u32>> = (0..3).map(|i| (i..i + 390).collect()).collect();
+    let mut long: Vec<Events> = prompts.iter().map(|p| fixture.push(p, 2)).collect();
+    (0..3).for_each(|_| batcher.step());
+    let came = *time.lock().unwrap();
+    let prompt = [7, 8, 9, 10, 11, 12];
+    let mut short = fixture.push(&prompt, 2);
+    while received(&mut short).0.is_empty() {
+        batcher.step();
+        assert!(*time.lock().unwrap() - came < Duration::from_secs(1));
+    }
+    // Short ones that come all the time do not keep the oldest from its end.
+    let end = *time.lock().unwrap() + Duration::from_secs(20);
+    let mut others = Vec::new();
+    let (mut ids, mut outcome) = (Vec::new(), None);
+    while outcome.is_none() {
+        others.push(fixture.push(&prompt, 1));
+        batcher.step();
+        let (new, end_of_it, _) = received(&mut long[0]);
+        ids.extend(new);
+        outcome = end_of_it;
+        assert!(*time.lock().unwrap() < end);
+    }
+    assert_eq!(ids, expected(&prompts[0], 2));
+    drop(others);
+    (0..100).for_each(|_| batcher.step());
+    for (prompt, events) in prompts.iter().zip(&mut long).skip(1) {
+        assert_eq!(received(events).0, expected(prompt, 2));
+    }
+}
+
+#[test]
+fn requests_take_turns() {
+    let fixture = Fixture::new(20, 1);
+    let jobs = |n: usize, token: u32| (0..n).map(move |_| job(&[token], 1)).unzip();
+    let (first, _kept): (Vec<Job>, Vec<Events>) = jobs(5, 1);
+    let (second, _kept_too): (Vec<Job>, Vec<Events>) = jobs(2, 2);
+    let (third, _kept_as_well): (Vec<Job>, Vec<Events>) = jobs(1, 3);
+    [first, second, third]
+        .into_iter()
+        .for_each(|jobs| fixture.queue.push(jobs).unwrap());
+    let taken = fixture
+        .queue
+        .take(6)
+        .into_iter()
+        .chain(fixture.queue.take(9));
+    let order: Vec<u32> = taken.map(|job| job.prompt[0]).collect();
+    assert_eq!(order, [1, 2, 3, 1, 2, 1, 1, 1]);
+    assert_eq!(fixture.queue.lengths(), (0, 8));
+}
+
+#[test]
+fn one_request_has_half_of_all_places() {
+    for (n_waiting, n_sequences, most) in [(64, 4, 34), (0, 4, 4), (1, 1, 1), (0, 1, 1), (9, 2, 5)]
+    {
+        assert_eq!(Queue::new(n_waiting, n_sequences).most_of_one(), most);
+    }
 }
 
 #[test]

@@ -3,13 +3,18 @@
 use axum::http::StatusCode;
 
 use super::error::ApiError;
+use super::prepare::{Times, check_length};
 use crate::error::{Error, Result as PlainResult};
 use crate::model::chat_template::ChatTemplate;
 use crate::serve::app::App;
 use crate::serve::openai::{BODY, RequestMessage, Role};
 
 /// The tokens of a conversation, up to where the answer begins.
-pub fn ids(app: &App, mut messages: Vec<RequestMessage>) -> Result<Vec<u32>, ApiError> {
+pub fn ids(
+    app: &App,
+    mut messages: Vec<RequestMessage>,
+    times: Times,
+) -> Result<Vec<u32>, ApiError> {
     let template = app.template.as_ref().map_err(|e| {
         let none = ApiError::new(StatusCode::BAD_REQUEST, e.to_string());
         none.with_param("messages")
@@ -18,9 +23,16 @@ pub fn ids(app: &App, mut messages: Vec<RequestMessage>) -> Result<Vec<u32>, Api
         let developers = messages.iter_mut().filter(|m| m.role == Role::Developer);
         developers.for_each(|message| message.role = Role::System);
     }
+    times.check()?;
     let text = render(template, &mut messages)?;
+    check_length(app, &text, "messages")?;
+    times.check()?;
     check_tools(template, &messages, &text)?;
-    let ids = app.tokenizer.encode_verbatim(&text)?;
+    times.check()?;
+    let ids = match &app.plain {
+        Some(plain) => plain.encode(template, &app.tokenizer, &messages, &text)?,
+        None => app.tokenizer.encode_verbatim(&text)?,
+    };
     if ids.is_empty() {
         return Err(ApiError::from(Error::EmptyPrompt).with_param("messages"));
     }

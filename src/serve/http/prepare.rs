@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use axum::http::StatusCode;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant as Deadline;
 
 use super::conversation;
 use super::error::ApiError;
+use super::reply::timed_out;
 use crate::error::{Error, Result};
 use crate::generate::StopRules;
 use crate::model::check_ids;
@@ -25,23 +27,45 @@ pub struct Prepared {
     pub n_prompt: usize,
 }
 
+/// When a request came, and when it is late.
+#[derive(Clone, Copy)]
+pub struct Times {
+    pub since: Instant,
+    pub deadline: Deadline,
+}
+
+impl Times {
+    /// Ends the work on a request that nobody waits for any more.
+    pub fn check(self) -> Result<(), ApiError> {
+        match Deadline::now() < self.deadline {
+            true => Ok(()),
+            false => Err(timed_out()),
+        }
+    }
+}
+
 /// Of the body of a chat.
-pub fn chat(app: &App, body: &[u8], since: Instant) -> Result<Prepared, ApiError> {
+pub fn chat(app: &App, body: &[u8], times: Times) -> Result<Prepared, ApiError> {
     let request = ChatRequest::parse(body)?;
     check_model(app, &request.generation)?;
-    let prompt = conversation::ids(app, request.messages)?;
+    check_count(app, request.generation.n, 1)?;
+    let prompt = conversation::ids(app, request.messages, times)?;
     let (generation, n_top) = (request.generation, request.n_top);
-    prepare(app, Format::Chat, vec![prompt], generation, n_top, since)
+    prepare(app, Format::Chat, vec![prompt], generation, n_top, times)
 }
 
 /// Of the body of a completion.
-pub fn completion(app: &App, body: &[u8], since: Instant) -> Result<Prepared, ApiError> {
+pub fn completion(app: &App, body: &[u8], times: Times) -> Result<Prepared, ApiError> {
     let request = CompletionRequest::parse(body)?;
     check_model(app, &request.generation)?;
-    let prompts = request.prompts.into_iter().map(|prompt| ids(app, prompt));
+    check_count(app, request.generation.n, request.prompts.len())?;
+    let prompts = request.prompts.into_iter().map(|prompt| {
+        times.check()?;
+        ids(app, prompt)
+    });
     let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
     let (generation, n_top) = (request.generation, request.n_top);
-    prepare(app, Format::Completion, prompts, generation, n_top, since)
+    prepare(app, Format::Completion, prompts, generation, n_top, times)
 }
 
 fn check_model(app: &App, generation: &Generation) -> Result<(), ApiError> {
@@ -63,7 +87,10 @@ pub fn no_model(asked: &str, name: &str) -> ApiError {
 /// The tokens of a prompt; where an empty text has none, it is what every text begins with.
 fn ids(app: &App, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
     let ids = match prompt {
-        Prompt::Text(text) => app.tokenizer.encode(&text)?,
+        Prompt::Text(text) => {
+            check_length(app, &text, "prompt")?;
+            app.tokenizer.encode(&text)?
+        }
         Prompt::Ids(ids) => ids,
     };
     match (ids.is_empty(), app.bos) {
@@ -76,6 +103,39 @@ fn ids(app: &App, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
     }
 }
 
+/// Refuses a text that has more tokens than the context holds, before it is made into them.
+pub fn check_length(app: &App, text: &str, param: &str) -> Result<(), ApiError> {
+    match app.max_prompt_bytes {
+        Some(most) if text.len() > most => {
+            let message = format!(
+                "the prompt is too long: expected at most {} tokens, found {} bytes, and more than \
+                 {most} are always more tokens",
+                app.n_ctx,
+                text.len()
+            );
+            let error = ApiError::new(StatusCode::BAD_REQUEST, message);
+            let error = error.with_param(param);
+            Err(error.with_code("context_length_exceeded"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses `n` texts of each prompt where those are more than one request may have.
+fn check_count(app: &App, n: usize, n_prompts: usize) -> Result<(), ApiError> {
+    let most = app.queue.most_of_one();
+    let n_texts = n_prompts.saturating_mul(n);
+    if n_texts <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "too many texts for one request: expected at most {most}, half of what `--parallel` and \
+         `--queue` have room for, found {n_texts}"
+    );
+    let param = if n_prompts > most { "prompt" } else { "n" };
+    Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_param(param))
+}
+
 /// Every text of every prompt.
 fn prepare(
     app: &App,
@@ -83,22 +143,14 @@ fn prepare(
     prompts: Vec<Vec<u32>>,
     generation: Generation,
     n_top: Option<usize>,
-    since: Instant,
+    times: Times,
 ) -> Result<Prepared, ApiError> {
     let (sender, events) = unbounded_channel();
     let settings = &app.settings;
     let seed = generation.seed.or(settings.seed);
     let seed = seed.unwrap_or_else(rand::random);
-    let n_texts = prompts.len() * generation.n;
-    if n_texts > app.queue.capacity() {
-        let message = format!(
-            "too many texts for one request: expected at most {}, found {n_texts}",
-            app.queue.capacity()
-        );
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_param("n"));
-    }
     let n_prompt = prompts.iter().map(Vec::len).sum();
-    let mut jobs = Vec::with_capacity(n_texts);
+    let mut jobs = Vec::new();
     for prompt in prompts {
         check_ids(&prompt, app.n_vocab)?;
         let rules = StopRules {
@@ -115,7 +167,7 @@ fn prepare(
                 n_top,
                 choice: jobs.len(),
                 events: sender.clone(),
-                since,
+                since: times.since,
             });
         }
     }
@@ -129,7 +181,8 @@ fn prepare(
     })
 }
 
-/// What a text of a prompt of `n_prompt` tokens may grow by.
+/// What a text of a prompt of `n_prompt` tokens may grow by. The last token of a text is not run,
+/// so that it needs no room in the context.
 fn max_tokens(app: &App, n_prompt: usize, asked: Option<usize>) -> Result<usize, ApiError> {
     let limit = app.n_ctx;
     match asked {
@@ -138,10 +191,11 @@ fn max_tokens(app: &App, n_prompt: usize, asked: Option<usize>) -> Result<usize,
             found: n_prompt,
         }
         .into()),
-        Some(n) if n_prompt + n > limit => {
+        Some(n) if n.saturating_sub(1) > limit - n_prompt => {
+            let most = limit - n_prompt + 1;
             let message = format!(
-                "prompt and `max_tokens` do not fit the context: expected at most {limit} tokens, \
-                 found {n_prompt} and {n}"
+                "prompt and `max_tokens` do not fit the context of {limit} tokens: expected at \
+                 most {most} after a prompt of {n_prompt}, found {n}"
             );
             let error = ApiError::new(StatusCode::BAD_REQUEST, message);
             Err(error

@@ -12,6 +12,9 @@ use super::track::Tally;
 use crate::serve::batching::Event;
 use crate::serve::openai::Usage;
 
+/// What stands for a time that no clock counts up to: 30 years.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// Receives the events of a request's texts. Dropping it gives up those that have not ended.
 pub struct Reply {
     events: UnboundedReceiver<(usize, Event)>,
@@ -80,7 +83,8 @@ impl Reply {
 
 /// When a request that comes now is late.
 pub fn deadline(timeout: Duration) -> Instant {
-    Instant::now() + timeout
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + FAR)
 }
 
 pub fn timed_out() -> ApiError {

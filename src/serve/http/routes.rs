@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, body::Bytes};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
 
 use super::error::ApiError;
-use super::prepare::{self, Prepared};
-use super::reply::deadline;
+use super::prepare::{self, Prepared, Times};
+use super::reply::{deadline, timed_out};
 use super::track::Tally;
 use super::{body, generate};
 use crate::serve::app::App;
@@ -42,14 +43,24 @@ async fn texts(
     State(app): State<Arc<App>>,
     Extension(tally): Extension<Arc<Tally>>,
     request: Request,
-    prepare: fn(&App, &[u8], Instant) -> Result<Prepared, ApiError>,
+    prepare: fn(&App, &[u8], Times) -> Result<Prepared, ApiError>,
 ) -> Result<Response, ApiError> {
     let since = Instant::now();
     let deadline = deadline(app.settings.timeout);
-    let body: Bytes = body::read(request, deadline).await?;
+    let body = body::read(&app, request, deadline).await?;
+    let place = timeout_at(deadline, app.admission.thread(body.bytes.len())).await;
+    let place = place.map_err(|_| timed_out())?;
     let with = Arc::clone(&app);
-    // A long text takes its time to become tokens; streams should not wait for it.
-    let prepared = spawn_blocking(move || prepare(&with, &body, since)).await;
+    // A long text takes its time to become tokens; streams should not wait for it. Its place is
+    // free once it has ended, be its client gone.
+    let prepared = spawn_blocking(move || {
+        let prepared = prepare(&with, &body.bytes, Times { since, deadline });
+        drop((body, place));
+        prepared
+    });
+    let prepared = timeout_at(deadline, prepared)
+        .await
+        .map_err(|_| timed_out())?;
     let prepared = prepared.map_err(|_| {
         let message = "the request could not be read";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)

@@ -1,11 +1,10 @@
 //! The body of a request to /v1/completions.
 
-use serde_json::Value;
-
 use super::Generation;
-use super::fields::{BODY, check_names, parse};
+use super::fields::{BODY, check_names, parse_with_prompt};
+use super::prompts::{Found, MAX_PROMPTS, Prompt};
 use crate::error::Result;
-use crate::model::json::{Object, kind};
+use crate::model::json::Object;
 
 /// The most `logprobs`, as OpenAI has it.
 const MAX_TOP: usize = 5;
@@ -21,20 +20,13 @@ pub struct CompletionRequest {
     pub n_top: Option<usize>,
 }
 
-/// What a text begins with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Prompt {
-    Text(String),
-    Ids(Vec<u32>),
-}
-
 impl CompletionRequest {
     /// Reads a body.
     ///
     /// # Errors
     /// Those of [`ChatRequest::parse`](super::ChatRequest::parse).
     pub fn parse(body: &[u8]) -> Result<Self> {
-        let fields = parse(body, &["prompt"])?;
+        let (fields, prompt) = parse_with_prompt(body)?;
         check_names(&fields, &[&FIELDS, &Generation::FIELDS])?;
         let body = Object::new(BODY, &fields);
         let n_top = body.whole("logprobs")?;
@@ -47,7 +39,7 @@ impl CompletionRequest {
             return Err(body.error("top_logprobs", expected, "one"));
         }
         Ok(Self {
-            prompts: prompts(&body)?,
+            prompts: prompts(&body, prompt)?,
             generation: Generation::read(&body)?,
             n_top,
         })
@@ -55,37 +47,18 @@ impl CompletionRequest {
 }
 
 /// A prompt or a list of them; none is an empty one.
-fn prompts(body: &Object) -> Result<Vec<Prompt>> {
-    let refuse = |found: &str| {
-        let expected = "a string, token ids, or a list of either";
-        Err(body.error("prompt", expected, found))
-    };
-    let Some(value) = body.get("prompt") else {
-        return Ok(vec![Prompt::Text(String::new())]);
-    };
-    if let Some(prompt) = prompt(value) {
-        return Ok(vec![prompt]);
-    }
-    match value {
-        Value::Array(list) if list.is_empty() => refuse("an empty list"),
-        Value::Array(list) => match list.iter().map(prompt).collect() {
-            Some(prompts) => Ok(prompts),
-            None => refuse("something else in the list"),
-        },
-        other => refuse(&kind(other)),
-    }
-}
-
-/// A string or a list of at least one token id.
-fn prompt(value: &Value) -> Option<Prompt> {
-    let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
-        Value::String(text) => Some(Prompt::Text(text.clone())),
-        Value::Array(ids) if !ids.is_empty() => {
-            let ids: Option<Vec<u32>> = ids.iter().map(id).collect();
-            ids.map(Prompt::Ids)
+fn prompts(body: &Object, found: Option<Found>) -> Result<Vec<Prompt>> {
+    match found {
+        None | Some(Found::Nothing) => Ok(vec![Prompt::Text(String::new())]),
+        Some(Found::Prompts(prompts)) => Ok(prompts),
+        Some(Found::TooMany) => {
+            let expected = format!("at most {MAX_PROMPTS} prompts");
+            Err(body.error("prompt", &expected, "more"))
         }
-        _ => None,
+        Some(Found::Other(shown)) => {
+            let expected = "a string, token ids, or a list of either";
+            Err(body.error("prompt", expected, &shown))
+        }
     }
 }
 
@@ -108,9 +81,31 @@ mod tests {
         let two = [Prompt::Ids(vec![1]), Prompt::Ids(vec![2, 3])];
         assert_eq!(parse("[[1], [2, 3]]").unwrap(), two);
         assert_eq!(parse("null").unwrap(), [text("")]);
+        let many = format!("[{}0]", "0,".repeat(99_999));
+        assert_eq!(parse(&many).unwrap(), [Prompt::Ids(vec![0; 100_000])]);
+        let many = format!("[{}[0]]", "[0],".repeat(99_999));
+        let error = parse(&many).unwrap_err();
+        assert!(error.contains("at most 2048 prompts"), "{error}");
         let request = CompletionRequest::parse(b"{}").unwrap();
         assert_eq!(request.prompts, [text("")]);
-        for bad in ["1", "[]", "[[]]", "[-1]", "[1.5]", "[1, \"a\"]", "{}"] {
+        for bad in [
+            "1",
+            "[]",
+            "[[]]",
+            "[-1]",
+            "[1.5]",
+            "[1, \"a\"]",
+            "{}",
+            "[\"a\", 1]",
+            "[[1], 1]",
+            "[[[1]]]",
+            "[null]",
+            "[4294967296]",
+            "[NaN]",
+            "true",
+            "[[\"a\"]]",
+            "[[1, \"a\"]]",
+        ] {
             let error = parse(bad).unwrap_err();
             assert!(
                 error.contains("`prompt`: expected a string, token ids"),

@@ -3,8 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::neutral::{CHANGE_NOTHING, NEUTRAL, NEVER_NOTHING};
-use crate::error::{Error, Result};
-use crate::model::json::{Object, parse_object};
+use super::parsing;
+use super::prompts::Found;
+use crate::error::Result;
+use crate::model::json::Object;
 
 /// How errors name the body of a request.
 pub const BODY: &str = "request";
@@ -12,14 +14,16 @@ pub const BODY: &str = "request";
 /// Parses a body, which must be one JSON object, and leaves out the fields that ask for nothing,
 /// whatever they are called; those called `kept` stay.
 pub fn parse(body: &[u8], kept: &[&str]) -> Result<Map<String, Value>> {
-    match std::str::from_utf8(body) {
-        Ok(text) => Ok(without_nothing(&parse_object(BODY, text)?, kept)),
-        Err(e) => Err(Error::File {
-            file: BODY.to_string(),
-            expected: "UTF-8".to_string(),
-            found: e.to_string(),
-        }),
-    }
+    let mut fields = parsing::parse(body, false)?.fields;
+    fields.retain(|name, value| kept.contains(&name.as_str()) || says(name, value));
+    Ok(fields)
+}
+
+/// The same of a body whose `prompt` is read on its own.
+pub fn parse_with_prompt(body: &[u8]) -> Result<(Map<String, Value>, Option<Found>)> {
+    let mut parsed = parsing::parse(body, true)?;
+    parsed.fields.retain(|name, value| says(name, value));
+    Ok((parsed.fields, parsed.prompt))
 }
 
 /// The fields that say something, and those called `kept`: `null`, `false` and what is empty ask

@@ -11,6 +11,9 @@ use crate::model::json::{Object, kind};
 /// Stop texts that a request may have.
 const MAX_STOPS: usize = 4;
 
+/// Bytes that each of them may have.
+const MAX_STOP_BYTES: usize = 1024;
+
 /// Texts of one prompt that a request may ask for.
 const MAX_TEXTS: usize = 128;
 
@@ -136,6 +139,10 @@ fn stop(body: &Object) -> Result<Vec<String>> {
     };
     if stops.len() > MAX_STOPS {
         return Err(body.error("stop", &expected, &stops.len().to_string()));
+    }
+    if let Some(n) = stops.iter().map(String::len).find(|&n| n > MAX_STOP_BYTES) {
+        let expected = format!("texts of at most {MAX_STOP_BYTES} bytes");
+        return Err(body.error("stop", &expected, &format!("one of {n}")));
     }
     Ok(stops.into_iter().filter(|s| !s.is_empty()).collect())
 }

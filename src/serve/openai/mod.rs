@@ -11,12 +11,15 @@ mod generation;
 mod logprobs;
 mod message;
 mod neutral;
+mod parsing;
+mod prompts;
 mod usage;
 
 pub use chat::ChatRequest;
-pub use completion::{CompletionRequest, Prompt};
+pub use completion::CompletionRequest;
 pub use fields::BODY;
 pub use format::{Format, Head, Text, unix_time};
 pub use generation::Generation;
 pub use message::{RequestMessage, Role};
+pub use prompts::Prompt;
 pub use usage::Usage;

@@ -78,6 +78,7 @@ fn settings() -> Settings {
         max_body: 10_000,
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(10),
+        plain_content: false,
         api_key: None,
     }
 }

@@ -2,11 +2,14 @@
 
 mod api;
 mod clients;
+mod cost;
 mod end;
+mod fairness;
 mod faults;
 mod limits;
 mod load;
 mod openai;
+mod plain;
 mod refusals;
 pub mod server;
 
@@ -16,11 +19,14 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     trials.extend(api::trials());
     trials.extend(clients::trials());
+    trials.extend(cost::trials());
     trials.extend(end::trials());
+    trials.extend(fairness::trials());
     trials.extend(faults::trials());
     trials.extend(limits::trials());
     trials.extend(load::trials());
     trials.extend(openai::trials());
+    trials.extend(plain::trials());
     trials.extend(refusals::trials());
     trials
 }

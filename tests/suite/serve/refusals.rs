@@ -47,8 +47,12 @@ fn fields() -> Result<()> {
         ("top_p", json!(2), "0 to 1, found 2"),
         ("model", json!("x"), "no model is called `x`"),
         ("prompt", json!([1, 2048]), "0 to 2047, found 2048"),
-        ("max_tokens", json!(64), "at most 64 tokens, found 1 and 64"),
-        ("n", json!(13), "at most 12, found 13"),
+        (
+            "max_tokens",
+            json!(65),
+            "at most 64 after a prompt of 1, found 65",
+        ),
+        ("n", json!(7), "at most 6, half of"),
     ] {
         let mut body = json!({"prompt": "a"});
         body[field] = value;

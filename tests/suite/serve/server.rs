@@ -125,6 +125,15 @@ impl Server {
         wait(|| Ok(self.metric(name)? == value)).with_context(|| format!("{name} {value}"))
     }
 
+    /// The most memory that it had so far, in KiB. Linux alone tells.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let file = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(file)?;
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        Ok(peak.context("VmHWM")?.parse()?)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) -> Result<()> {
         let id = self.child.id().to_string();

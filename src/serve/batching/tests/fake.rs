@@ -1,6 +1,7 @@
 //! A backend that computes nothing but where it is.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::engine::{MAX_BATCH, Next};
 use crate::error::{Error, Result};
@@ -17,6 +18,9 @@ pub struct Fake {
     pub batches: Arc<Mutex<Vec<Vec<Next>>>>,
     /// Passes before one fails.
     pub n_good: usize,
+    /// The time that passes took together, and what a token takes.
+    pub time: Arc<Mutex<Duration>>,
+    pub token_time: Duration,
 }
 
 impl Fake {
@@ -25,6 +29,8 @@ impl Fake {
             sequences: vec![Vec::new(); n],
             batches: Arc::default(),
             n_good: usize::MAX,
+            time: Arc::default(),
+            token_time: Duration::ZERO,
         }
     }
 }
@@ -54,6 +60,7 @@ impl Backend for Fake {
             return Err(Error::NotANumber { position: 5 });
         }
         self.n_good -= 1;
+        *self.time.lock().unwrap() += self.token_time * batch.len() as u32;
         self.batches.lock().unwrap().push(batch.to_vec());
         let outputs = batch.iter().map(|next| {
             let ids = &mut self.sequences[next.sequence];
