@@ -15,28 +15,32 @@
 
 mod app;
 pub mod batching;
+mod connections;
 mod health;
 mod http;
+mod malformed;
 mod metrics;
 pub mod openai;
 mod signals;
+mod socket;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use futures_util::future::select;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use app::App;
 pub use app::Settings;
 use batching::{Backend, Batcher, Queue};
+pub use connections::Limits;
+pub use http::{AllowedHost, AllowedOrigin, Callers};
 pub use signals::Signals;
 
 use crate::error::Result;
@@ -44,6 +48,15 @@ use crate::model::Model;
 
 /// How long responses may take to say that the server ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Longer than any server runs, and short enough to be added to any point in time.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Descriptors that a server needs at least, besides those of the model and the device.
+const N_DESCRIPTORS: usize = 16;
+
+/// Requests whose texts become tokens at the same time.
+const N_BLOCKING_THREADS: usize = 16;
 
 /// A server that is ready to run.
 pub struct Server<B, F> {
@@ -86,7 +99,7 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
         let (backend, open) = (self.backend, self.open);
         let served = thread::scope(|scope| {
             let shared = Arc::clone(&app);
-            scope.spawn(move || {
+            let batch = move || {
                 let closing = Closing(&shared.queue);
                 let App {
                     tokenizer,
@@ -97,7 +110,9 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
                 } = &*shared;
                 Batcher::new(backend, open, tokenizer, queue, health, metrics).run();
                 drop(closing);
-            });
+            };
+            // The operating system may give no thread, which `scope.spawn` would panic at.
+            thread::Builder::new().spawn_scoped(scope, batch)?;
             let closing = Closing(&app.queue);
             let served = runtime.block_on(listen(&app, listener, stop));
             drop(closing);
@@ -115,12 +130,25 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
     }
 }
 
-/// What [`Server::run`] needs: one thread for all requests.
+/// What [`Server::run`] needs: one thread for all requests, and a few for what takes its time.
 ///
 /// # Errors
 /// Where the operating system gives none.
 pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+    // tokio panics where it gets no thread for work while it has none at all, and where it gets no
+    // descriptors for signals. So both are tried first, and the first thread is kept.
+    let spare = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let spare: io::Result<Vec<_>> = (0..N_DESCRIPTORS).map(|_| spare.try_clone()).collect();
+    drop(spare?);
+    let first = thread::Builder::new().spawn(|| {})?;
+    let _ = first.join();
+    let runtime = Builder::new_current_thread()
+        .max_blocking_threads(N_BLOCKING_THREADS)
+        .thread_keep_alive(FOREVER)
+        .enable_all()
+        .build()?;
+    runtime.spawn_blocking(|| {});
+    Ok(runtime)
 }
 
 /// Closes the queue when it is dropped, be it by a panic: nobody waits for a thread that is gone.
@@ -140,25 +168,20 @@ async fn listen(
 ) -> io::Result<usize> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    // The small packets of a stream are not to wait for each other.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
-    let (drain, drained) = oneshot::channel::<()>();
-    let server = axum::serve(listener, http::router(Arc::clone(app)));
-    let server = server.with_graceful_shutdown(async {
-        let _ = drained.await;
-    });
-    let mut server = tokio::spawn(server.into_future());
-    stop().await;
-    let _ = drain.send(());
+    let routes = http::router(Arc::clone(app));
+    let (ending, _) = watch::channel(false);
+    {
+        let accepting = pin!(connections::accept(listener, app, routes, &ending));
+        select(accepting, pin!(stop())).await;
+    }
+    ending.send_replace(true);
     let again = pin!(stop());
-    let _ = timeout(app.settings.grace, select(&mut server, again)).await;
-    if server.is_finished() {
+    let _ = timeout(app.settings.grace, select(pin!(ending.closed()), again)).await;
+    if ending.is_closed() {
         return Ok(0);
     }
     let (n_waiting, n_active) = app.queue.lengths();
     app.queue.close();
-    let _ = timeout(LAST_WORDS, &mut server).await;
+    let _ = timeout(LAST_WORDS, ending.closed()).await;
     Ok(n_waiting + n_active)
 }

@@ -44,7 +44,7 @@ impl Queue {
 
     /// The most jobs that one request may have.
     pub fn capacity(&self) -> usize {
-        self.limit + self.n_sequences
+        self.limit.saturating_add(self.n_sequences)
     }
 
     /// Takes all of `jobs`, or none.

@@ -2,9 +2,13 @@
 
 mod auth;
 mod body;
+mod callers;
 mod conversation;
 mod error;
 mod generate;
+mod held;
+mod host;
+mod origin;
 mod prepare;
 mod reply;
 mod routes;
@@ -18,6 +22,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+pub use callers::Callers;
+pub use error::ApiError;
+pub use held::hold;
+pub use host::AllowedHost;
+pub use origin::AllowedOrigin;
+pub use reply::deadline;
+
 use super::app::App;
 
 /// All routes of a server.
@@ -29,12 +40,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*name}", get(routes::model))
         .route("/metrics", get(routes::metrics))
         .fallback(routes::not_found)
-        .method_not_allowed_fallback(routes::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), auth::check));
     let open = Router::new().route("/health", get(routes::health));
     with_key
         .merge(open)
+        .method_not_allowed_fallback(routes::wrong_method)
         .layer(DefaultBodyLimit::max(app.settings.max_body))
+        .layer(from_fn_with_state(Arc::clone(&app), callers::check))
         .layer(from_fn_with_state(Arc::clone(&app), track::track))
         .with_state(app)
 }

@@ -1,12 +1,15 @@
 //! `serve`, on the real binary over loopback.
 
 mod api;
+mod callers;
 mod clients;
+mod connections;
 mod end;
 mod faults;
 mod limits;
 mod load;
 mod openai;
+mod raw;
 mod refusals;
 pub mod server;
 
@@ -15,7 +18,9 @@ use libtest_mimic::Trial;
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     trials.extend(api::trials());
+    trials.extend(callers::trials());
     trials.extend(clients::trials());
+    trials.extend(connections::trials());
     trials.extend(end::trials());
     trials.extend(faults::trials());
     trials.extend(limits::trials());
