@@ -9,6 +9,8 @@
 //!               openai: format
 //! ```
 //!
+//! Before that, `connections` bounds what a client can hold, and `http::callers` looks at who calls.
+//!
 //! A request gives its jobs up by dropping its end of the events: the batcher looks at each step
 //! whether somebody still listens. So clients that go away and requests that take too long need
 //! nothing else.
@@ -28,6 +30,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -54,6 +57,10 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Descriptors that a server needs at least, besides those of the model and the device.
 const N_DESCRIPTORS: usize = 16;
+
+/// Threads that it needs at least besides its first: the batcher's, and one for texts that become
+/// tokens.
+const N_THREADS: usize = 2;
 
 /// Requests whose texts become tokens at the same time.
 const N_BLOCKING_THREADS: usize = 16;
@@ -140,8 +147,16 @@ pub fn runtime() -> io::Result<Runtime> {
     let spare = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let spare: io::Result<Vec<_>> = (0..N_DESCRIPTORS).map(|_| spare.try_clone()).collect();
     drop(spare?);
-    let first = thread::Builder::new().spawn(|| {})?;
-    let _ = first.join();
+    let mut threads = Vec::with_capacity(N_THREADS);
+    for _ in 0..N_THREADS {
+        let (release, wait) = channel::<()>();
+        let thread = thread::Builder::new().spawn(move || wait.recv())?;
+        threads.push((release, thread));
+    }
+    for (release, thread) in threads {
+        drop(release);
+        let _ = thread.join();
+    }
     let runtime = Builder::new_current_thread()
         .max_blocking_threads(N_BLOCKING_THREADS)
         .thread_keep_alive(FOREVER)

@@ -1,16 +1,16 @@
 //! Connections that are slow, silent, too many or not HTTP at all.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
 
+use super::load::endless;
 use super::raw::{half_close, is_well, parse, read_to_end, response, send};
-use super::server::{CHAT, COMPLETIONS, Server, wait};
+use super::server::{COMPLETIONS, Server, wait};
 use crate::chat::model::ChatModel;
 use crate::compare::same;
 use crate::fixtures::trial;
@@ -57,9 +57,11 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial(
             "serve::connections::few_descriptors_are_an_error_or_enough",
-            few,
+            few_descriptors,
         ),
     ]);
+    #[cfg(target_os = "linux")]
+    trials.push(with_few_threads());
     trials
 }
 
@@ -180,16 +182,16 @@ fn too_many() -> Result<()> {
     wait(|| Ok(is_well(&server).is_ok()))
 }
 
-/// A client that reads nothing of a long stream with much in each event.
+/// A client that reads nothing of a long stream. Every event has the name of the model in it, which
+/// is so long that all buffers between server and client are full at once.
 fn unread(flags: &[&str]) -> Result<()> {
     let model = ChatModel::endless()?;
-    let server = Server::start(&model.name(), flags)?;
-    let body = json!({
-        "messages": [{"role": "user", "content": "Who is it?"}], "max_tokens": 500_000,
-        "stream": true, "logprobs": true, "top_logprobs": 20, "n": 4,
-    });
+    let alias = "a".repeat(100_000);
+    let server = Server::start(&model.name(), &[&["--alias", &alias], flags].concat())?;
+    let mut body = endless();
+    body["n"] = 4.into();
     let since = Instant::now();
-    let stream = send(&server, post(CHAT, &body.to_string()))?;
+    let stream = send(&server, post(COMPLETIONS, &body.to_string()))?;
     server.wait_for("ztt_sequences_in_use", 4.0)?;
     server.wait_for("ztt_sequences_in_use", 0.0)?;
     in_time(since)?;
@@ -340,10 +342,10 @@ fn end() -> Result<()> {
 
 #[cfg(unix)]
 fn descriptors() -> Result<()> {
-    let server = Server::start_within("-n 40", "builtin", &["--header-timeout", "3"])?;
+    let server = Server::start_within("ulimit -n 40", None, "builtin", &["--header-timeout", "1"])?;
     let held = (0..80)
         .map(|_| send(&server, HALF))
-        .collect::<Result<Vec<TcpStream>>>()?;
+        .collect::<Result<Vec<_>>>()?;
     // Those that are not taken yet wait until others have ended.
     for mut stream in held {
         read_to_end(&mut stream)?;
@@ -359,16 +361,68 @@ fn descriptors() -> Result<()> {
 }
 
 #[cfg(unix)]
-fn few() -> Result<()> {
+fn few_descriptors() -> Result<()> {
     for n in [4, 5, 6, 7, 8, 9, 10, 12, 16, 24] {
-        match Server::start_within(&format!("-n {n}"), "builtin", &[]) {
-            Ok(server) => is_well(&server)?,
-            Err(e) => {
-                let said = format!("{e:#}");
-                if !said.contains("ztt-wgpu: ") || said.contains("panicked") {
-                    bail!("{n} descriptors: {said}");
-                }
-            }
+        enough_or_error(&format!("ulimit -n {n}"), None)?;
+    }
+    Ok(())
+}
+
+/// A shell calls this limit `-u` or `-p`. It does not hold for root, so another user must be able
+/// to run the program.
+#[cfg(target_os = "linux")]
+fn few_threads() -> Result<()> {
+    for n in 1..5 {
+        let limit = format!("{{ ulimit -u {n} || ulimit -p {n}; }} 2>/dev/null");
+        enough_or_error(&limit, other_user()?)?;
+    }
+    Ok(())
+}
+
+/// A user who runs nothing, where this one is root.
+#[cfg(target_os = "linux")]
+fn other_user() -> Result<Option<u32>> {
+    use std::os::unix::fs::MetadataExt;
+    let is_root = std::fs::metadata("/proc/self")?.uid() == 0;
+    Ok(is_root.then_some(64_999))
+}
+
+/// The trial, reported as ignored with the reason where the other user cannot run the program.
+#[cfg(target_os = "linux")]
+fn with_few_threads() -> Trial {
+    use std::os::unix::process::CommandExt;
+    let trial = trial(
+        "serve::connections::few_threads_are_an_error_or_enough",
+        few_threads,
+    );
+    let mut version = std::process::Command::new(env!("CARGO_BIN_EXE_ztt-wgpu"));
+    version.arg("--version").stdout(std::process::Stdio::null());
+    if let Ok(Some(user)) = other_user() {
+        version.uid(user).gid(user);
+    }
+    match version.status() {
+        Ok(status) if status.success() => trial,
+        _ => trial
+            .with_kind("no other user can run it")
+            .with_ignored_flag(true),
+    }
+}
+
+/// Within the limit the server either answers or says in one line why it does not start.
+#[cfg(unix)]
+fn enough_or_error(limit: &str, user: Option<u32>) -> Result<()> {
+    use anyhow::Context;
+    match Server::start_within(limit, user, "builtin", &[]) {
+        Ok(server) => {
+            let body = json!({"prompt": "ROMEO:", "max_tokens": 1});
+            server.ok(COMPLETIONS, &body).context(limit.to_string())?;
+        }
+        Err(e) => {
+            let said = format!("{e:#}");
+            ensure!(
+                said.contains("ztt-wgpu: ") && !said.contains("panicked"),
+                "{limit}: {said}"
+            );
         }
     }
     Ok(())

@@ -55,13 +55,23 @@ impl Server {
         Self::start_command(command)
     }
 
-    /// `serve` on the reference within what a shell's `ulimit` sets.
+    /// `serve` on the reference within what a shell's `ulimit` sets; as another user where one is
+    /// given.
     #[cfg(unix)]
-    pub fn start_within(limit: &str, model: &str, flags: &[&str]) -> Result<Self> {
+    pub fn start_within(
+        limit: &str,
+        user: Option<u32>,
+        model: &str,
+        flags: &[&str],
+    ) -> Result<Self> {
+        use std::os::unix::process::CommandExt;
         let mut command = Command::new("sh");
-        let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+        let script = format!("{limit} && exec \"$0\" \"$@\"");
         command.args(["-c", &script, PROGRAM, "serve", model, "--port", "0"]);
         command.args(HOST).args(flags);
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
         Self::start_command(command)
     }
 
