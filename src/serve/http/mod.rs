@@ -40,11 +40,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*name}", get(routes::model))
         .route("/metrics", get(routes::metrics))
         .fallback(routes::not_found)
+        .method_not_allowed_fallback(routes::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), auth::check));
-    let open = Router::new().route("/health", get(routes::health));
+    let open = Router::new()
+        .route("/health", get(routes::health))
+        .method_not_allowed_fallback(routes::wrong_method);
     with_key
         .merge(open)
-        .method_not_allowed_fallback(routes::wrong_method)
         .layer(DefaultBodyLimit::max(app.settings.max_body))
         .layer(from_fn_with_state(Arc::clone(&app), callers::check))
         .layer(from_fn_with_state(Arc::clone(&app), track::track))
