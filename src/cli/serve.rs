@@ -13,7 +13,9 @@ use super::args::{EngineArgs, ModelArgs, at_least_one, parallel};
 use super::generation::{SamplingArgs, max_tokens};
 use super::{setup, stderr};
 use crate::engine::Logits;
-use crate::serve::{Server, Settings, Signals, Statistics, runtime};
+use crate::serve::{
+    AllowedHost, AllowedOrigin, Callers, Limits, Server, Settings, Signals, Statistics, runtime,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +80,32 @@ pub struct Args {
     /// Take what messages say for text alone, whatever special tokens are written in it
     #[arg(long, help_heading = "Server")]
     plain_content: bool,
+    /// Connections at a time; more are refused with status 503
+    #[arg(long, value_name = "N", value_parser = at_least_one,
+          default_value_t = Limits::default().max_connections, help_heading = "Server")]
+    max_connections: usize,
+
+    /// Seconds that a connection may take to bring a whole header, idle time included
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..),
+          default_value_t = Limits::default().header_timeout.as_secs(), help_heading = "Server")]
+    header_timeout: u64,
+
+    /// Seconds that a client may read nothing of what is written to it
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..),
+          default_value_t = Limits::default().write_timeout.as_secs(), help_heading = "Server")]
+    write_timeout: u64,
+
+    /// Answer requests to this `Host` too, as a proxy in front passes it on; can be repeated.
+    /// `localhost` and loopback addresses are always answered; without this flag, and with
+    /// --api-key, so is every other name
+    #[arg(long, value_name = "NAME", value_parser = AllowedHost::parse, help_heading = "Server")]
+    allow_host: Vec<AllowedHost>,
+
+    /// Let web pages of this origin call, such as `https://example.com`; can be repeated. `*` lets
+    /// every web page call; without a key, that is every page that the user opens
+    #[arg(long, value_name = "ORIGIN", value_parser = AllowedOrigin::parse,
+          help_heading = "Server")]
+    allow_origin: Vec<AllowedOrigin>,
 
     /// Tokens of a text whose request does not say how many [default: the model's, else 256]
     #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one,
@@ -108,6 +136,7 @@ pub fn main(args: Args) -> Result<()> {
     let options = setup::options(&args.engine, &model, Logits::Last)?;
     // Before the weights are loaded.
     setup::warn(model.tokenizer()?.warnings());
+    let runtime = runtime().context("cannot start a server")?;
     let address = (args.host, args.port);
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;
@@ -145,6 +174,19 @@ fn settings(args: &Args, model: &crate::model::Model) -> Settings {
         grace: GRACE,
         plain_content: args.plain_content,
         api_key: args.api_key.clone(),
+        callers: Callers {
+            hosts: match args.api_key.is_some() && args.allow_host.is_empty() {
+                // Who has the key need not come by a certain name.
+                true => None,
+                false => Some(args.allow_host.clone()),
+            },
+            origins: args.allow_origin.clone(),
+        },
+        limits: Limits {
+            max_connections: args.max_connections,
+            header_timeout: Duration::from_secs(args.header_timeout),
+            write_timeout: Duration::from_secs(args.write_timeout),
+        },
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::batching::Queue;
+use super::connections::Limits;
 use super::health::Health;
+use super::http::Callers;
 use super::metrics::Metrics;
 use super::openai::unix_time;
 use crate::engine::sampling::SamplingOptions;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub plain_content: bool,
     /// What requests must bring along, but for /health.
     pub api_key: Option<String>,
+    pub callers: Callers,
+    pub limits: Limits,
 }
 
 /// A server's model, as far as it is not the batcher's, and its state.

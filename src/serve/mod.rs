@@ -9,6 +9,8 @@
 //!               openai: format
 //! ```
 //!
+//! Before that, `connections` bounds what a client can hold, and `http::callers` looks at who calls.
+//!
 //! A request gives its jobs up by dropping its end of the events: the batcher looks at each step
 //! whether somebody still listens. So clients that go away and requests that take too long need
 //! nothing else.
@@ -16,28 +18,33 @@
 mod admission;
 mod app;
 pub mod batching;
+mod connections;
 mod health;
 mod http;
+mod malformed;
 mod metrics;
 pub mod openai;
 mod signals;
+mod socket;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use futures_util::future::select;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use app::App;
 pub use app::Settings;
 use batching::{Backend, Batcher, Queue};
+pub use connections::Limits;
+pub use http::{AllowedHost, AllowedOrigin, Callers};
 pub use signals::Signals;
 
 use crate::error::Result;
@@ -49,6 +56,19 @@ const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How long responses may take to say that the server ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Longer than any server runs, and short enough to be added to any point in time.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Descriptors that a server needs at least, besides those of the model and the device.
+const N_DESCRIPTORS: usize = 16;
+
+/// Threads that it needs at least besides its first: the batcher's, and one for texts that become
+/// tokens.
+const N_THREADS: usize = 2;
+
+/// Requests whose texts become tokens at the same time.
+const N_BLOCKING_THREADS: usize = 16;
 
 /// A server that is ready to run.
 pub struct Server<B, F> {
@@ -91,7 +111,7 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
         let (backend, open) = (self.backend, self.open);
         let served = thread::scope(|scope| {
             let shared = Arc::clone(&app);
-            let batching = move || {
+            let batch = move || {
                 let closing = Closing(&shared.queue);
                 let App {
                     tokenizer,
@@ -103,7 +123,8 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
                 Batcher::new(backend, open, tokenizer, queue, health, metrics).run();
                 drop(closing);
             };
-            thread::Builder::new().spawn_scoped(scope, batching)?;
+            // The operating system may give no thread, which `scope.spawn` would panic at.
+            thread::Builder::new().spawn_scoped(scope, batch)?;
             let closing = Closing(&app.queue);
             let served = runtime.block_on(listen(&app, listener, stop));
             drop(closing);
@@ -121,22 +142,33 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
     }
 }
 
-/// What [`Server::run`] needs: one thread for all requests.
+/// What [`Server::run`] needs: one thread for all requests, and a few for what takes its time.
 ///
 /// # Errors
 /// Where the operating system gives none.
 pub fn runtime() -> io::Result<Runtime> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .thread_keep_alive(FOREVER)
-        .build()?;
-    // The thread that work on requests is put on. Tokio panics where it has none and gets none; as
-    // long as there is one, work waits for it.
-    let started = guarded(|| runtime.spawn_blocking(|| ()));
-    match started {
-        Ok(_) => Ok(runtime),
-        Err(_) => Err(io::Error::other("the system gives no more threads")),
+    // tokio panics where it gets no thread for work while it has none at all, and where it gets no
+    // descriptors for signals. So both are tried first, and the first thread is kept.
+    let spare = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let spare: io::Result<Vec<_>> = (0..N_DESCRIPTORS).map(|_| spare.try_clone()).collect();
+    drop(spare?);
+    let mut threads = Vec::with_capacity(N_THREADS);
+    for _ in 0..N_THREADS {
+        let (release, wait) = channel::<()>();
+        let thread = thread::Builder::new().spawn(move || wait.recv())?;
+        threads.push((release, thread));
     }
+    for (release, thread) in threads {
+        drop(release);
+        let _ = thread.join();
+    }
+    let runtime = Builder::new_current_thread()
+        .max_blocking_threads(N_BLOCKING_THREADS)
+        .thread_keep_alive(FOREVER)
+        .enable_all()
+        .build()?;
+    runtime.spawn_blocking(|| {});
+    Ok(runtime)
 }
 
 /// Closes the queue when it is dropped, be it by a panic: nobody waits for a thread that is gone.
@@ -156,25 +188,20 @@ async fn listen(
 ) -> io::Result<usize> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    // The small packets of a stream are not to wait for each other.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
-    let (drain, drained) = oneshot::channel::<()>();
-    let server = axum::serve(listener, http::router(Arc::clone(app)));
-    let server = server.with_graceful_shutdown(async {
-        let _ = drained.await;
-    });
-    let mut server = tokio::spawn(server.into_future());
-    stop().await;
-    let _ = drain.send(());
+    let routes = http::router(Arc::clone(app));
+    let (ending, _) = watch::channel(false);
+    {
+        let accepting = pin!(connections::accept(listener, app, routes, &ending));
+        select(accepting, pin!(stop())).await;
+    }
+    ending.send_replace(true);
     let again = pin!(stop());
-    let _ = timeout(app.settings.grace, select(&mut server, again)).await;
-    if server.is_finished() {
+    let _ = timeout(app.settings.grace, select(pin!(ending.closed()), again)).await;
+    if ending.is_closed() {
         return Ok(0);
     }
     let (n_waiting, n_active) = app.queue.lengths();
     app.queue.close();
-    let _ = timeout(LAST_WORDS, &mut server).await;
+    let _ = timeout(LAST_WORDS, ending.closed()).await;
     Ok(n_waiting + n_active)
 }

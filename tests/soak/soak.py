@@ -5,14 +5,19 @@
     venv/bin/python tests/soak/soak.py target/release/ztt-wgpu --minutes 30
 
 Clients stream, wait, ask for several texts, go away in the middle, and send what is refused. Greedy
-texts must be the same whenever their prompt comes again. Prints a line a minute and a summary; ends
-with 1 if memory grew by 2 % or more after the warm-up, a request was lost, or a text differed.
+texts must be the same whenever their prompt comes again. Beside them, hostile ones hold connections:
+they send half a header, nothing, a body a byte at a time, too large a header, no HTTP, or read
+nothing of a long stream. Each of these must be ended by the server within its limits. Prints a line
+a minute and a summary; ends with 1 if memory grew by 2 % or more after the warm-up, a request was
+lost, a text differed, or a hostile connection outlived its limit.
 """
 import argparse
 import asyncio
+import json
 import pathlib
 import random
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +27,10 @@ import openai
 
 TEXT = pathlib.Path(__file__).parents[1] / "fixtures" / "classics-val.txt"
 WARM_UP = 0.1  # of the time
+
+# Short, so that hostile connections come and go many times, and long enough for the others.
+LIMITS = ["--header-timeout", "5", "--write-timeout", "5", "--timeout", "60"]
+LATE = 30  # seconds that a limit may be exceeded by on a machine that is busy
 
 
 class Server:
@@ -125,6 +134,92 @@ class Load:
             self.counts["refused"] += 1
 
 
+class Hostile:
+    """Connections that nobody needs."""
+
+    def __init__(self, url):
+        self.host, port = re.fullmatch(r"http://(.*):(\d+)/v1", url).groups()
+        self.port = int(port)
+        self.counts = {"half": 0, "silent": 0, "trickle": 0, "large": 0, "noise": 0, "unread": 0,
+                       "turned away": 0}
+        self.faults = []
+
+    async def run(self, seed, end):
+        rng = random.Random(seed)
+        kinds = {"half": self.half, "silent": self.silent, "trickle": self.trickle,
+                 "large": self.large, "noise": self.noise, "unread": self.unread}
+        while time.monotonic() < end:
+            name = rng.choice(list(kinds))
+            limit = 60 if name in ("trickle", "unread") else 5
+            try:
+                async with asyncio.timeout(limit + LATE):
+                    await kinds[name](rng)
+                self.counts[name] += 1
+            except TimeoutError:
+                self.faults.append(f"{name}: the connection outlived its limit")
+            except OSError as e:
+                # A reset ends a connection too.
+                self.counts["turned away" if isinstance(e, ConnectionRefusedError) else name] += 1
+
+    async def connect(self, **options):
+        reader, writer = await asyncio.open_connection(self.host, self.port, **options)
+        return reader, writer
+
+    async def until_closed(self, reader, writer):
+        try:
+            while await reader.read(4096):
+                pass
+        finally:
+            writer.close()
+
+    async def half(self, rng):
+        reader, writer = await self.connect()
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Half: ")
+        await self.until_closed(reader, writer)
+
+    async def silent(self, rng):
+        await self.until_closed(*await self.connect())
+
+    async def noise(self, rng):
+        reader, writer = await self.connect()
+        writer.write(rng.randbytes(rng.randrange(1, 2000)))
+        await self.until_closed(reader, writer)
+
+    async def large(self, rng):
+        reader, writer = await self.connect()
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Large: " + b"x" * 390_000)
+        await self.until_closed(reader, writer)
+
+    async def trickle(self, rng):
+        reader, writer = await self.connect()
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                     b"Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{")
+        closed = asyncio.create_task(self.until_closed(reader, writer))
+        while not closed.done():
+            writer.write(b" ")
+            await asyncio.wait([closed], timeout=0.1)
+        await closed
+
+    async def unread(self, rng):
+        # A plain socket with a small buffer: asyncio's streams read by themselves.
+        connection = socket.socket()
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connection, (self.host, self.port))
+            body = json.dumps({"prompt": "Call me", "max_tokens": 300, "stream": True,
+                               "logprobs": 5, "n": 2}).encode()
+            head = (f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                    f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n")
+            await loop.sock_sendall(connection, head.encode() + body)
+            await asyncio.sleep(rng.uniform(5, 15))
+            while await loop.sock_recv(connection, 65536):
+                pass
+        finally:
+            connection.close()
+
+
 def median_between(latencies, begin, end):
     chosen = [seconds for when, seconds in latencies if begin <= when < end]
     return 1000 * statistics.median(chosen) if chosen else float("nan")
@@ -135,8 +230,9 @@ async def main():
     parser.add_argument("program")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--hostile", type=int, default=24)
     args, server_arguments = parser.parse_known_args()
-    server = Server(args.program, server_arguments or ["--parallel", "4", "--ctx", "384"])
+    server = Server(args.program, LIMITS + (server_arguments or ["--parallel", "4", "--ctx", "384"]))
     words = TEXT.read_text().split()
     prompts = [" ".join(words[i:i + 12 + i % 60]) for i in range(0, 600, 20)]
     load = Load(server.url, prompts)
@@ -144,6 +240,8 @@ async def main():
     end = start + 60 * args.minutes
     warm = start + WARM_UP * (end - start)
     clients = [asyncio.create_task(load.run(seed, end)) for seed in range(args.clients)]
+    hostile = Hostile(server.url)
+    hostiles = [asyncio.create_task(hostile.run(1000 + seed, end)) for seed in range(args.hostile)]
     memory = []  # (when, MiB)
     next_line = start
     while not all(client.done() for client in clients):
@@ -152,9 +250,10 @@ async def main():
         if now >= next_line:
             latency = median_between(load.latencies, now - 60, now)
             print(f"{(now - start) / 60:4.0f} min  {memory[-1][1]:6.1f} MiB  "
-                  f"{latency:5.1f} ms a token  {load.counts}", flush=True)
+                  f"{latency:5.1f} ms a token  {load.counts} {hostile.counts}", flush=True)
             next_line += 60
         await asyncio.sleep(1)
+    await asyncio.gather(*hostiles)
     # Means of a tenth of the time each: a moment's peak is no growth.
     part = WARM_UP * (end - start)
     first = statistics.mean(mb for when, mb in memory if warm <= when < warm + part)
@@ -166,12 +265,14 @@ async def main():
     print(f"memory    {first:.1f} MiB after the warm-up, {last:.1f} at the end: {growth:+.2f} %")
     print("latency   " + ", ".join(f"{ms:.1f}" for ms in latencies) + " ms a token, by thirds")
     print(f"requests  {load.counts}")
-    for fault in load.faults[:10]:
+    print(f"hostile   {hostile.counts}")
+    faults = load.faults + hostile.faults
+    for fault in faults[:10]:
         print(f"fault     {fault}")
     server.process.terminate()
     ended_well = server.process.wait(60) == 0
-    print(f"faults    {len(load.faults)}, server ended {'well' if ended_well else 'badly'}")
-    sys.exit(0 if growth < 2 and not load.faults and ended_well else 1)
+    print(f"faults    {len(faults)}, server ended {'well' if ended_well else 'badly'}")
+    sys.exit(0 if growth < 2 and not faults and ended_well else 1)
 
 
 asyncio.run(main())

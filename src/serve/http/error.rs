@@ -63,6 +63,22 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
+    /// The whole response, after which the connection is closed, for where there is no request.
+    pub fn response(&self) -> Vec<u8> {
+        let body = self.json().to_string();
+        let retry = match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => "retry-after: 1\r\n",
+            _ => "",
+        };
+        let head = format!(
+            "HTTP/1.1 {}\r\nconnection: close\r\n{retry}content-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            self.status,
+            body.len()
+        );
+        (head + &body).into_bytes()
+    }
+
     /// The body of a response, or an event of a stream.
     pub fn json(&self) -> Value {
         json!({"error": {

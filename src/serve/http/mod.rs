@@ -2,9 +2,13 @@
 
 mod auth;
 mod body;
+mod callers;
 mod conversation;
 mod error;
 mod generate;
+mod held;
+mod host;
+mod origin;
 mod prepare;
 mod reply;
 mod routes;
@@ -17,6 +21,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+
+pub use callers::Callers;
+pub use error::ApiError;
+pub use held::hold;
+pub use host::AllowedHost;
+pub use origin::AllowedOrigin;
+pub use reply::deadline;
 
 use super::app::App;
 
@@ -31,10 +42,13 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(routes::not_found)
         .method_not_allowed_fallback(routes::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), auth::check));
-    let open = Router::new().route("/health", get(routes::health));
+    let open = Router::new()
+        .route("/health", get(routes::health))
+        .method_not_allowed_fallback(routes::wrong_method);
     with_key
         .merge(open)
         .layer(DefaultBodyLimit::max(app.settings.max_body))
+        .layer(from_fn_with_state(Arc::clone(&app), callers::check))
         .layer(from_fn_with_state(Arc::clone(&app), track::track))
         .with_state(app)
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use super::track::Tally;
+use crate::serve::FOREVER;
 use crate::serve::batching::Event;
 use crate::serve::openai::Usage;
 
@@ -83,8 +84,7 @@ impl Reply {
 
 /// When a request that comes now is late.
 pub fn deadline(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or(now + FAR)
+    Instant::now() + timeout.min(FOREVER)
 }
 
 pub fn timed_out() -> ApiError {

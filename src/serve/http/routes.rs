@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -76,8 +77,9 @@ pub async fn models(State(app): State<Arc<App>>) -> Json<Value> {
 /// GET /v1/models/NAME
 pub async fn model(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Path(name) = name.map_err(|e| ApiError::new(e.status(), e.body_text()))?;
     match name == app.settings.name {
         true => Ok(Json(describe(&app))),
         false => Err(prepare::no_model(&name, &app.settings.name)),
@@ -111,14 +113,20 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 
-/// Any other path.
-pub async fn not_found(method: Method, uri: Uri) -> ApiError {
+/// Any other path; `*` stands for the server itself.
+pub async fn not_found(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let message = format!("unknown route: {method} {}", uri.path());
-    ApiError::new(StatusCode::NOT_FOUND, message)
+    ApiError::new(StatusCode::NOT_FOUND, message).into_response()
 }
 
-/// A known path with another method.
-pub async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+/// A known path with another method. The router adds `Allow`, which is all that OPTIONS asks for.
+pub async fn wrong_method(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let message = format!("{} does not know {method}", uri.path());
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response()
 }

@@ -1,17 +1,14 @@
 //! Each request in the metrics and in the log.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::held::hold;
 use crate::serve::app::App;
 
 /// Stands for the status where the client is gone before there is one, as nginx has it.
@@ -49,7 +46,7 @@ pub async fn track(State(app): State<Arc<App>>, mut request: Request, next: Next
     };
     let response = next.run(request).await;
     record.status = response.status().as_u16();
-    response.map(|body| Body::new(Tracked { body, record }))
+    hold(response, record)
 }
 
 /// A request; it is noted when this is dropped.
@@ -73,32 +70,5 @@ impl Drop for Record {
             seconds = self.since.elapsed().as_secs_f64(),
             "request"
         );
-    }
-}
-
-/// A body that holds on to the record until it has been sent.
-struct Tracked {
-    body: Body,
-    #[expect(dead_code, reason = "dropping it is what it is for")]
-    record: Record,
-}
-
-impl HttpBody for Tracked {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

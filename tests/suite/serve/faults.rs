@@ -14,7 +14,7 @@ use ztt_wgpu::engine::{Next, Options, Sequences};
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use ztt_wgpu::reference::Output;
 use ztt_wgpu::serve::batching::Backend;
-use ztt_wgpu::serve::{Server as Library, Settings, runtime};
+use ztt_wgpu::serve::{Callers, Limits, Server as Library, Settings, runtime};
 
 use super::server::{COMPLETIONS, DEVICE, Server, get, parts, post, wait};
 use crate::adapter;
@@ -80,6 +80,8 @@ fn settings() -> Settings {
         grace: Duration::from_secs(10),
         plain_content: false,
         api_key: None,
+        callers: Callers::default(),
+        limits: Limits::default(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! `serve`, on the real binary over loopback.
 
 mod api;
+mod callers;
 mod clients;
+mod connections;
 mod cost;
 mod end;
 mod fairness;
@@ -10,6 +12,7 @@ mod limits;
 mod load;
 mod openai;
 mod plain;
+mod raw;
 mod refusals;
 pub mod server;
 
@@ -18,7 +21,9 @@ use libtest_mimic::Trial;
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     trials.extend(api::trials());
+    trials.extend(callers::trials());
     trials.extend(clients::trials());
+    trials.extend(connections::trials());
     trials.extend(cost::trials());
     trials.extend(end::trials());
     trials.extend(fairness::trials());

@@ -22,6 +22,8 @@ pub const DEVICE: [&str; 2] = ["--kv-type", "f32"];
 pub const COMPLETIONS: &str = "/v1/completions";
 pub const CHAT: &str = "/v1/chat/completions";
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ztt-wgpu");
+
 /// How long a test waits for what must come: only a failing one waits as long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -46,14 +48,43 @@ impl Server {
         flags: &[&str],
         variables: &[(&str, &str)],
     ) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ztt-wgpu"));
+        let mut command = Command::new(PROGRAM);
         command.args(["serve", model, "--port", "0"]);
         command.args(adapter).args(flags);
+        command.envs(variables.iter().copied());
+        Self::start_command(command)
+    }
+
+    /// `serve` on the reference within what a shell's `ulimit` sets; as another user where one is
+    /// given.
+    #[cfg(unix)]
+    pub fn start_within(
+        limit: &str,
+        user: Option<u32>,
+        model: &str,
+        flags: &[&str],
+    ) -> Result<Self> {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new("sh");
+        let script = format!("{limit} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script, PROGRAM, "serve", model, "--port", "0"]);
+        command.args(HOST).args(flags);
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        Self::start_command(command)
+    }
+
+    fn start_command(mut command: Command) -> Result<Self> {
+        let given: Vec<_> = command
+            .get_envs()
+            .map(|(name, _)| name.to_owned())
+            .collect();
         environment(|variable, value| match value {
+            _ if given.iter().any(|name| name == variable) => {}
             Some(value) => drop(command.env(variable, value)),
             None => drop(command.env_remove(variable)),
         });
-        command.envs(variables.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().context("stderr")?;
         let mut stderr = BufReader::new(stderr).lines();
