@@ -35,7 +35,7 @@ fn stdin_is_pipe_or_file() -> bool {
     let Ok(fd) = io::stdin().as_fd().try_clone_to_owned() else {
         return false;
     };
-    let kind = File::from(fd).metadata().map(|m| m.file_type());
+    let kind = std::fs::File::from(fd).metadata().map(|m| m.file_type());
     kind.is_ok_and(|k| k.is_fifo() || k.is_file() || k.is_socket())
 }
 

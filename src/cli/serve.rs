@@ -149,7 +149,6 @@ pub fn main(args: Args) -> Result<()> {
     let server = Server::new(settings(&args, &model), &model, sequences, open)?;
     setup::warn(&warnings);
     stderr::facts(&[("model", args.model.name()), ("adapter", &adapter)]);
-    let runtime = runtime().context("cannot serve")?;
     let mut signals = {
         let _inside = runtime.enter();
         Signals::watch().context("cannot watch for signals")?

@@ -49,10 +49,6 @@ pub use signals::Signals;
 
 use crate::error::Result;
 use crate::model::Model;
-use crate::model::guard::guarded;
-
-/// Longer than a server runs.
-const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How long responses may take to say that the server ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);

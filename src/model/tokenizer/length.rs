@@ -1,6 +1,5 @@
 //! How long a text may be that becomes no more than some number of tokens.
 
-use serde::Serialize;
 use serde_json::Value;
 use tokenizers::ModelWrapper;
 
@@ -26,12 +25,14 @@ impl Tokenizer {
             }
             Joining::Local | Joining::Whole => false,
         };
-        let splits = steps(self.inner.get_pre_tokenizer(), "pretokenizers")?;
+        let splitter = self.inner.get_pre_tokenizer();
+        let splits = steps(splitter.map(|s| &s.json), "pretokenizers")?;
         let splits_bytes = splits.iter().any(|step| step["type"] == "ByteLevel");
         let keeps_all = has_all
             && splits_bytes == (self.joining == Joining::Bytes)
             && splits.iter().all(split_keeps_all);
-        let normalizers = steps(self.inner.get_normalizer(), "normalizers")?;
+        let normalizer = self.inner.get_normalizer();
+        let normalizers = steps(normalizer.map(|n| &n.json), "normalizers")?;
         let shorter = normalizers.iter().map(shortening);
         let shorter = shorter.product::<Option<usize>>()?;
         let added = self.inner.get_added_tokens_decoder();
@@ -52,12 +53,9 @@ impl Tokenizer {
 
 /// The steps of a normalizer or pre-tokenizer, as `tokenizer.json` has them; `all` is the field of
 /// those of a sequence.
-fn steps(step: Option<&impl Serialize>, all: &str) -> Option<Vec<Value>> {
+fn steps(step: Option<&Value>, all: &str) -> Option<Vec<Value>> {
     let mut steps = Vec::new();
-    let mut open: Vec<Value> = match step {
-        Some(step) => vec![serde_json::to_value(step).ok()?],
-        None => Vec::new(),
-    };
+    let mut open: Vec<Value> = step.cloned().into_iter().collect();
     while let Some(mut step) = open.pop() {
         match step["type"] == "Sequence" {
             true => open.extend(step[all].as_array_mut()?.drain(..)),

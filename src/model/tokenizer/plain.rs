@@ -24,9 +24,9 @@ impl Tokenizer {
         let mut tokens: Vec<_> = added.into_values().collect();
         tokens.retain(|token| !token.content.trim().is_empty());
         let normalized = |text: String| {
-            let mut normalized = NormalizedString::from(text);
+            let mut normalized = NormalizedString::from(text.as_str());
             let normalizer = self.inner.get_normalizer();
-            let done = unpanicking(|| match normalizer {
+            let done = unpanicking(text.len(), || match normalizer {
                 Some(normalizer) => normalizer.normalize(&mut normalized),
                 None => Ok(()),
             });
@@ -51,7 +51,7 @@ impl Tokenizer {
     /// `stand_ins` stands for another one that is part of no token recognised in the text.
     pub fn encode_with(&self, text: &str, stand_ins: &BTreeMap<char, char>) -> Result<Vec<u32>> {
         let inner = &self.inner;
-        let encoding = unpanicking(|| {
+        let encoding = unpanicking(text.len(), || {
             let added = inner.get_added_vocabulary();
             let mut pieces = added.extract_and_normalize(inner.get_normalizer(), text);
             pieces.normalize(|piece| {

@@ -3,6 +3,7 @@
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokenizers::pattern::Invert;
 use tokenizers::{
     Decoder, DecoderWrapper, NormalizedString, Normalizer, NormalizerWrapper, PreTokenizedString,
@@ -66,7 +67,11 @@ fn check(n_bytes: usize, most: usize) -> Result<()> {
 }
 
 /// A normalizer.
-pub struct Normalizing(Vec<Normalization>);
+pub struct Normalizing {
+    steps: Vec<Normalization>,
+    /// The normalizer as `tokenizer.json` has it.
+    pub json: Value,
+}
 
 enum Normalization {
     Replace(Replacing),
@@ -75,10 +80,11 @@ enum Normalization {
 
 impl<'de> Deserialize<'de> for Normalizing {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let normalizer = NormalizerWrapper::deserialize(deserializer)?;
+        let json = serde_json::to_value(&normalizer).map_err(D::Error::custom)?;
         let mut steps = Vec::new();
-        normalizations(NormalizerWrapper::deserialize(deserializer)?, &mut steps)
-            .map_err(D::Error::custom)?;
-        Ok(Self(steps))
+        normalizations(normalizer, &mut steps).map_err(D::Error::custom)?;
+        Ok(Self { steps, json })
     }
 }
 
@@ -103,7 +109,7 @@ impl Normalizer for Normalizing {
     /// way. Who calls the library catches panics.
     fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
         let most = most(text.len_original());
-        for step in &self.0 {
+        for step in &self.steps {
             let result = match step {
                 Normalization::Replace(replacing) => (replacing.find(text.get(), most))
                     .and_then(|found| text.replace(found, &replacing.content)),
@@ -118,7 +124,11 @@ impl Normalizer for Normalizing {
 }
 
 /// A splitter. How long it can make a text is limited as it is read.
-pub struct Splitting(Vec<Step>);
+pub struct Splitting {
+    steps: Vec<Step>,
+    /// The splitter as `tokenizer.json` has it.
+    pub json: Value,
+}
 
 enum Step {
     Split {
@@ -131,10 +141,11 @@ enum Step {
 
 impl<'de> Deserialize<'de> for Splitting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let mut steps = Vec::new();
         let splitter = PreTokenizerWrapper::deserialize(deserializer)?;
+        let json = serde_json::to_value(&splitter).map_err(D::Error::custom)?;
+        let mut steps = Vec::new();
         splits(splitter, &mut steps).map_err(D::Error::custom)?;
-        Ok(Self(steps))
+        Ok(Self { steps, json })
     }
 }
 
@@ -164,7 +175,7 @@ fn splits(splitter: PreTokenizerWrapper, steps: &mut Vec<Step>) -> Result<()> {
 
 impl PreTokenizer for Splitting {
     fn pre_tokenize(&self, text: &mut PreTokenizedString) -> Result<()> {
-        for step in &self.0 {
+        for step in &self.steps {
             match step {
                 Step::Split {
                     matcher,

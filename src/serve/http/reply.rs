@@ -13,9 +13,6 @@ use crate::serve::FOREVER;
 use crate::serve::batching::Event;
 use crate::serve::openai::Usage;
 
-/// What stands for a time that no clock counts up to: 30 years.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-
 /// Receives the events of a request's texts. Dropping it gives up those that have not ended.
 pub struct Reply {
     events: UnboundedReceiver<(usize, Event)>,
