@@ -39,7 +39,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use environment::environment;
-use limits::{MAX_BYTES, MAX_DEPTH, fail, steps_for, within_limits};
+use limits::{MAX_BYTES, MAX_DEPTH, fail, steps_for, time_for, within_limits};
 use special_tokens::special_tokens;
 use worker::on_own_stack;
 
@@ -118,7 +118,7 @@ impl ChatTemplate {
             Error::file(file, "a chat template", found)
         };
         let source: Arc<str> = source::prepare(&source).map_err(refused)?.into();
-        let parsed = on_own_stack({
+        let parsed = on_own_stack(time_for(0), {
             let source = source.clone();
             move || {
                 environment(None, steps_for(0))
@@ -192,7 +192,7 @@ impl ChatTemplate {
         };
         let (source, special_tokens) = (self.source.clone(), self.special_tokens.clone());
         let now = self.now;
-        let rendered = on_own_stack(move || {
+        let rendered = on_own_stack(time_for(values), move || {
             let context = Context {
                 messages,
                 tools: None,

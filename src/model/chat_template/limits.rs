@@ -36,8 +36,19 @@ const MAX_VALUES: usize = 1_000_000;
 /// Bytes that a value may take as text, and those that a template may write.
 pub const MAX_BYTES: usize = 64 << 20;
 
-/// How long a template may run.
-pub const MAX_TIME: Duration = Duration::from_secs(2);
+/// How long a template may run, beside what each value of the conversation adds to it.
+const TIME: Duration = Duration::from_secs(2);
+const TIME_OF_A_VALUE: Duration = Duration::from_micros(200);
+
+/// How long a template may run, however long the conversation.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// How long a template may run for a conversation of so many values.
+pub fn time_for(values: usize) -> Duration {
+    let values = u32::try_from(values).unwrap_or(u32::MAX);
+    TIME.saturating_add(TIME_OF_A_VALUE.saturating_mul(values))
+        .min(MAX_TIME)
+}
 
 /// Steps of the engine, and of the modules here, beside those for the conversation. They are
 /// some tenths of a second of a template that would never end, and bound its memory: a step pays
@@ -58,6 +69,7 @@ pub fn steps_for(values: usize) -> u64 {
 /// What is left to the template that this thread runs.
 struct Left {
     end: Instant,
+    time: Duration,
     steps: u64,
     until_look: u64,
     /// Values that one value may consist of.
@@ -77,7 +89,8 @@ pub fn within_limits<T>(
     run: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     LEFT.replace(Some(Left {
-        end: Instant::now() + MAX_TIME,
+        end: Instant::now() + time_for(values),
+        time: time_for(values),
         steps: steps_for(values),
         until_look: BETWEEN_LOOKS,
         values: MAX_VALUES.saturating_add(values),
@@ -142,7 +155,7 @@ impl Left {
         };
         let message = match (left, late) {
             (None, _) => "it takes more steps than a conversation needs".to_string(),
-            (_, true) => too_slow(),
+            (_, true) => too_slow(self.time),
             _ => return Ok(()),
         };
         self.failed = Some(message.clone());
@@ -151,6 +164,6 @@ impl Left {
 }
 
 /// The error of a template that runs for too long.
-pub fn too_slow() -> String {
-    format!("it runs for more than {} seconds", MAX_TIME.as_secs())
+pub fn too_slow(time: Duration) -> String {
+    format!("it runs for more than {} seconds", time.as_secs())
 }

@@ -1,6 +1,8 @@
 //! A thread for what the engine does with a template: with a stack that is large enough, and one
 //! that need not be waited for.
 
+use std::time::Duration;
+
 use minijinja::Error as Failure;
 
 /// Bytes of the thread's stack: for [`MAX_TERMS`](super::limits::MAX_TERMS) frames of the engine's
@@ -12,10 +14,11 @@ const STACK: usize = 64 << 20;
 #[cfg(not(target_family = "wasm"))]
 const MAX_LEFT: usize = 4;
 
-/// What `work` gives, or why it gives nothing. What does not end in time goes on, for a while,
+/// What `work` gives, or why it gives nothing. What does not end in twice its `time` goes on, for a while,
 /// without anybody who waits for it.
 #[cfg(not(target_family = "wasm"))]
 pub fn on_own_stack<T: Send + 'static>(
+    time: Duration,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     use std::sync::Arc;
@@ -24,7 +27,7 @@ pub fn on_own_stack<T: Send + 'static>(
     use std::thread::Builder;
 
     use super::arguments::failure;
-    use super::limits::{MAX_TIME, too_slow};
+    use super::limits::too_slow;
 
     static LEFT: AtomicUsize = AtomicUsize::new(0);
     if LEFT.load(Ordering::Relaxed) >= MAX_LEFT {
@@ -51,14 +54,14 @@ pub fn on_own_stack<T: Send + 'static>(
         return Err(failure(format!("no thread to run it on: {e}")));
     }
     // The template looks at the clock itself, almost everywhere.
-    match receiver.recv_timeout(2 * MAX_TIME) {
+    match receiver.recv_timeout(2 * time) {
         Ok(found) => found,
         Err(RecvTimeoutError::Timeout) => {
             LEFT.fetch_add(1, Ordering::Relaxed);
             if ended.swap(true, Ordering::AcqRel) {
                 LEFT.fetch_sub(1, Ordering::Relaxed);
             }
-            Err(failure(too_slow()))
+            Err(failure(too_slow(time)))
         }
         Err(RecvTimeoutError::Disconnected) => Err(failure("the engine failed")),
     }
@@ -66,6 +69,9 @@ pub fn on_own_stack<T: Send + 'static>(
 
 /// The same where there are no threads.
 #[cfg(target_family = "wasm")]
-pub fn on_own_stack<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn on_own_stack<T>(
+    _time: Duration,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     work()
 }

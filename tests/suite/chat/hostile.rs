@@ -113,7 +113,7 @@ fn values() -> Result<()> {
         "{% set ns = namespace() %}{% set ns.a = [{'b': ns}] %}{{ ns }}",
         "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a == b }}",
         "{% set ns = namespace() %}{% set l = [[ns]] %}{% set ns.a = l %}{{ ns | tojson }}",
-        "{% set ns = namespace() %}{% set ns.a = [ns] | select %}",
+        "{% set ns = namespace(x=1) %}{% set ns.a = [ns] | select %}",
         "{% set ns = namespace() %}{% set j = joiner(ns) %}{% set ns.a = j %}",
     ] {
         stopped(template, &[inside])?;
