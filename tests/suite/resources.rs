@@ -26,7 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("resources::few_files", || limited("ulimit -n 7")),
         trial("resources::hardly_a_file", || limited("ulimit -n 4")),
         trial("resources::little_memory", || limited("ulimit -v 60000")),
-        trial("resources::a_small_stack", || limited("ulimit -s 128")),
+        trial("resources::a_small_stack", || limited("ulimit -s 64")),
         trial("resources::no_files_written", || limited("ulimit -f 0")),
         trial("resources::no_home", no_home),
         trial("resources::no_threads", no_threads),

@@ -94,6 +94,7 @@ impl Lines {
     }
 
     /// The next line; `None` where there are no more. Ctrl-C sets `interrupt`.
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "consoles edit lines"))]
     pub fn next(&mut self, interrupt: &AtomicBool) -> Result<Option<String>> {
         match self {
             Self::Terminal(terminal) => terminal.next(),
