@@ -43,8 +43,8 @@ pub fn watch_when(
     Ok(flag)
 }
 
-/// From now on Ctrl-C sets the flag that is returned, and a program that has not ended [`GRACE`] later is ended, after `late` has said
-/// what there is to say.
+/// From now on Ctrl-C sets the flag that is returned. A program that has not ended [`GRACE`] later
+/// is ended, after `late` has told how far it came.
 pub fn watch_and_end(late: impl Fn() + Send + 'static) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
@@ -81,6 +81,8 @@ pub fn prepare(watches_itself: bool) -> Result<()> {
 
 #[cfg(unix)]
 fn remove_unfinished_on_signals() -> io::Result<()> {
+    use std::os::unix::net::UnixStream;
+
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -90,6 +92,8 @@ fn remove_unfinished_on_signals() -> io::Result<()> {
         SignalKind::terminate(),
         SignalKind::hangup(),
     ];
+    // Tokio panics where it gets no descriptors for signals, so that is tried first.
+    drop((UnixStream::pair()?, UnixStream::pair()?));
     let guard = runtime.enter();
     let mut watched = Vec::new();
     for kind in kinds {

@@ -97,7 +97,8 @@ pub fn text_of_stream(stream: impl Read, name: &str, limit: u64) -> Result<Strin
     }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        let found = format!("a byte that is none of UTF-8 at offset {at}");
+        let byte = e.as_bytes().get(at).copied().unwrap_or_default();
+        let found = format!("the byte 0x{byte:02x} at position {at}");
         Error::file(name, "text in UTF-8", found)
     })
 }

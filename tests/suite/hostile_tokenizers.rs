@@ -646,13 +646,18 @@ fn decoded() -> Result<()> {
             3,
         ),
     ] {
+        let shown: String = decoder.to_string().chars().take(80).collect();
         let tokenizer = set(bpe(), "/decoder", decoder)?;
         let run = generate(&checkpoint(&tokenizer.to_string())?, TEXT)?;
         let errors = run
             .stderr
             .lines()
             .filter(|line| line.starts_with("ztt-wgpu: "));
-        ensure!(run.status == 1 && errors.count() == 1, "{}", run.stderr);
+        ensure!(
+            run.status == 1 && errors.count() == 1,
+            "{shown}: {}",
+            run.stderr
+        );
         ensure!(run.stderr.contains(GROWS[0]), "{}", run.stderr);
         ensure!(!run.stderr.contains("panicked"), "{}", run.stderr);
     }
@@ -663,7 +668,7 @@ fn decoded() -> Result<()> {
 fn server() -> Result<()> {
     let tokenizer = set(bpe(), "/pre_tokenizer", split("(?=a)(a|aa)+(?!b)c"))?;
     let checkpoint = checkpoint(&tokenizer.to_string())?;
-    let server = Server::start(&checkpoint.name(), &["--adapter", "cpu"])?;
+    let server = Server::start(&checkpoint.name(), &[])?;
     let body = json!({"prompt": TEXT, "max_tokens": 1});
     let (status, response) = parts(server.post(COMPLETIONS, &body)?)?;
     ensure!(status >= 400, "{status}: {response}");

@@ -260,11 +260,7 @@ fn zeros() -> Result<()> {
     let model = ChatModel::new()?;
     let mut chat = command(&["chat", &model.name(), "-n", "3", "--adapter", "cpu"]);
     chat.write_stdin(vec![b'a'; 20_000_000]);
-    is_refused(
-        &output(chat)?,
-        1,
-        &["standard input", "at most 16777216 bytes"],
-    )
+    is_refused(&output(chat)?, 1, &["standard input", "at most 16 MiB"])
 }
 
 /// What has no end is not read for ever.
@@ -280,7 +276,7 @@ fn endless() -> Result<()> {
     ] {
         let host = ["--adapter", "cpu"];
         let run = output(in_shell("", "</dev/zero", &[arguments, &host].concat()))?;
-        is_refused(&run, 1, &["at most", "bytes"]).with_context(|| format!("{arguments:?}"))?;
+        is_refused(&run, 1, &["at most", "MiB"]).with_context(|| format!("{arguments:?}"))?;
     }
     Ok(())
 }

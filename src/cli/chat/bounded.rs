@@ -22,7 +22,8 @@ pub fn next(input: &mut impl BufRead) -> Result<Option<String>> {
 /// Refuses a line that is too long.
 pub fn check(line: &[u8]) -> Result<()> {
     if line.len() > MAX_LINE {
-        bail!("standard input: expected a line of at most {MAX_LINE} bytes, found a longer one");
+        let mib = MAX_LINE >> 20;
+        bail!("standard input: expected a line of at most {mib} MiB, found a longer one");
     }
     Ok(())
 }
