@@ -79,11 +79,18 @@ pub fn prepare(watches_itself: bool) -> Result<()> {
     Ok(())
 }
 
+/// Pairs of descriptors that suffice for a runtime and its signals.
+#[cfg(unix)]
+const N_PAIRS: usize = 3;
+
 #[cfg(unix)]
 fn remove_unfinished_on_signals() -> io::Result<()> {
     use std::os::unix::net::UnixStream;
 
     use tokio::signal::unix::{SignalKind, signal};
+    // Tokio panics where it gets no descriptors for signals, so as many as it needs are tried first.
+    let spare: io::Result<Vec<_>> = (0..N_PAIRS).map(|_| UnixStream::pair()).collect();
+    drop(spare?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
@@ -92,8 +99,6 @@ fn remove_unfinished_on_signals() -> io::Result<()> {
         SignalKind::terminate(),
         SignalKind::hangup(),
     ];
-    // Tokio panics where it gets no descriptors for signals, so that is tried first.
-    drop((UnixStream::pair()?, UnixStream::pair()?));
     let guard = runtime.enter();
     let mut watched = Vec::new();
     for kind in kinds {

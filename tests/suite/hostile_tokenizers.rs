@@ -638,7 +638,6 @@ fn decoded() -> Result<()> {
     let ctc = json!({"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": true});
     for decoder in [
         sequence("decoders", ctc, 60),
-        sequence("decoders", json!({"type": "BPEDecoder", "suffix": ""}), 60),
         sequence("decoders", replace(json!({"String": ""}), "ab"), 60),
         sequence(
             "decoders",

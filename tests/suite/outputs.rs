@@ -437,7 +437,7 @@ fn left_behind() -> Result<()> {
 
 fn full_cache() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut program = shell("ulimit -f 1", &["run", "builtin", "-n", "1", "a"]);
+    let mut program = shell("ulimit -f 0", &["run", "builtin", "-n", "1", "a"]);
     program.env("XDG_CACHE_HOME", folder.path());
     // A driver has a cache of its own.
     program.env("MESA_SHADER_CACHE_DISABLE", "true");

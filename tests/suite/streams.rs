@@ -267,16 +267,17 @@ fn zeros() -> Result<()> {
 fn endless() -> Result<()> {
     let model = ChatModel::new()?;
     let name = model.name();
-    let perplexity: &[&str] = &["perplexity", &name, "--file", "/dev/zero"];
-    for arguments in [
-        &["chat", &name][..],
-        &["run", &name, "-"],
-        &["run", &name, "--file", "/dev/zero"],
-        perplexity,
+    let device: &[&str] = &["expected a file or a pipe", "a character device"];
+    let too_long: &[&str] = &["at most", "MiB"];
+    for (arguments, words) in [
+        (&["chat", &name][..], too_long),
+        (&["run", &name, "-"], too_long),
+        (&["run", &name, "--file", "/dev/zero"], device),
+        (&["perplexity", &name, "--file", "/dev/zero"], device),
     ] {
         let host = ["--adapter", "cpu"];
         let run = output(in_shell("", "</dev/zero", &[arguments, &host].concat()))?;
-        is_refused(&run, 1, &["at most", "MiB"]).with_context(|| format!("{arguments:?}"))?;
+        is_refused(&run, 1, words).with_context(|| format!("{arguments:?}"))?;
     }
     Ok(())
 }
