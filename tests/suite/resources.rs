@@ -67,7 +67,7 @@ fn limited(limit: &str) -> Result<()> {
 fn no_home() -> Result<()> {
     let folders = [
         "unset HOME XDG_CACHE_HOME XDG_CONFIG_HOME",
-        "export HOME=/nowhere XDG_CACHE_HOME=/nowhere/cache TMPDIR=/nowhere",
+        "export HOME=/dev/null/home XDG_CACHE_HOME=/dev/null/cache TMPDIR=/dev/null/tmp",
         "export HOME= XDG_CACHE_HOME=",
     ];
     for folders in folders {

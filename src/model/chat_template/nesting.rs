@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(of("a"), 0);
         assert_eq!(of("a + b.c | d"), 3);
         assert_eq!(of("[a + b, c + d, -e]"), 2);
-        assert_eq!(of("((a + b) * c)[d]"), 4);
+        assert_eq!(of("((a + b) * c)[d]"), 3);
         assert_eq!(of("not a if b else c"), 3);
         assert_eq!(of("{'a': b.c, 'd': e.f}"), 2);
     }

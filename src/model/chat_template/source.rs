@@ -315,7 +315,7 @@ mod tests {
         );
         assert_eq!(
             of("{{ x['items'] in ['items'] }}"),
-            "{{ x.__item__('items') in ['items'] }}"
+            "{{ __keep__((x.__item__('items')), 2) in ['items'] }}"
         );
         assert_eq!(of("{{ 2 * 3 % 4 }}"), "{{ 2 * 3 % 4 }}");
         let expected = "{% for a, b in __iterate__(c[1 if x in y]) if d %}";

@@ -243,9 +243,9 @@ fn deep_messages() -> Result<()> {
 /// A request that the template cannot take is refused, and the next one is answered.
 fn serve() -> Result<()> {
     let template = format!(
-        "{{% if messages[0].content == 'on' %}}{{% set ns = namespace(l=[1]) %}}\
+        "{{% if 'on' in messages[0].content | string %}}{{% set ns = namespace(l=[1]) %}}\
          {{% for i in range(99) %}}{{% set ns.l = [ns.l, ns.l] %}}{{% endfor %}}{{{{ ns.l }}}}{{% endif %}}\
-         {{% if messages[0].content == 'self' %}}{{% set ns = namespace() %}}{{% set ns.a = ns %}}\
+         {{% if 'self' in messages[0].content | string %}}{{% set ns = namespace() %}}{{% set ns.a = ns %}}\
          {{{{ ns ~ 'x' }}}}{{% endif %}}{TEMPLATE}"
     );
     let model = ChatModel::without_template()?.with("chat_template.jinja", &template)?;
