@@ -31,7 +31,7 @@ static SERVING: Mutex<()> = Mutex::new(());
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![crate::fixtures::trial(
         "docs::a_wrong_result_is_noticed",
-        || transcript::check_itself(),
+        transcript::check_itself,
     )];
     for document in documents() {
         match std::fs::read_to_string(&document) {

@@ -87,7 +87,7 @@ impl Shell {
     /// which is waited for until it listens.
     pub fn run(&mut self, command: &str) -> Result<(i32, String)> {
         let is_server = command.ends_with('&');
-        let mark = format!("printf '\\n\\x1e%d\\n' $?");
+        let mark = r"printf '\n\x1e%d\n' $?";
         writeln!(self.input, "{{ {command}\n}} < /dev/null; {mark}")?;
         let until = Instant::now() + PATIENCE;
         let mut bytes = Vec::new();

@@ -261,7 +261,7 @@ fn unreadable() -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let model = Checkpoint::copy_of("llama-plain")?;
     let file = model.file("config.json");
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0))?;
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o000))?;
     if std::fs::File::open(&file).is_ok() {
         // The superuser reads everything.
         eprintln!("odd_files::unreadable_files_are_named: not checked as the superuser");

@@ -55,9 +55,9 @@ fn terms(tokens: &[Token]) -> usize {
                 open.push(0);
             }
             Kind::Operator if token.depth() < 0 => {
-                if open.len() > 1 {
-                    around -= open.pop().unwrap_or(0);
-                }
+                // A bracket that nothing has opened closes nothing.
+                let is_open = open.len() > 1;
+                around -= is_open.then(|| open.pop()).flatten().unwrap_or(0);
             }
             Kind::Operator if matches!(text, "," | ":") => {
                 around -= *last;

@@ -62,7 +62,7 @@ fn of_text(environment: &mut Environment, name: &'static str, engine: Value) {
     environment.add_filter(name, move |state: &mut State, value: &Value| {
         match value.as_object() {
             Some(_) => engine.call(state, &[Value::from(text(value))]),
-            None => engine.call(state, &[value.clone()]),
+            None => engine.call(state, std::slice::from_ref(value)),
         }
     });
 }

@@ -58,7 +58,7 @@ fn steps(step: Option<&Value>, all: &str) -> Option<Vec<Value>> {
     let mut open: Vec<Value> = step.cloned().into_iter().collect();
     while let Some(mut step) = open.pop() {
         match step["type"] == "Sequence" {
-            true => open.extend(step[all].as_array_mut()?.drain(..)),
+            true => open.append(step[all].as_array_mut()?),
             false => steps.push(step),
         }
     }
