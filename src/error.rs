@@ -72,6 +72,17 @@ pub enum Error {
     #[error("the prompt does not fit the context: expected at most {limit} tokens, found {found}")]
     ContextFull { limit: usize, found: usize },
 
+    /// A prompt that has more tokens than the context holds, by its beginning alone.
+    #[error(
+        "the prompt does not fit the context: expected at most {limit} tokens, found more in \
+         {n_bytes} bytes"
+    )]
+    LongPrompt { limit: usize, n_bytes: usize },
+
+    /// A text that would take too much memory to be made into tokens.
+    #[error("the text is too long: expected at most {limit} bytes, found {found}")]
+    LongText { limit: usize, found: usize },
+
     /// A text is to be continued, and there is nothing that its first token follows.
     #[error(
         "there is nothing to generate from: expected a prompt of at least one token, found none"

@@ -181,6 +181,14 @@ impl<'m> ChatSession<'m> {
         loop {
             let seen = self.conversation.seen();
             let text = self.template.render(&seen, true)?;
+            if let Err(e) = self.tokenizer.check_length(&text, limit) {
+                let is_long = matches!(e, Error::LongPrompt { .. });
+                if is_long && options.shift && self.conversation.drop_oldest_turn() {
+                    n_dropped += 1;
+                    continue;
+                }
+                return Err(e);
+            }
             let ids = match &self.plain {
                 Some(plain) => plain.encode(&self.template, &self.tokenizer, &seen, &text)?,
                 None => self.tokenizer.encode_verbatim(&text)?,

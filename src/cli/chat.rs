@@ -185,7 +185,7 @@ impl Chat<'_> {
         if matches!(e, Error::EmptyPrompt) {
             return anyhow::Error::from(e).context("the chat template writes nothing");
         }
-        let is_full = matches!(e, Error::ContextFull { .. });
+        let is_full = matches!(e, Error::ContextFull { .. } | Error::LongPrompt { .. });
         let e = anyhow::Error::from(e);
         match (is_full, self.options.shift) {
             (false, _) => e,
@@ -250,7 +250,13 @@ impl Chat<'_> {
 /// Whether the conversation can go on after an error.
 fn is_harmless(e: &anyhow::Error) -> bool {
     match e.downcast_ref::<Error>() {
-        Some(Error::ContextFull { .. } | Error::ChatTemplate { .. } | Error::EmptyPrompt) => true,
+        Some(
+            Error::ContextFull { .. }
+            | Error::LongPrompt { .. }
+            | Error::LongText { .. }
+            | Error::ChatTemplate { .. }
+            | Error::EmptyPrompt,
+        ) => true,
         Some(_) => false,
         None => !super::is_closed_output(e),
     }

@@ -199,9 +199,17 @@ fn status(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// Characters of an error that are shown: it may quote what a file has.
+const LONGEST_ERROR: usize = 2000;
+
 /// Says what is wrong, in one line.
 fn complain(e: &anyhow::Error) {
-    stderr::line(format!("ztt-wgpu: {}", one_line(e)));
+    let line = one_line(e);
+    let shown = match line.char_indices().nth(LONGEST_ERROR) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    };
+    stderr::line(format!("ztt-wgpu: {shown}"));
 }
 
 /// Help and version go to standard output; a usage error is one line.

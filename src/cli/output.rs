@@ -81,12 +81,15 @@ pub fn check_others<'p>(
     others: impl IntoIterator<Item = &'p Path>,
     expected: &str,
 ) -> Result<()> {
-    // Of a file that is there, whatever it is called; else by its name. What is written as it
-    // comes, such as a terminal, may be written twice.
+    // Of a file that is there, whatever it is called; else by where it will be. What is written as
+    // it comes, such as a terminal, may be written twice.
     let is_plain = !file.exists() || file.is_file();
     let same = |other: &Path| match (FileId::of(file), FileId::of(other)) {
         (Ok(file), Ok(other)) => file == other,
-        _ => file == other,
+        _ => {
+            let destination = files::destination(file);
+            file == other || destination.is_some() && destination == files::destination(other)
+        }
     };
     match others.into_iter().find(|other| is_plain && same(other)) {
         None => Ok(()),

@@ -66,7 +66,10 @@ pub fn main(args: Args) -> Result<()> {
         args.prompt.as_deref(),
         args.model.model.is_some(),
     )?;
-    let prompt = tokenizer.encode(&text.unwrap_or_default())?;
+    let text = text.unwrap_or_default();
+    let limit = setup::n_ctx(args.engine.ctx, &model)?;
+    tokenizer.check_length(&text, limit)?;
+    let prompt = tokenizer.encode(&text)?;
     let prompt = match (prompt.is_empty(), model.bos()) {
         (false, _) => prompt,
         (true, Some(bos)) => vec![bos],
@@ -75,7 +78,6 @@ pub fn main(args: Args) -> Result<()> {
         ),
     };
     model.check_ids(&prompt)?;
-    let limit = setup::n_ctx(args.engine.ctx, &model)?;
     if prompt.len() > limit {
         let found = prompt.len();
         return Err(Error::ContextFull { limit, found }.into());

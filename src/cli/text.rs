@@ -52,8 +52,17 @@ impl TextArgs {
             true => prompt::text(None, Some("-"), false)?,
             false => prompt::text(Some(&self.file), None, false)?,
         };
-        let mut ids = tokenizer.encode(&text.unwrap_or_default())?;
-        ids.truncate(self.limit.unwrap_or(usize::MAX));
+        let text = text.unwrap_or_default();
+        let ids = match self.limit {
+            Some(limit) => {
+                let mut ids = tokenizer.encode_first(&text, limit)?;
+                ids.truncate(limit);
+                ids
+            }
+            None => tokenizer
+                .encode(&text)
+                .with_context(|| format!("`{}`, of which `--limit` takes a part", self.name()))?,
+        };
         model.check_ids(&ids)?;
         if ids.len() < least {
             let found = ids.len();

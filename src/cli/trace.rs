@@ -138,13 +138,16 @@ fn input(args: &Args, model: &Model) -> Result<(Vec<u32>, Option<Tokenizer>)> {
         true => Some(model.tokenizer()?),
         false => None,
     };
+    let limit = setup::n_ctx(args.engine.ctx, model)?;
+    if let (Some(tokenizer), Some(text)) = (&tokenizer, &text) {
+        tokenizer.check_length(text, limit)?;
+    }
     let ids = ids::token_ids(
         args.ids.as_deref(),
         text.as_deref(),
         model,
         tokenizer.as_ref(),
     )?;
-    let limit = setup::n_ctx(args.engine.ctx, model)?;
     let found = ids.len();
     match found > limit {
         true => Err(Error::ContextFull { limit, found }.into()),

@@ -22,6 +22,17 @@ impl FileId {
         std::fs::canonicalize(path).map(Self::Path)
     }
 
+    /// Of what is written to where an output is called `path`: `-` is standard output.
+    pub fn of_output(path: &Path) -> io::Result<Self> {
+        #[cfg(unix)]
+        if path == Path::new("-") {
+            use std::os::fd::AsFd;
+            let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+            return Self::of_open(&File::from(stdout), path);
+        }
+        Self::of(path)
+    }
+
     /// Of a file that was opened by `path`.
     pub fn of_open(file: &File, path: &Path) -> io::Result<Self> {
         #[cfg(unix)]

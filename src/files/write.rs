@@ -142,6 +142,15 @@ pub fn check(path: &Path) -> Result<()> {
     }
 }
 
+/// Where a plain file that is written as `path` will be, whatever links and spellings lead there.
+pub fn destination(path: &Path) -> Option<PathBuf> {
+    let Ok(Target::Plain(target, _)) = target(path) else {
+        return None;
+    };
+    let folder = fs::canonicalize(folder(&target)).ok()?;
+    Some(folder.join(target.file_name()?))
+}
+
 /// What `path` leads to: the one place that a rename would not put a file in the place of a link.
 fn target(path: &Path) -> Result<Target> {
     const MOST_LINKS: usize = 40;
@@ -310,5 +319,13 @@ fn take_over(file: &File, before: &Metadata) -> io::Result<()> {
             let _ = std::os::unix::fs::fchown(file, Some(before.uid()), Some(before.gid()));
         }
     }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Other contents are not to run as somebody else.
+        let mode = before.permissions().mode() & 0o777;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))
+    }
+    #[cfg(not(unix))]
     file.set_permissions(before.permissions())
 }

@@ -195,7 +195,7 @@ impl Model {
     /// # Errors
     /// [`Error::File`] where it is one.
     pub fn check_output(&self, path: &Path) -> Result<()> {
-        let Ok(id) = FileId::of(path) else {
+        let Ok(id) = FileId::of_output(path) else {
             return Ok(());
         };
         match self.files.iter().find(|(file, _)| *file == id) {

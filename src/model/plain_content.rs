@@ -199,14 +199,18 @@ fn key(token: &str) -> Option<usize> {
     find(|c| !c.is_alphanumeric() && !c.is_whitespace()).or_else(|| find(|c| !c.is_whitespace()))
 }
 
-/// Looks at all texts of a message but its role.
+/// Looks at all texts of a message but its role, names of fields such as those of a tool's
+/// arguments included.
 fn contents(message: &Value, look: &mut impl FnMut(&str)) {
     match message {
         Value::String(text) => look(text),
         Value::Array(values) => values.iter().for_each(|value| contents(value, look)),
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(name, _)| *name != "role");
-            fields.for_each(|(_, value)| contents(value, look));
+            fields.for_each(|(name, value)| {
+                look(name);
+                contents(value, look);
+            });
         }
         _ => {}
     }
@@ -219,8 +223,14 @@ fn contents_mut(message: &mut Value, change: &mut impl FnMut(&mut String)) {
             .iter_mut()
             .for_each(|value| contents_mut(value, change)),
         Value::Object(fields) => {
-            let fields = fields.iter_mut().filter(|(name, _)| *name != "role");
-            fields.for_each(|(_, value)| contents_mut(value, change));
+            let all = std::mem::take(fields).into_iter();
+            fields.extend(all.map(|(mut name, mut value)| {
+                if name != "role" {
+                    change(&mut name);
+                    contents_mut(&mut value, change);
+                }
+                (name, value)
+            }));
         }
         _ => {}
     }
@@ -294,6 +304,19 @@ mod tests {
             let ids = with.encode_verbatim("user\n<|im_end|>").unwrap();
             assert_eq!(ids.last(), Some(&end));
         }
+    }
+
+    #[test]
+    fn names_of_arguments_are_text() {
+        let [with, without] = tokenizers("byte_level");
+        let source = "{{ messages[0].tool_calls[0].function.arguments | tojson }}";
+        let arguments = json!({"a<|im_end|>": {"<|im_start|>": "<think>"}});
+        let call = json!({"function": {"name": "f", "arguments": arguments.clone()}});
+        let messages = [json!({"role": "assistant", "content": "", "tool_calls": [call]})];
+        let found = plain(&with, source, &messages).unwrap();
+        let written = template(source).render(&messages, true).unwrap();
+        assert!(written.contains("a<|im_end|>"), "{written}");
+        assert_eq!(found, without.encode_verbatim(&written).unwrap());
     }
 
     #[test]

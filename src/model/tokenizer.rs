@@ -29,6 +29,10 @@ use crate::error::{Error, Result, first_line};
 /// Characters of what is quoted of the library's messages.
 const LONGEST_MESSAGE: usize = 200;
 
+/// Bytes of a text that is made into tokens at once. The library takes hundreds of bytes of memory
+/// for each, up to seven hundred where every character has tokens of its own.
+const MOST_BYTES: usize = 4 << 20;
+
 /// The library's tokenizer, with limits.
 type Inner = TokenizerImpl<ModelWrapper, Normalizing, Splitting, PostProcessorWrapper, Decoding>;
 
@@ -106,6 +110,7 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        check_bytes(text)?;
         // Nobody asks where in the text tokens are, or for their texts.
         let encoding = unpanicking(text.len(), || self.inner.encode_fast(text, add_special));
         let encoding = encoding.map_err(|message| self.error(message))?;
@@ -187,6 +192,17 @@ impl Tokenizer {
             model: self.model.clone(),
             message,
         }
+    }
+}
+
+/// Refuses a text that is too long to be made into tokens at once.
+fn check_bytes(text: &str) -> Result<()> {
+    match text.len() > MOST_BYTES {
+        true => Err(Error::LongText {
+            limit: MOST_BYTES,
+            found: text.len(),
+        }),
+        false => Ok(()),
     }
 }
 

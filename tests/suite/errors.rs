@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::adapter;
 use crate::fixtures::trial;
-use crate::program::{Checkpoint, run};
+use crate::program::{Checkpoint, limited, output, run};
 
 /// Runs the program, which must fail in one line that contains all of `words`.
 pub fn fails(arguments: &[&str], status: i32, words: &[&str]) -> Result<()> {
@@ -64,7 +64,7 @@ fn measuring_arguments() -> Result<()> {
     )?;
     bench(&["-d", "380", "-n", "9"], 1, &["384 positions", "389"])?;
     bench(&["-p", "0", "-n", "0"], 1, &["nothing to measure", "`-p`"])?;
-    bench(&["-r", "0"], 2, &["--repetitions", "at least 1"])?;
+    bench(&["-r", "0"], 2, &["--repetitions", "from 1 to 1000000"])?;
     bench(
         &["--exit-threshold", "low"],
         2,
@@ -530,6 +530,26 @@ pub fn trials() -> Vec<Trial> {
             1,
             &["/nowhere/prompt", "No such"],
         )
+    });
+    add("texts_too_long_for_the_memory", || {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("big");
+        std::fs::write(&file, "1".repeat(30_000_000))?;
+        let file = &file.display().to_string();
+        let host = ["--adapter", "cpu"];
+        let fits = "does not fit the context";
+        for (arguments, word) in [
+            (&["run", "builtin", "-n", "1", "--file", file][..], fits),
+            (&["perplexity", "builtin", "--file", file], "`--limit`"),
+        ] {
+            let run = output(limited(&[arguments, &host[..]].concat(), 1 << 20))?;
+            ensure!(run.status == 1, "{arguments:?}: {}", run.stderr);
+            ensure!(run.stderr.contains(word), "{arguments:?}: {}", run.stderr);
+        }
+        let part = ["perplexity", "builtin", "--file", file, "--limit", "50"];
+        let run = output(limited(&[&part[..], &host].concat(), 1 << 20))?;
+        ensure!(run.status == 0, "{}", run.stderr);
+        Ok(())
     });
     add("unwritable_logits_file", || {
         let arguments = [

@@ -104,7 +104,29 @@ fn two_outputs() -> Result<()> {
         "trace", "builtin", "--ids", "1", "--logits", &file, "--html", &file,
     ];
     fails(&arguments, 1, &[&file, "for each output"])?;
-    same("files", &names(folder.path())?, &[])
+    same("files", &names(folder.path())?, &[])?;
+    // One file that is not there yet, by other names.
+    let at = |name: &str| shown(&folder.path().join(name));
+    std::fs::create_dir(at("folder"))?;
+    symlink("folder", at("link"))?;
+    symlink("new", at("dangling"))?;
+    for (one, other) in [
+        ("new", "folder/../new"),
+        ("new", "./new"),
+        ("folder/new", "link/new"),
+        ("new", "dangling"),
+    ] {
+        let (one, other) = (at(one), at(other));
+        let arguments = [
+            "trace", "builtin", "--ids", "1", "--logits", &one, "--html", &other,
+        ];
+        fails(&arguments, 1, &["for each output"])?;
+    }
+    same(
+        "files",
+        &names(folder.path())?,
+        &["dangling", "folder", "link"].map(String::from),
+    )
 }
 
 fn own_text() -> Result<()> {
@@ -262,7 +284,17 @@ fn stdout() -> Result<()> {
         "files",
         &names(folder.path())?,
         &["file", "out"].map(String::from),
-    )
+    )?;
+    // Standard output that the model is read from.
+    let own = File::options().append(true).open(at("file"))?;
+    let done = process(&["pack", &shown(&at("file")), "-o", "-"])
+        .stdout(own)
+        .output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.code() == Some(1), "{said}");
+    ensure!(said.contains("that the model is not read from"), "{said}");
+    ensure!(fs::read(at("file"))? == expected, "the model has changed");
+    Ok(())
 }
 
 fn no_room() -> Result<()> {

@@ -14,8 +14,8 @@ const STACK: usize = 64 << 20;
 #[cfg(not(target_family = "wasm"))]
 const MAX_LEFT: usize = 4;
 
-/// What `work` gives, or why it gives nothing. What does not end in twice its `time` goes on, for a while,
-/// without anybody who waits for it.
+/// The result of `work`, or why there is none. Work that does not end in twice its `time` goes on,
+/// for a while, without anybody who waits for it.
 #[cfg(not(target_family = "wasm"))]
 pub fn on_own_stack<T: Send + 'static>(
     time: Duration,
@@ -28,6 +28,12 @@ pub fn on_own_stack<T: Send + 'static>(
 
     use super::arguments::failure;
     use super::limits::too_slow;
+    use crate::model::guard::guarded;
+
+    /// The engine panics over some templates.
+    fn failed(message: &str) -> Failure {
+        failure(format!("the template engine fails over it: {message}"))
+    }
 
     static LEFT: AtomicUsize = AtomicUsize::new(0);
     if LEFT.load(Ordering::Relaxed) >= MAX_LEFT {
@@ -44,7 +50,8 @@ pub fn on_own_stack<T: Send + 'static>(
     let thread = builder.spawn({
         let ended = ended.clone();
         move || {
-            let _ = sender.send(work());
+            let done = guarded(work);
+            let _ = sender.send(done.unwrap_or_else(|message| Err(failed(&message))));
             if ended.swap(true, Ordering::AcqRel) {
                 LEFT.fetch_sub(1, Ordering::Relaxed);
             }
@@ -63,11 +70,11 @@ pub fn on_own_stack<T: Send + 'static>(
             }
             Err(failure(too_slow(time)))
         }
-        Err(RecvTimeoutError::Disconnected) => Err(failure("the engine failed")),
+        Err(RecvTimeoutError::Disconnected) => Err(failed("its thread ended")),
     }
 }
 
-/// The same where there are no threads.
+/// The result of `work`, where there are no threads.
 #[cfg(target_family = "wasm")]
 pub fn on_own_stack<T>(
     _time: Duration,

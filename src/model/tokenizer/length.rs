@@ -5,11 +5,64 @@ use tokenizers::ModelWrapper;
 
 use super::Tokenizer;
 use super::joining::{Joining, alphabet, alphabet_bytes};
+use crate::error::{Error, Result};
 
 /// How many times shorter composing characters may make a text.
 const COMPOSING: usize = 4;
 
+/// Bytes a token of the first part of a long text, and how many times longer each next part is.
+const FIRST_PART: usize = 16;
+const NEXT_PART: usize = 8;
+
+/// Tokens at the end of a part that may become others where the text goes on; and a part must have
+/// twice as many as are asked for.
+const OPEN_END: usize = 64;
+
 impl Tokenizer {
+    /// The first `n` token ids of [`Tokenizer::encode`], or more; where there are no more than `n`,
+    /// all of them. A long text is not read to its end.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode`].
+    pub fn encode_first(&self, text: &str, n: usize) -> Result<Vec<u32>> {
+        match self.first_part(text, n, true)? {
+            Some(ids) => Ok(ids),
+            None => self.encode(text),
+        }
+    }
+
+    /// Refuses a text of more than `limit` tokens, without reading a long one to its end.
+    ///
+    /// # Errors
+    /// [`Error::LongPrompt`]; those of [`Tokenizer::encode`]. A text that is not refused may still
+    /// have more than `limit` tokens, but not many times as many.
+    pub fn check_length(&self, text: &str, limit: usize) -> Result<()> {
+        match self.first_part(text, limit, false)? {
+            Some(_) => Err(Error::LongPrompt {
+                limit,
+                n_bytes: text.len(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The ids of a part at the beginning of `text` that has more than `n`; `None` where the text
+    /// has no such part, or is short.
+    fn first_part(&self, text: &str, n: usize, add_special: bool) -> Result<Option<Vec<u32>>> {
+        let least = n.saturating_mul(2).saturating_add(OPEN_END);
+        let mut end = least.saturating_mul(FIRST_PART);
+        while end < text.len() {
+            let part = &text[..text.floor_char_boundary(end)];
+            let mut ids = self.ids(part, add_special)?;
+            if ids.len() >= least {
+                ids.truncate(ids.len() - OPEN_END);
+                return Ok(Some(ids));
+            }
+            end = end.saturating_mul(NEXT_PART);
+        }
+        Ok(None)
+    }
+
     /// Bytes that a text of `n_tokens` has at most: one with more has more tokens. `None` where
     /// that can't be said, for the tokenizer may drop a part of a text, or have one token for
     /// as much as there is of something.
@@ -90,12 +143,37 @@ fn shortening(step: &Value) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MOST_BYTES;
     use super::*;
 
     fn tokenizer(kind: &str) -> Tokenizer {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
         let text = std::fs::read_to_string(format!("{folder}/{kind}.json")).unwrap();
         Tokenizer::parse(kind, kind, &text).unwrap()
+    }
+
+    #[test]
+    fn long_texts_are_not_read_to_their_end() {
+        for kind in ["byte_level", "llama", "unigram", "word_piece"] {
+            let tokenizer = tokenizer(kind);
+            let text = "The sea was calm, and the ship went on. ".repeat(400);
+            let all = tokenizer.encode(&text).unwrap();
+            for n in [1, 10, 100] {
+                let first = tokenizer.encode_first(&text, n).unwrap();
+                assert!(first.len() > n && first.len() < all.len(), "{kind}");
+                assert_eq!(first[..n], all[..n], "{kind}");
+                let error = tokenizer.check_length(&text, n).unwrap_err();
+                assert!(matches!(error, Error::LongPrompt { limit, .. } if limit == n));
+            }
+            let first = tokenizer.encode_first(&text, all.len()).unwrap();
+            assert_eq!(first, all, "{kind}");
+            assert!(tokenizer.check_length(&text, all.len()).is_ok(), "{kind}");
+            let long = " ".repeat(MOST_BYTES + 1);
+            assert!(matches!(
+                tokenizer.encode(&long),
+                Err(Error::LongText { .. })
+            ));
+        }
     }
 
     #[test]

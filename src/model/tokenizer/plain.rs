@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use tokenizers::{Model, OffsetType, PreTokenizer};
 use tokenizers::{NormalizedString, Normalizer};
 
-use super::Tokenizer;
-use super::unpanicking;
+use super::{Tokenizer, check_bytes, unpanicking};
 use crate::error::Result;
 
 /// The first character that stands for another.
@@ -50,6 +49,7 @@ impl Tokenizer {
     /// Token ids as [`Tokenizer::encode_verbatim`] gives them, where each of the characters in
     /// `stand_ins` stands for another one that is part of no token recognised in the text.
     pub fn encode_with(&self, text: &str, stand_ins: &BTreeMap<char, char>) -> Result<Vec<u32>> {
+        check_bytes(text)?;
         let inner = &self.inner;
         let encoding = unpanicking(text.len(), || {
             let added = inner.get_added_vocabulary();

@@ -29,8 +29,12 @@ pub async fn check(
 
 /// How long this takes does not tell how much of a wrong key is right.
 fn has_key(headers: &HeaderMap, key: &str) -> bool {
-    let value = headers.get(header::AUTHORIZATION);
-    let value = value.map(|value| value.as_bytes()).unwrap_or_default();
+    // A proxy might look at another one of several.
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let value = value.as_bytes();
     let scheme = b"Bearer ";
     match value.split_at_checked(scheme.len()) {
         Some((found, rest)) if found.eq_ignore_ascii_case(scheme) => {
@@ -65,5 +69,11 @@ mod tests {
             assert!(!has(wrong), "{wrong}");
         }
         assert!(!has_key(&HeaderMap::new(), "secret"));
+        let mut several = HeaderMap::new();
+        for value in ["Bearer secret", "x"] {
+            let value = header::HeaderValue::from_static(value);
+            several.append(header::AUTHORIZATION, value);
+        }
+        assert!(!has_key(&several, "secret"));
     }
 }

@@ -10,11 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use super::reply::timed_out;
+use crate::serve::FOREVER;
 use crate::serve::admission::{Place, SMALL_BODY};
 use crate::serve::app::App;
 
-/// How long the rest of a large body may take once there is room for it: others wait for that.
-const LARGE_TIME: Duration = Duration::from_secs(60);
+/// How many times as long as a header a body may take, be it large from when there is room for it:
+/// others wait for that, and for the connection.
+const TIMES_A_HEADER: u32 = 3;
 
 /// A body, and the room that it takes.
 pub struct Body {
@@ -37,11 +39,17 @@ pub async fn read(app: &App, request: Request, deadline: Instant) -> Result<Body
     if n_bytes.is_some_and(|n| n > max) {
         return Err(too_large());
     }
+    let header_time = app.settings.limits.header_timeout;
+    let time = header_time.saturating_mul(TIMES_A_HEADER).min(FOREVER);
     let mut stream = request.into_body().into_data_stream();
     let (mut bytes, mut place) = (Vec::new(), Place::new());
-    let (mut until, mut late): (Instant, fn() -> ApiError) = (deadline, timed_out);
+    let mut until = deadline.min(Instant::now() + time);
     loop {
-        let next = timeout_at(until, stream.next()).await.map_err(|_| late())?;
+        let next = timeout_at(until, stream.next()).await;
+        let next = next.map_err(|_| match until < deadline {
+            true => slow(time),
+            false => timed_out(),
+        })?;
         let Some(chunk) = next else {
             return Ok(Body { bytes, place });
         };
@@ -55,10 +63,7 @@ pub async fn read(app: &App, request: Request, deadline: Instant) -> Result<Body
             place = timeout_at(deadline, room).await.map_err(|_| timed_out())?;
             let rest = n_bytes.unwrap_or(n).saturating_sub(bytes.len());
             bytes.try_reserve_exact(rest).map_err(|_| too_large())?;
-            let soon = Instant::now() + LARGE_TIME;
-            if soon < deadline {
-                (until, late) = (soon, slow);
-            }
+            until = deadline.min(Instant::now() + time);
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -84,8 +89,8 @@ fn too_large() -> ApiError {
     )
 }
 
-fn slow() -> ApiError {
-    let seconds = LARGE_TIME.as_secs();
-    let message = format!("the body came too slowly: expected the rest within {seconds} s");
+fn slow(time: Duration) -> ApiError {
+    let seconds = time.as_secs();
+    let message = format!("the body came too slowly: expected all of it within {seconds} s");
     ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
 }

@@ -96,7 +96,9 @@ impl From<Error> for ApiError {
         let invalid = Self::new(StatusCode::BAD_REQUEST, message);
         match e {
             Error::Field { field, .. } => invalid.with_param(field),
-            Error::ContextFull { .. } => invalid.with_code("context_length_exceeded"),
+            Error::ContextFull { .. } | Error::LongPrompt { .. } | Error::LongText { .. } => {
+                invalid.with_code("context_length_exceeded")
+            }
             Error::TokenOutside { .. } => invalid.with_param("prompt"),
             Error::NoChatTemplate { .. } | Error::ChatTemplate { .. } => {
                 invalid.with_param("messages")

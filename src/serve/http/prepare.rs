@@ -117,7 +117,10 @@ pub fn check_length(app: &App, text: &str, param: &str) -> Result<(), ApiError> 
             let error = error.with_param(param);
             Err(error.with_code("context_length_exceeded"))
         }
-        _ => Ok(()),
+        _ => {
+            let fits = app.tokenizer.check_length(text, app.n_ctx);
+            fits.map_err(|e| ApiError::from(e).with_param(param))
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub fn trials() -> Vec<Trial> {
         trial("chat::hostile::serve", serve),
         trial("chat::hostile::long_conversations", long_conversations),
         trial("chat::hostile::large_templates_in_use", in_use),
+        trial("chat::hostile::long_texts", long_texts),
+        trial("chat::hostile::what_the_engine_fails_over", failures),
     ]
 }
 
@@ -50,7 +52,10 @@ fn stopped(template: &str, words: &[&str]) -> Result<()> {
         .lines()
         .filter(|l| l.starts_with("ztt-wgpu: "))
         .collect();
-    ensure!(lines.len() == 1, "{found}");
+    ensure!(
+        lines.len() == 1 && !run.stderr.contains("panicked"),
+        "{found}"
+    );
     ensure!(
         run.stderr.lines().last() == lines.last().copied(),
         "{found}"
@@ -221,6 +226,43 @@ fn long_runs() -> Result<()> {
         "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(99) }}",
         &[],
     )
+}
+
+/// What the engine panics over is an error like any other.
+fn failures() -> Result<()> {
+    for expression in [
+        "[1][::-9223372036854775808]".to_string(),
+        "'abc'[::-9223372036854775808]".to_string(),
+        "'%.65535e' | format(1.5)".to_string(),
+        format!("1{}", "0".repeat(65_540)),
+    ] {
+        let template = format!("{{{{ {expression} }}}}");
+        let model = ChatModel::without_template()?.with("chat_template.jinja", &template)?;
+        let mut chat = command(&["chat", &model.name(), "--adapter", "cpu", "-n", "1"]);
+        chat.write_stdin("Hello");
+        let run = output(chat)?;
+        let found = format!("{expression:.100}: status {}: {}", run.status, run.stderr);
+        let is_one_line = run.stderr.matches("ztt-wgpu: ").count() == 1;
+        ensure!(run.status == 1 && is_one_line, "{found}");
+        ensure!(!run.stderr.contains("panicked"), "{found}");
+    }
+    Ok(())
+}
+
+/// A text that no context holds is not made into tokens to its end.
+fn long_texts() -> Result<()> {
+    for text in ["'1' * 6000000", "'😀' * 2000000", "'ab\n' * 2000000"] {
+        let template = format!("{{{{ {text} }}}}");
+        let model = ChatModel::without_template()?.with("chat_template.jinja", &template)?;
+        let arguments = ["chat", &model.name(), "--adapter", "cpu", "-n", "1"];
+        let mut chat = limited(&arguments, ADDRESSES / 4);
+        chat.write_stdin("Hello");
+        let run = output(chat)?;
+        let found = format!("{text}: status {}: {}", run.status, run.stderr);
+        ensure!(run.status == 1, "{found}");
+        ensure!(run.stderr.contains("does not fit the context"), "{found}");
+    }
+    Ok(())
 }
 
 /// Messages that are deeper than anything that is said.

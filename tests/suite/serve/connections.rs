@@ -30,6 +30,10 @@ pub fn trials() -> Vec<Trial> {
             "serve::connections::a_slow_body_ends_with_its_request",
             slow_body,
         ),
+        trial(
+            "serve::connections::a_silent_body_ends_before_its_request",
+            silent_body,
+        ),
         trial("serve::connections::too_many_are_told_so", too_many),
         trial(
             "serve::connections::who_does_not_read_is_cut_at_the_time_limit",
@@ -151,6 +155,21 @@ fn slow_body() -> Result<()> {
     let error = parse(&String::from_utf8_lossy(&text))?.error(504)?;
     ensure!(error["code"] == "timeout", "{error}");
     Ok(())
+}
+
+/// Bodies have less time than requests, so that connections are not held.
+fn silent_body() -> Result<()> {
+    let flags = ["--max-connections", "2", "--header-timeout", "1"];
+    let server = Server::start("builtin", &flags)?;
+    let since = Instant::now();
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
+    let mut held = [send(&server, head)?, send(&server, head)?];
+    for stream in &mut held {
+        response(stream)?.error(408)?;
+    }
+    in_time(since)?;
+    is_well(&server)
 }
 
 fn too_many() -> Result<()> {
