@@ -34,7 +34,7 @@ svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S)
 print(svg.replace("Fira Code, monospace", "monospace"))
 PYTHON
 
-text="Call me Ishmael. Some years ago, having little money in my purse, I thought I would sail about a little and see the watery part of the world."
+text="Call me Ishmael. Some years ago, having little money in my purse, I thought I would sail about a little."
 "$program" trace builtin "$text" --html "$work/trace.html" > /dev/null
 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,760 \
     --user-data-dir="$work/chromium" --screenshot=trace.png "file://$work/trace.html" 2> /dev/null

@@ -283,7 +283,7 @@ fn only_what_is_named() -> Result<()> {
     let index = r#"{"weight_map": {"a": "../model-1.safetensors"}}"#;
     gone(
         &[(shards[0], index), ("config.json", "{}")],
-        &["`acme/tiny`", "no `../model-1.safetensors`"],
+        &["acme--tiny", "`../model-1.safetensors`"],
     )?;
     gone(
         &[("model.safetensors", "w")],

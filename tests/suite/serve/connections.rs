@@ -159,8 +159,7 @@ fn slow_body() -> Result<()> {
 
 /// Bodies have less time than requests, so that connections are not held.
 fn silent_body() -> Result<()> {
-    let flags = ["--max-connections", "2", "--header-timeout", "1"];
-    let server = Server::start("builtin", &flags)?;
+    let server = Server::start("builtin", &["--header-timeout", "1"])?;
     let since = Instant::now();
     let head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                 Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
