@@ -1,5 +1,5 @@
-//! What can go wrong, said in one line that names the file, tensor or field, what was expected
-//! and what was found.
+//! The errors of the library, each in one line that names the file, tensor or field, the expected
+//! value and the one found.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub enum Error {
     #[error("`{path}`: {cause}")]
     Io { path: String, cause: std::io::Error },
 
-    /// A file as a whole is not what it should be.
+    /// A file as a whole is not of the expected kind.
     #[error("`{file}`: expected {expected}, found {found}")]
     File {
         file: String,
@@ -97,7 +97,7 @@ pub enum Error {
     #[error("token id {id} is outside the vocabulary: expected 0 to {}, found {id}", vocab - 1)]
     TokenOutside { id: i64, vocab: usize },
 
-    /// No adapter answers to what was asked for.
+    /// No adapter answers to the request.
     #[error("no adapter matches {wanted}: found {found}")]
     NoAdapter { wanted: String, found: String },
 
@@ -110,7 +110,7 @@ pub enum Error {
         adapter: String,
         limit: u64,
         found: u64,
-        /// What the limit counts: bytes, or the texels or layers of a texture.
+        /// The unit of the limit: bytes, or the texels or layers of a texture.
         unit: &'static str,
         advice: &'static str,
     },
@@ -119,7 +119,7 @@ pub enum Error {
     #[error("adapter `{adapter}`: {message}")]
     Device { adapter: String, message: String },
 
-    /// What is to be timed computes something wrong, or a figure cannot be true.
+    /// A computation that is to be timed gives a wrong result, or a measured figure cannot be true.
     #[error("{0}")]
     Measurement(String),
 
@@ -155,7 +155,7 @@ impl Error {
     }
 }
 
-/// The first line of a message that may have many: what is left is a detail for the log.
+/// The first line of a message that may have many: the other lines are a detail for the log.
 pub(crate) fn first_line(message: impl ToString) -> String {
     let text = message.to_string();
     let line = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("");

@@ -23,7 +23,7 @@ impl Message {
     }
 }
 
-/// A system message, if there is one, and turns: what the user says and what is answered.
+/// A system message, if there is one, and turns: the user's messages and the answers.
 #[derive(Clone, Debug, Default)]
 pub struct Conversation {
     system: Option<Message>,
@@ -44,12 +44,12 @@ impl Conversation {
         self.n_dropped = 0;
     }
 
-    /// Adds what the user says.
+    /// Adds a message of the user.
     pub fn push_user(&mut self, content: String) {
         self.turns.push(Message::new(USER, content));
     }
 
-    /// Adds what the model answers.
+    /// Adds an answer of the model.
     pub fn push_answer(&mut self, content: String) {
         self.turns.push(Message::new(ASSISTANT, content));
     }
@@ -65,7 +65,7 @@ impl Conversation {
         self.system.iter().chain(turns).collect()
     }
 
-    /// Drops the oldest turn that the model sees: a message of the user and what follows up to
+    /// Drops the oldest turn that the model sees: a message of the user and all that follows up to
     /// the next one. False when only the newest is left.
     pub fn drop_oldest_turn(&mut self) -> bool {
         let users = self.turns.iter().enumerate().skip(self.n_dropped + 1);

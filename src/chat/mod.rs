@@ -1,5 +1,5 @@
-//! Conversations: messages by turns, held over one engine whose cache keeps what they have in
-//! common.
+//! Conversations: messages by turns, held over one engine whose KV cache keeps the positions that
+//! they have in common.
 
 mod conversation;
 mod session;

@@ -45,7 +45,7 @@ impl AnswerOptions {
     }
 }
 
-/// What a turn came to.
+/// The result of one turn.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub summary: Summary,
@@ -78,7 +78,7 @@ impl<'m> ChatSession<'m> {
         })
     }
 
-    /// The same where what messages say is text alone, and no token that the tokenizer adds.
+    /// Takes messages for text alone: tokens that the tokenizer adds are not recognised in them.
     ///
     /// # Errors
     /// Those of [`PlainContent::new`].
@@ -97,8 +97,8 @@ impl<'m> ChatSession<'m> {
         (self.engine.n_positions(), self.engine.n_ctx())
     }
 
-    /// Answers `text`; `receive` gets the answer token by token. What was generated joins the
-    /// conversation, be it interrupted; a turn without any of it leaves no trace.
+    /// Answers `text`; `receive` gets the answer token by token. The generated text joins the
+    /// conversation, be it interrupted; a turn without any generated token leaves no trace.
     ///
     /// # Errors
     /// [`Error::ContextFull`], [`Error::ChatTemplate`] and, where the template writes nothing,

@@ -26,7 +26,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// What the user calls it.
+    /// The model's name as the user gave it, else [`BUILTIN`].
     pub fn name(&self) -> &str {
         self.model.as_deref().unwrap_or(BUILTIN)
     }
@@ -68,7 +68,7 @@ pub struct EngineArgs {
     pub device: DeviceArgs,
 }
 
-/// What an exit depends on besides its threshold.
+/// The parts of the exit rule besides the threshold.
 #[derive(Args)]
 pub struct RuleArgs {
     /// Run at least this many cycles before leaving [default: the model's, else 1]

@@ -99,7 +99,7 @@ pub struct Args {
           help_heading = "Early exit")]
     cycles: Vec<usize>,
 
-    /// Scores to leave the cycles at, `none` runs every cycle [default: the model's]
+    /// Scores to exit the cycles at, `none` runs every cycle [default: the model's]
     #[arg(long, value_name = "S,...", value_delimiter = ',', value_parser = threshold,
           allow_negative_numbers = true, help_heading = "Early exit")]
     exit_threshold: Vec<Threshold>,
@@ -134,7 +134,7 @@ enum Command {
     Compare(compare::Args),
 }
 
-/// A score to leave at, or none.
+/// A score to exit the cycles at, or none.
 #[derive(Clone, Copy)]
 struct Threshold(Option<f64>);
 
@@ -354,7 +354,7 @@ fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
     }
 }
 
-/// What a model is given to do: depth, lengths of prompt and of generated text, texts at once.
+/// The loads to time: depth, lengths of prompt and of generated text, texts at once.
 fn loads(args: &Args, model: &Model) -> Result<Vec<(usize, usize, usize, usize)>> {
     let mut loads = Vec::new();
     for &n_depth in &args.n_depth {
@@ -366,8 +366,8 @@ fn loads(args: &Args, model: &Model) -> Result<Vec<(usize, usize, usize, usize)>
     Ok(loads)
 }
 
-/// Lengths of prompts and of generated texts, one of each pair 0. What is not asked for is made
-/// to fit the model.
+/// Lengths of prompts and of generated texts, one of each pair 0. Lengths that no flag sets are
+/// made to fit the model.
 fn lengths(args: &Args, model: &Model, n_depth: usize) -> Result<Vec<(usize, usize)>> {
     let maximum = model.config.max_positions;
     let room = maximum.saturating_sub(n_depth);

@@ -85,7 +85,7 @@ pub fn main(args: Args) -> Result<()> {
     give_out(&calibration, base.exit, file.as_deref())
 }
 
-/// Refuses a model that cannot leave early.
+/// Refuses a model without early exit.
 fn check(model: &Model) -> Result<()> {
     let name = &model.name;
     if model.pool.is_none() {

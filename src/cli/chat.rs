@@ -38,7 +38,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// What the model is told before the conversation
+    /// System message at the head of the conversation
     #[arg(long, value_name = "TEXT", help_heading = "Text")]
     system: Option<String>,
 
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, help_heading = "Text")]
     ctx_shift: bool,
 
-    /// Take what messages say for text alone, whatever special tokens are written in it
+    /// Take messages for plain text: special tokens written in them are not recognised
     #[arg(long, help_heading = "Text")]
     plain_content: bool,
 
@@ -59,7 +59,7 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let name = args.model.name();
-    // Before anything that takes time, so that nothing is lost of what is typed meanwhile.
+    // Before anything that takes time, so that no input typed meanwhile is lost.
     let mut lines = Lines::open()?;
     lines.leave_on_signals()?;
     let is_ready = Arc::new(AtomicBool::new(false));
@@ -125,13 +125,13 @@ pub fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// A conversation and what it is held with.
+/// A conversation, its session and its settings.
 struct Chat<'m> {
     model: &'m Model,
     session: ChatSession<'m>,
     options: AnswerOptions,
     interrupt: Arc<AtomicBool>,
-    /// What the last turn came to.
+    /// The result of the last turn.
     last: Option<Answer>,
 }
 
@@ -196,7 +196,7 @@ impl Chat<'_> {
         }
     }
 
-    /// What the user should know about an answer.
+    /// Remarks on an answer for the user.
     fn remarks(&self, answer: &Answer) -> Vec<String> {
         let mut remarks = Vec::new();
         if answer.n_dropped > 0 {

@@ -7,7 +7,7 @@ use anstyle::{Ansi256Color, Style};
 
 use super::args::named;
 
-/// What `--color` takes, as in other tools.
+/// The values of `--color`, as in other tools.
 const CHOICES: &[(&str, ColorChoice)] = &[
     ("auto", ColorChoice::Auto),
     ("always", ColorChoice::Always),
@@ -19,7 +19,7 @@ pub fn choice(text: &str) -> Result<ColorChoice, String> {
 }
 
 /// Standard output that takes colours, or drops them where `choice` and the terminal say so.
-/// Nothing else in what is written to it may steer the terminal.
+/// Nothing else in the output may steer the terminal.
 pub fn stdout(choice: ColorChoice) -> AutoStream<StdoutLock<'static>> {
     AutoStream::new(io::stdout().lock(), choice)
 }

@@ -90,7 +90,7 @@ fn read(file: &Path) -> Result<Report> {
     }
 }
 
-/// What makes a test the same one.
+/// The key by which tests of two reports are matched.
 fn key(row: &Row) -> String {
     match &row.detail {
         Detail::Model(d) => format!(

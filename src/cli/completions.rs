@@ -1,4 +1,4 @@
-//! `completions`: what a shell needs to complete this program's arguments.
+//! `completions`: scripts with which a shell completes this program's arguments.
 
 use anyhow::Result;
 use clap::CommandFactory;

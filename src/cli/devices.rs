@@ -23,7 +23,8 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let adapters = pollster::block_on(list());
-    // What `run` takes without flags; nothing where a variable names what is not there.
+    // The adapter that `run` takes without flags; none where a variable names one that is not
+    // there.
     let chosen = pollster::block_on(choose(&AdapterChoice::default()));
     let chosen = chosen.ok().flatten().map(|adapter| adapter.get_info());
     let describe = |(i, adapter)| describe(i, adapter, chosen.as_ref());

@@ -1,4 +1,4 @@
-//! What `run`, `chat` and `serve` share: how tokens are drawn, and when a text ends.
+//! Arguments of `run`, `chat` and `serve`: how tokens are drawn, and when a text ends.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ pub struct GenerationArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
 
-    /// The same seed gives the same text [default: random, printed]
+    /// Seed of the random numbers: equal seeds give equal texts [default: random, printed]
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     seed: Option<u64>,
 

@@ -1,4 +1,4 @@
-//! `inspect`: what a checkpoint holds, and the memory it needs. Needs no adapter.
+//! `inspect`: the contents of a checkpoint, and the memory it needs. Needs no adapter.
 
 use anyhow::Result;
 use serde_json::{Value, json};

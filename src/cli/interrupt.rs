@@ -1,5 +1,5 @@
-//! Ctrl-C: ends what is being generated, not the program, so that it can say how far it came. And
-//! signals that end the program: nothing half written stays behind.
+//! Ctrl-C: ends the generation, not the program, so that it can say how far it came. And signals
+//! that end the program: nothing half written stays behind.
 
 use std::io;
 use std::process;
@@ -16,8 +16,8 @@ use crate::files;
 /// ripgrep and llama.cpp have it.
 pub const STATUS: u8 = 130;
 
-/// How long what runs may take to end by itself: a device cannot be stopped in the middle of a
-/// submission.
+/// How long the work under way may take to end by itself: a device cannot be stopped in the middle
+/// of a submission.
 const GRACE: Duration = Duration::from_millis(700);
 
 /// The work was interrupted, and all there is to say has been said.
@@ -57,9 +57,9 @@ pub fn watch_and_end(late: impl Fn() + Send + 'static) -> Result<Arc<AtomicBool>
     Ok(flag)
 }
 
-/// What is done about signals before anything else: a file that grows beyond the limit of the user
-/// is an error like any other. Unless the subcommand `watches_itself`, signals that end the program
-/// remove what is being written before they do.
+/// Sets up signals before anything else: a file that grows beyond the limit of the user is an error
+/// like any other. Unless the subcommand `watches_itself`, signals that end the program first
+/// remove unfinished files.
 pub fn prepare(watches_itself: bool) -> Result<()> {
     #[cfg(unix)]
     {
@@ -88,7 +88,8 @@ fn remove_unfinished_on_signals() -> io::Result<()> {
     use std::os::unix::net::UnixStream;
 
     use tokio::signal::unix::{SignalKind, signal};
-    // Tokio panics where it gets no descriptors for signals, so as many as it needs are tried first.
+    // Tokio panics where it gets no descriptors for signals, so as many as it needs are tried
+    // first.
     let spare: io::Result<Vec<_>> = (0..N_PAIRS).map(|_| UnixStream::pair()).collect();
     drop(spare?);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -23,13 +23,13 @@ pub fn start() {
 
 /// Takes a whole line at a time, as the log writes them.
 struct Printable {
-    /// Whether the line holds colours. The escape characters of what is logged have become
-    /// readable before they are added.
+    /// Whether the line holds colours. The escape characters of logged texts have become readable
+    /// before they are added.
     colored: bool,
 }
 
 impl Printable {
-    /// One line, whatever is logged.
+    /// A logged message as one line.
     fn show(&self, line: &str) -> String {
         let line = line.strip_suffix('\n').unwrap_or(line);
         let colors: &[char] = match self.colored {

@@ -1,4 +1,5 @@
-//! What `bench` and `microbench` share: where they run, and how they give out their report.
+//! Arguments and code of both `bench` and `microbench`: where they run, and how they give out their
+//! report.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -50,8 +51,8 @@ pub struct SyntheticArgs {
           requires = "synthetic", help_heading = "Synthetic models")]
     pub stored_cycles: Option<usize>,
 
-    /// Let the device make the random weights: at once, whatever the size, but without a check
-    /// against the reference
+    /// Let the device make the random weights: at once for any size, but without a check against
+    /// the reference
     #[arg(long, requires = "synthetic", help_heading = "Synthetic models")]
     pub on_device: bool,
 }
@@ -178,7 +179,7 @@ pub fn open(
     Ok(Some(Arc::new(gpu.with_kernels(kernels)?)))
 }
 
-/// What is known of an adapter; `None` stands for the plain Rust reference.
+/// The facts about an adapter for a report; `None` stands for the plain Rust reference.
 pub fn facts(gpu: Option<&Gpu>) -> AdapterFacts {
     let Some(gpu) = gpu else {
         return AdapterFacts {

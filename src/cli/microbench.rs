@@ -1,4 +1,4 @@
-//! `microbench`: what an adapter can do, and what each kernel reaches of it.
+//! `microbench`: the rates that an adapter reaches, and the share of them that each kernel reaches.
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
@@ -31,7 +31,8 @@ pub struct Args {
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 
-    /// Measure the kernels at the shapes of this checkpoint [default: `--synthetic tiny`, its layers cycled four times]
+    /// Measure the kernels at the shapes of this checkpoint [default: `--synthetic tiny`, its
+    /// layers cycled four times]
     #[arg(
         short,
         long,

@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
     let thread = std::thread::Builder::new().name("main".to_string());
     match thread.stack_size(STACK).spawn(program) {
         Ok(running) => running.join().unwrap_or(ExitCode::from(PANICKED)),
-        // What there is may do.
+        // The stack of this thread may suffice.
         Err(_) => program(),
     }
 }
@@ -185,7 +185,7 @@ fn name_runtime_folder() {
     }
 }
 
-/// Says what is wrong, unless that has been said, and what status it gives.
+/// The exit status for a result. An error is printed here.
 fn status(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -199,10 +199,10 @@ fn status(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Characters of an error that are shown: it may quote what a file has.
+/// Characters of an error that are shown: it may quote a file.
 const LONGEST_ERROR: usize = 2000;
 
-/// Says what is wrong, in one line.
+/// Prints an error in one line.
 fn complain(e: &anyhow::Error) {
     let line = one_line(e);
     let shown = match line.char_indices().nth(LONGEST_ERROR) {
@@ -273,7 +273,7 @@ fn one_line(e: &anyhow::Error) -> String {
     parts.collect::<Vec<_>>().join("`")
 }
 
-/// `text` with a blank for each line break and what is blank around it.
+/// `text` with a blank for each line break and the blanks around it.
 fn unbroken(text: &str) -> String {
     let mut lines = text.split('\n');
     let mut line = lines.next().unwrap_or_default().to_string();

@@ -29,7 +29,7 @@ pub fn text(out: &mut impl Write, text: &str) -> Result<()> {
     write(out, text.as_bytes())
 }
 
-/// Writes what people read, on a terminal or through a pipe: nothing in it steers a terminal.
+/// Writes text for people, on a terminal or through a pipe: nothing in it steers a terminal.
 pub fn for_people(text: &str) -> Result<()> {
     write(&mut stdout(), printable::lines(text).as_bytes())
 }
@@ -81,8 +81,8 @@ pub fn check_others<'p>(
     others: impl IntoIterator<Item = &'p Path>,
     expected: &str,
 ) -> Result<()> {
-    // Of a file that is there, whatever it is called; else by where it will be. What is written as
-    // it comes, such as a terminal, may be written twice.
+    // An existing file is compared by its identity, not by its name; a new one by where it will be.
+    // Outputs that are written piece by piece, such as a terminal, may be given twice.
     let is_plain = !file.exists() || file.is_file();
     let same = |other: &Path| match (FileId::of(file), FileId::of(other)) {
         (Ok(file), Ok(other)) => file == other,

@@ -33,7 +33,7 @@ pub struct Args {
     #[command(flatten)]
     text: TextArgs,
 
-    /// Run at most this many cycles: what full depth is [default: all]
+    /// Run at most this many cycles: the full depth [default: all]
     #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
     cycles: Option<usize>,
 
@@ -149,7 +149,7 @@ pub fn policies(asked: Option<KvPolicy>) -> Vec<KvPolicy> {
     }
 }
 
-/// The rows with what they were measured on.
+/// The rows with the model and the text they were measured on.
 fn report(
     args: &Args,
     placed: &Placed<'_>,

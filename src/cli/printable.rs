@@ -6,7 +6,7 @@ use std::io;
 
 use serde_json::ser::{CompactFormatter, Formatter};
 
-/// What a text may hold besides characters that can be shown.
+/// The control characters that a text may hold: line breaks and tabs.
 const LINES: &[char] = &['\n', '\t'];
 
 /// `text` on one line: everything that cannot be shown is written as an escape, such as `\u{1b}`.
@@ -14,8 +14,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, &[])
 }
 
-/// `text` with its line breaks and tabs as they are, and escapes for the rest of what cannot be
-/// shown.
+/// `text` with its line breaks and tabs as they are, and escapes for all other characters that
+/// cannot be shown.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, LINES)
 }

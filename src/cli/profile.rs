@@ -97,7 +97,7 @@ impl Timed<'_> {
         out
     }
 
-    /// The same for programs.
+    /// The profile as JSON, for programs.
     pub fn json(&self) -> Value {
         let list = |parts: Vec<Part>| -> Value {
             let item = |(name, seconds, dispatches): Part| json!({"name": name, "seconds": seconds, "dispatches": dispatches});

@@ -137,7 +137,7 @@ pub fn main(args: Args) -> Result<()> {
         return Err(e);
     }
     if summary.is_err() && !args.json && n_generated.load(Ordering::Relaxed) > 0 {
-        // What is said of the fault begins a line of its own.
+        // The message of the fault begins a line of its own.
         output::text(&mut out, "\n")?;
     }
     let summary = summary?;

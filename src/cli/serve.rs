@@ -34,7 +34,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// What requests call the model [default: the name of its folder, or `org/name`]
+    /// Name of the model in requests [default: the name of its folder, or `org/name`]
     #[arg(long, value_name = "NAME", env = "ZTT_ALIAS",
           value_parser = NonEmptyStringValueParser::new(), help_heading = "Server")]
     alias: Option<String>,
@@ -77,7 +77,7 @@ pub struct Args {
           help_heading = "Server")]
     max_body: usize,
 
-    /// Take what messages say for text alone, whatever special tokens are written in it
+    /// Take messages for plain text: special tokens written in them are not recognised
     #[arg(long, help_heading = "Server")]
     plain_content: bool,
     /// Connections at a time; more are refused with status 503
@@ -90,7 +90,7 @@ pub struct Args {
           default_value_t = Limits::default().header_timeout.as_secs(), help_heading = "Server")]
     header_timeout: u64,
 
-    /// Seconds that a client may read nothing of what is written to it
+    /// Seconds that a client may read nothing of a response
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..),
           default_value_t = Limits::default().write_timeout.as_secs(), help_heading = "Server")]
     write_timeout: u64,

@@ -18,7 +18,7 @@ use crate::kernels::KvType;
 use crate::measure::report::AdapterFacts;
 use crate::model::Model;
 
-/// What `--adapter` calls the plain Rust reference.
+/// The name of the plain Rust reference as a value of `--adapter`.
 pub const HOST: &str = "cpu";
 
 /// Said where the reference steps in.
@@ -43,18 +43,18 @@ pub const DRIVERS: &str = match cfg!(target_os = "linux") {
 const FIRST_TIME: &str =
     "kernels are compiled for this adapter for the first time, which may take some seconds";
 
-/// An engine with what is to be said about it.
+/// An engine with the messages about it.
 pub struct Ready<'m> {
     pub engine: Engine<'m>,
-    /// What it runs on, in one line.
+    /// The adapter that the engine runs on, in one line.
     pub adapter: String,
-    /// The same in parts.
+    /// The facts about that adapter, for reports.
     pub facts: AdapterFacts,
     /// To be printed once nothing can go wrong any more.
     pub warnings: Vec<String>,
 }
 
-/// Prints what is odd and does no harm.
+/// Prints warnings.
 pub fn warn(warnings: &[String]) {
     for warning in warnings {
         stderr::line(format!("ztt-wgpu: warning: {warning}"));
@@ -137,7 +137,7 @@ impl<'m> Placed<'m> {
         }
     }
 
-    /// What it runs on, in one line.
+    /// The adapter that engines run on, in one line.
     pub fn adapter(&self) -> String {
         describe(self.gpu())
     }

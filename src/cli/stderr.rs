@@ -1,7 +1,7 @@
-//! Standard error: what is said beside the data.
+//! Standard error: messages beside the data.
 //!
 //! It may be closed, full, or a terminal that has hung up. Nothing of the result depends on it, so
-//! what cannot be written there is dropped: `eprintln!` would panic.
+//! text that cannot be written there is dropped: `eprintln!` would panic.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ pub fn text(text: impl AsRef<str>) {
     write(printable::lines(text.as_ref()));
 }
 
-/// Writes a line for each name and what it stands for.
+/// Writes a line for each name and its value.
 pub fn facts(facts: &[(&str, &str)]) {
     let lines = facts
         .iter()

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, StdoutLock, Write};
 
 use super::printable;
 
-/// Standard output, locked. A pipe and a file get what is written byte for byte; on a terminal
-/// what would steer it is written as an escape.
+/// Standard output, locked. A pipe and a file get the output byte for byte; on a terminal,
+/// characters that would steer it are written as escapes.
 pub struct Stdout {
     lock: StdoutLock<'static>,
     is_terminal: bool,

@@ -1,4 +1,4 @@
-//! What a generation came to, for people and for programs.
+//! The summary of a generation, for people and for programs.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn per_second(n: usize, time: Duration) -> f64 {
     n as f64 / time.as_secs_f64().max(1e-9)
 }
 
-/// The profiles that were taken, of the prompt and of what was generated.
+/// The profiles that were taken, of the prompt and of the generation.
 pub fn profiles(s: &Summary) -> Vec<(&'static str, Timed<'_>)> {
     let parts = [
         ("prompt", &s.prompt_profile, s.prompt_time, s.n_prompt),
@@ -63,7 +63,7 @@ pub fn json(s: &Summary, model: &str, adapter: &str, seed: u64) -> Value {
     summary
 }
 
-/// What was asked of the device for each token after the prompt.
+/// The work of the device for each token after the prompt.
 pub fn work(s: &Summary) -> String {
     let bytes = s.per_pass(s.work.moved.bytes());
     format!(

@@ -1,5 +1,5 @@
-//! What `perplexity` and `calibrate` share: the text to score, how it is run, and how
-//! far they are.
+//! Arguments and code of both `perplexity` and `calibrate`: the text to score, how it is run, and
+//! how far they are.
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub struct TextArgs {
 }
 
 impl TextArgs {
-    /// What the user calls the text.
+    /// The name of the text in messages.
     pub fn name(&self) -> String {
         match self.is_stdin() {
             true => "standard input".to_string(),
@@ -73,7 +73,7 @@ impl TextArgs {
     }
 }
 
-/// What every setting is put over; refuses what does not fit the model.
+/// The options that all settings of a sweep start from. Fails where the flags do not fit the model.
 pub fn options(
     text: &TextArgs,
     cycles: Option<usize>,

@@ -1,4 +1,4 @@
-//! `trace`: what every position of a text did.
+//! `trace`: the cycles, scores and top tokens of every position of a text.
 
 mod flow;
 mod ids;
@@ -79,7 +79,7 @@ pub struct Args {
     engine: EngineArgs,
 }
 
-/// What was traced.
+/// A traced text: tokens, outputs and positions.
 struct Trace {
     tokenizer: Option<Tokenizer>,
     ids: Vec<u32>,
@@ -127,7 +127,8 @@ pub fn main(args: Args) -> Result<()> {
     }
 }
 
-/// What to trace; checked, so that nothing is loaded for an input that cannot be run.
+/// The token ids to trace, and the tokenizer. Both are checked, so that nothing is loaded for an
+/// input that cannot be run.
 fn input(args: &Args, model: &Model) -> Result<(Vec<u32>, Option<Tokenizer>)> {
     let text = match args.ids {
         Some(_) => None,

@@ -106,7 +106,8 @@ impl NewFolder {
         Ok(folder)
     }
 
-    /// Writes the file `name` with what `fill` writes; errors name it as it will be called.
+    /// Writes the file `name` with the bytes that `fill` writes; errors name it as it will be
+    /// called.
     pub fn file(
         &mut self,
         name: &str,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What tells one file from another, whatever paths, links and spellings lead to it.
+/// The identity of a file, equal for all paths, links and spellings that lead to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FileId {
     /// Device and number of the file on it.
@@ -22,7 +22,7 @@ impl FileId {
         std::fs::canonicalize(path).map(Self::Path)
     }
 
-    /// Of what is written to where an output is called `path`: `-` is standard output.
+    /// The identity of the file that an output named `path` is written to: `-` is standard output.
     pub fn of_output(path: &Path) -> io::Result<Self> {
         #[cfg(unix)]
         if path == Path::new("-") {

@@ -1,8 +1,8 @@
-//! What a path stands for besides a plain file.
+//! The kinds of file that a path may lead to besides a plain one.
 
 use std::fs::{FileType, Metadata};
 
-/// How messages name what is not a plain file; `None` for one that is.
+/// How messages name a file that is not a plain one; `None` for one that is.
 pub fn not_plain(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
         return None;
@@ -26,7 +26,7 @@ pub fn not_plain(kind: FileType) -> Option<&'static str> {
     Some("something that is not a file")
 }
 
-/// Whether it is a pipe, a terminal or the null device: what a user may well give in the place of
+/// Whether it is a pipe, a terminal or the null device, which a user may well give in the place of
 /// a file of text. Other devices are not, since some of them never end.
 #[cfg(unix)]
 pub fn is_stream(meta: &Metadata) -> bool {

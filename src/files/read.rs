@@ -41,7 +41,7 @@ pub fn open(path: &Path, expected: &str) -> Result<(File, Metadata)> {
     Ok((file, meta))
 }
 
-/// What `path` leads to; says of a link where it leads when nothing is there.
+/// The metadata of the file that `path` leads to; the error about a broken link names its target.
 pub fn metadata(path: &Path, expected: &str) -> Result<Metadata> {
     fs::metadata(path).map_err(|e| match fs::read_link(path) {
         Ok(target) if e.kind() == ErrorKind::NotFound => {
@@ -67,7 +67,7 @@ fn text_of(path: &Path, expected: &str, limit: u64) -> Result<String> {
     text_of_stream(file, &name, limit)
 }
 
-/// The text of what a user gives as a file: a plain one, a pipe, or a terminal.
+/// The text of a file that a user names: a plain one, a pipe, or a terminal.
 pub fn user_text(path: &Path, limit: u64) -> Result<String> {
     let expected = "a file or a pipe";
     if !is_stream(&metadata(path, expected)?) {

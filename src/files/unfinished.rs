@@ -1,4 +1,4 @@
-//! What is being written and would be left behind by a program that a signal ends.
+//! Unfinished files and folders, which would be left behind by a program that a signal ends.
 
 use std::ffi::OsStr;
 use std::fs;

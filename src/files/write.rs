@@ -1,5 +1,6 @@
 //! Writing a file: under a temporary name beside it, which is exchanged for its own when all of it
-//! is on the disk. Nobody ever sees half of it, and what was there before stays until then.
+//! is on the disk. Nobody ever sees half of it, and the file that was there before stays until
+//! then.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -28,11 +29,11 @@ enum Out {
     },
 }
 
-/// What a path that is to be written to leads to.
+/// The target of a path that is to be written to.
 enum Target {
     Stdout,
     Sink(PathBuf),
-    /// A plain file without links, and what is there now.
+    /// The path of a plain file without links, and the metadata of the file that is there now.
     Plain(PathBuf, Option<Metadata>),
 }
 
@@ -142,7 +143,7 @@ pub fn check(path: &Path) -> Result<()> {
     }
 }
 
-/// Where a plain file that is written as `path` will be, whatever links and spellings lead there.
+/// Where a plain file that is written as `path` will be, with links and other spellings resolved.
 pub fn destination(path: &Path) -> Option<PathBuf> {
     let Ok(Target::Plain(target, _)) = target(path) else {
         return None;
@@ -151,7 +152,8 @@ pub fn destination(path: &Path) -> Option<PathBuf> {
     Some(folder.join(target.file_name()?))
 }
 
-/// What `path` leads to: the one place that a rename would not put a file in the place of a link.
+/// The target of `path`, links followed: a rename to the path itself would replace a link by a
+/// file.
 fn target(path: &Path) -> Result<Target> {
     const MOST_LINKS: usize = 40;
     let stdout = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
@@ -262,7 +264,7 @@ fn temporary(name: &Path, target: &Path) -> Result<(File, PathBuf)> {
     Err(taken())
 }
 
-/// A name that says what it is, and is not longer than names may be.
+/// A name that tells of its purpose, and is not longer than names may be.
 fn temporary_name(target: &Path) -> std::ffi::OsString {
     const MOST_BYTES: usize = 200;
     let name = target.file_name().unwrap_or_default();
@@ -315,7 +317,7 @@ fn take_over(file: &File, before: &Metadata) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt;
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (before.uid(), before.gid()) {
-            // What only the owner of the old file may do is not done by others.
+            // Without the right to change owners this fails, and the new file keeps its own.
             let _ = std::os::unix::fs::fchown(file, Some(before.uid()), Some(before.gid()));
         }
     }

@@ -1,8 +1,8 @@
 //! The checkpoint's chat template: messages to the text that the model was trained on.
 //!
 //! Templates are Jinja, set up as transformers sets it up (`apply_chat_template`). The engine is
-//! minijinja; what it has not or has otherwise is in the modules here: Python's methods and its
-//! ways to write values, Jinja2's filters and tests, and what transformers adds.
+//! minijinja; features that it lacks or has otherwise are in the modules here: Python's methods and
+//! its ways to write values, Jinja2's filters and tests, and the additions of transformers.
 
 mod arguments;
 mod characters;
@@ -53,8 +53,8 @@ const DEFAULT: &str = "default";
 /// Characters of an error of a template.
 const MAX_LINE: usize = 1000;
 
-/// The names a message may have for what the assistant thought, the first one that templates
-/// look for.
+/// The names a message may have for the assistant's thoughts, the first one that templates look
+/// for.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// A template that has been read without an error.
@@ -64,11 +64,11 @@ pub struct ChatTemplate {
     /// The source as the engine takes it.
     source: Arc<str>,
     special_tokens: Arc<BTreeMap<String, String>>,
-    /// What `strftime_now` takes for the time: the clock's, where nothing is set.
+    /// The time for `strftime_now`: the clock's, where nothing is set.
     now: Option<DateTime>,
 }
 
-/// What a template sees.
+/// The variables of a template.
 #[derive(Serialize)]
 struct Context<'a> {
     messages: Vec<Value>,
@@ -81,8 +81,8 @@ struct Context<'a> {
 
 impl ChatTemplate {
     /// The template of a checkpoint with these `texts`, of its `tokenizer_config.json` and
-    /// `chat_template.jinja`: the latter wins. What the special tokens are the files about
-    /// tokens say.
+    /// `chat_template.jinja`: the latter wins. The special tokens are read from the files about
+    /// tokens.
     pub fn of_checkpoint(texts: &[Text]) -> Result<Option<Self>> {
         let find = |name: &str| texts.iter().find(|t| t.name == name);
         let config = find("tokenizer_config.json");
@@ -137,7 +137,7 @@ impl ChatTemplate {
         }
     }
 
-    /// Takes this for the time, whatever the clock says.
+    /// Sets the time for `strftime_now`, in the place of the clock's.
     pub fn at(self, now: DateTime) -> Self {
         Self {
             now: Some(now),
@@ -145,7 +145,7 @@ impl ChatTemplate {
         }
     }
 
-    /// An error about what the template does not take.
+    /// An error about messages that the template does not take.
     pub(super) fn error(&self, message: String) -> Error {
         Error::ChatTemplate {
             file: self.file.clone(),
@@ -212,7 +212,7 @@ impl ChatTemplate {
     }
 }
 
-/// An error of a template as a line that can be read: templates may raise whatever they like.
+/// An error of a template as a line that can be read: templates may raise errors with any text.
 fn line(e: Failure) -> String {
     let line = first_line(e);
     match line.char_indices().nth(MAX_LINE) {
@@ -221,7 +221,7 @@ fn line(e: Failure) -> String {
     }
 }
 
-/// What a template has written.
+/// The text that a template has written, of at most `MAX_BYTES`.
 struct Limited(Vec<u8>);
 
 impl io::Write for Limited {
@@ -257,8 +257,8 @@ fn count(values: &[Value], depth: usize) -> Option<usize> {
         .try_fold(0, |n: usize, value| Some(n + 1 + within(value)?))
 }
 
-/// A message as transformers gives it to templates: what is null is not there, and what the
-/// assistant thought has the names that templates look for.
+/// A message as transformers gives it to templates: fields that are null are not there, and the
+/// assistant's thoughts have the names that templates look for.
 fn as_templates_see<M: Serialize>(message: &M) -> serde_json::Result<Value> {
     let mut message = serde_json::to_value(message)?;
     let Value::Object(fields) = &mut message else {

@@ -20,7 +20,7 @@ use crate::files::FileId;
 /// One or more safetensors files with their headers read.
 pub struct Checkpoint {
     shards: Vec<Shard>,
-    /// Where a tensor is, by its name without what training programs put before it.
+    /// Where a tensor is, by its name without the prefixes of training programs.
     places: HashMap<String, Place>,
 }
 
@@ -130,7 +130,7 @@ impl Checkpoint {
         names
     }
 
-    /// The shard that holds the tensor `name`, and what its header says of it.
+    /// The shard that holds the tensor `name`, and the tensor's entry in its header.
     fn find(&self, name: &str) -> Option<(&Shard, &TensorInfo)> {
         let place = self.places.get(name)?;
         let shard = &self.shards[place.shard];
@@ -151,7 +151,7 @@ impl Checkpoint {
         self.part(name, shape, &Part::All)
     }
 
-    /// What `part` says of the tensor `name`, which must have the given shape.
+    /// The given part of the tensor `name`, which must have the given shape.
     pub(super) fn part(&self, name: &str, shape: &[usize], part: &Part) -> Result<Tensor<'_>> {
         let (stored, bytes) = self.stored(name, shape, part)?;
         let Some(dtype) = read_dtype(stored) else {
@@ -161,8 +161,7 @@ impl Checkpoint {
         Ok(tensor(name, dtype, shape, bytes, part))
     }
 
-    /// What `part` says of the matrix `name` `[n_out, n_in]`, which must be stored as rows of
-    /// blocks.
+    /// The given part of the matrix `name` `[n_out, n_in]`, which must be stored as rows of blocks.
     ///
     /// # Errors
     /// [`Error::Tensor`] when it is missing, has another shape, or does not hold bytes.
@@ -227,14 +226,14 @@ impl Checkpoint {
         })
     }
 
-    /// What the headers say of every tensor.
+    /// The name of every tensor, with its entry in the header.
     pub fn infos(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
         let names = self.places.keys();
         names.filter_map(|name| Some((name.as_str(), self.find(name)?.1)))
     }
 
-    /// Every tensor as it is stored, of whatever type, under its name without what training
-    /// programs put before it; sorted by these names. Nothing is read yet.
+    /// Every tensor as it is stored, of any type, under its name without the prefixes of training
+    /// programs; sorted by these names. Nothing is read yet.
     pub fn all_stored(&self) -> Vec<StoredTensor<'_>> {
         let names = self.names().into_iter();
         let found = names.filter_map(|name| {

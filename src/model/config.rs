@@ -24,7 +24,7 @@ pub(super) const TIED: &str = "tie_word_embeddings";
 /// More layers, stored or run, are a mistake in the file, not a model.
 pub(super) const MAX_LAYERS: usize = 65_536;
 
-/// What `config.json` says, in one vocabulary for all families.
+/// The settings of `config.json`, in one vocabulary for all families.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub family: &'static Family,

@@ -171,8 +171,8 @@ fn keep_layer_settings(fields: &mut Map<String, Value>, family: &Family, kept: &
     }
 }
 
-/// The name of a layer's tensor in three parts: what stands before the layer's number, the
-/// number, and what stands after the dot. `None` for other tensors.
+/// The name of a layer's tensor in three parts: the text before the layer's number, the number, and
+/// the text after the dot. `None` for other tensors.
 fn split_layer<'n>(family: &Family, name: &'n str) -> Option<(&'n str, usize, &'n str)> {
     let template = family.tensors.attn_norm.split("{i}").next()?;
     family.tensors.prefixes.iter().find_map(|prefix| {

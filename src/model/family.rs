@@ -38,7 +38,7 @@ impl ConfigKeys {
     }
 }
 
-/// What the config leaves out.
+/// The values of fields that a config leaves out.
 pub struct ConfigDefaults {
     pub norm_eps: f64,
     pub positions: usize,

@@ -43,7 +43,7 @@ pub fn weights_in(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-/// What a folder of files of these `names` holds in the place of safetensors, for a message.
+/// The weights in another format among files of these `names`, in words for a message.
 pub fn instead(names: impl Iterator<Item = String>) -> Option<String> {
     let mut names: Vec<String> = names.filter(|name| way(name).is_some()).collect();
     // Beside a model there may be small files of the same kind, such as `training_args.bin`.
@@ -57,7 +57,7 @@ pub fn instead(names: impl Iterator<Item = String>) -> Option<String> {
     Some(format!("{name}, which is not read: {}", way(name)?))
 }
 
-/// What the file `name` is, for a message.
+/// The kind of the file `name`, in words for a message.
 fn kind(name: &str) -> String {
     let (_, extension) = name.rsplit_once('.').unwrap_or_default();
     match extension {

@@ -7,7 +7,7 @@ use crate::error::Result;
 /// Repeat penalties outside this range make logits overflow.
 pub const REPEAT_PENALTIES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
-/// What the model's makers suggest for sampling.
+/// The settings for sampling that the model's makers suggest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GenerationConfig {
     pub temperature: Option<f64>,

@@ -10,7 +10,7 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` comes to, or the message of its panic. `work` must leave nothing half done behind
+/// The result of `work`, or the message of its panic. `work` must leave nothing half done behind
 /// that is used afterwards.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();

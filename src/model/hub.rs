@@ -44,8 +44,8 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
         if has_all_shards(&folder) {
             let has_all_texts = TEXTS.iter().all(|text| folder.join(text).exists());
             if !has_all_texts && settings.offline.is_none() {
-                // Other programs cache the files one by one. The model runs with what is there where
-                // the hub cannot be asked for the rest.
+                // Other programs cache the files one by one. The model runs with what is there
+                // where the hub cannot be asked for the rest.
                 let revision = folder.file_name().and_then(|name| name.to_str());
                 let completed = fetched(name, &settings, &cached, revision);
                 return Ok(completed.unwrap_or(folder));
@@ -62,8 +62,8 @@ pub fn folder(name: &str, fetch: Fetch) -> Result<PathBuf> {
     Err(Error::file(name, expected, advice))
 }
 
-/// Refuses what stands for the name of the newest revision and is not a small file: the library
-/// reads whatever is there.
+/// Refuses anything but a small file as the note of the newest revision's name: the library reads
+/// it without a limit.
 fn check_reference(cached: &CacheRepo) -> Result<()> {
     const LIMIT: u64 = 1 << 16;
     let repository = cached.pointer_path("");
@@ -84,9 +84,9 @@ fn has_all_shards(folder: &Path) -> bool {
     shards.iter().all(|name| folder.join(name).exists())
 }
 
-/// Fetches into the cache what is missing of a `revision` of `name`, or of the newest one. The cache
-/// names the revision as that of the model when all is there, so that a part of a model is not taken
-/// for one.
+/// Fetches into the cache the missing files of a `revision` of `name`, or of the newest one. The
+/// cache names the revision as that of the model when all is there, so that a part of a model is
+/// not taken for one.
 fn fetched(
     name: &str,
     settings: &Settings,
@@ -206,15 +206,15 @@ impl Fetching<'_> {
         let metadata = self.api.metadata(&pinned.url(file))?;
         let size = metadata.size() as u64;
         let blob = self.cached.blob_path(metadata.etag());
-        // What an earlier try has left is gone on with, unless nothing is missing of it: the hub
-        // has no more to send then.
+        // A part left by an earlier try is continued, unless nothing is missing of it: the hub has
+        // no more to send then.
         let part = blob.with_extension("part");
         if fs::metadata(&part).is_ok_and(|part| part.len() >= size) {
             fs::remove_file(&part)?;
         }
         let pointer = pinned.download(file).inspect_err(|e| {
-            // What came before a connection broke is kept for the next try. On a full disk it is
-            // only in the way.
+            // The part that came before a connection broke is kept for the next try. On a full disk
+            // it is only in the way.
             if is_full(e) {
                 let _ = fs::remove_file(&part);
             }
@@ -240,7 +240,7 @@ impl Fetching<'_> {
     }
 }
 
-/// Whether there is no more room for what is downloaded.
+/// Whether there is no more room for the download.
 fn is_full(error: &ApiError) -> bool {
     let full = [
         ErrorKind::StorageFull,

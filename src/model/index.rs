@@ -46,7 +46,7 @@ pub fn shards_of(file: &str, text: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether it names a file and not a way to one, on whatever system.
+/// Whether `name` is a file's name and not a path, on any system.
 fn is_name(name: &str) -> bool {
     !["", ".", ".."].contains(&name) && !name.contains(['/', '\\', '\0'])
 }

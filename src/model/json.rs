@@ -185,7 +185,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// What is expected in the place of a value that is no whole number, or none that a field takes.
+/// The expectation that an error states where a value is no whole number, or none that a field
+/// takes.
 fn whole_expected(value: &Value) -> &'static str {
     match value.as_f64() {
         Some(x) if x > f64::from(u32::MAX) => "a whole number of at most 4294967295",

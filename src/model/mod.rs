@@ -1,4 +1,4 @@
-//! What a checkpoint says. Nothing here knows of a device.
+//! Checkpoints: config, weights, tokenizer and chat template. Nothing here knows of a device.
 
 mod blank;
 mod bytes;
@@ -84,7 +84,7 @@ pub struct Model {
     pub quant: Option<Quant>,
     /// The names of these matrices.
     quantized: BTreeMap<String, Quant>,
-    /// What is odd about the files and does no harm, each in one line.
+    /// Harmless oddities of the files, each in one line.
     pub warnings: Vec<String>,
     /// The texts of the model, beside the weights or embedded.
     pub texts: Vec<Text>,
@@ -109,9 +109,9 @@ pub struct Text {
 }
 
 impl Model {
-    /// Opens what `name` says: [`BUILTIN`], a folder, a safetensors file, or `org/name` in the
-    /// local Hugging Face cache, where `fetch` may put it. Weights are read
-    /// when they are needed; names, shapes and types of all tensors are checked here.
+    /// Opens the model `name`: [`BUILTIN`], a folder, a safetensors file, or `org/name` in the
+    /// local Hugging Face cache, where `fetch` may put it. Weights are read when they are needed;
+    /// names, shapes and types of all tensors are checked here.
     pub fn open(name: &str, fetch: Fetch) -> Result<Self> {
         if name == BUILTIN {
             let checkpoint = Checkpoint::embedded(BUILTIN, BUILTIN_BYTES)?;
@@ -190,7 +190,7 @@ impl Model {
         })
     }
 
-    /// Refuses to write to a file that the model was read from, whatever path leads to it.
+    /// Refuses to write to a file that the model was read from, by any path that leads to it.
     ///
     /// # Errors
     /// [`Error::File`] where it is one.
@@ -238,8 +238,8 @@ impl Model {
         Reader::new(&self.checkpoint, &self.config, self.quant)
     }
 
-    /// Says in the fields of a new `config.json` what was found out about the embedding: that it is
-    /// not the output projection.
+    /// Notes in the fields of a new `config.json` the findings about the embedding: that it is not
+    /// the output projection.
     pub(crate) fn say_untied(&self, fields: &mut Map<String, Value>) {
         let tied = fields.get(TIED).and_then(Value::as_bool);
         if !self.config.tied && tied.unwrap_or(self.config.family.defaults.tied) {
@@ -321,7 +321,7 @@ fn place(name: &str, fetch: Fetch) -> Result<PathBuf> {
     }
 }
 
-/// The same without the hub: names are paths.
+/// Where the model lies, in a build without the hub: names are paths.
 #[cfg(not(feature = "hub"))]
 fn place(name: &str, _: Fetch) -> Result<PathBuf> {
     Ok(PathBuf::from(name))

@@ -1,4 +1,4 @@
-//! Names of tensors without what training programs put before them.
+//! Names of tensors without the prefixes of training programs.
 
 /// Modules that hold nothing but another module: of `torch.compile`, data parallel training,
 /// sharded training, activation checkpoints, and a trainer's strategies. No family has parts of
@@ -11,10 +11,10 @@ const WRAPPERS: [&str; 5] = [
     "_forward_module",
 ];
 
-/// What families call the model without its output projection.
+/// The families' names of the model without its output projection.
 const BASES: [&str; 2] = ["model", "transformer"];
 
-/// What stands beside the base model or is one: a base before one of these is one too many.
+/// Names of the base model, and of parts beside it: a base before one of these is one too many.
 const ROOTS: [&str; 4] = ["model", "transformer", "lm_head", "zero_token_pool"];
 
 /// The name that the tensor stored as `name` has in a checkpoint of the bare model.

@@ -1,9 +1,9 @@
-//! Messages whose contents are text alone: what reads like a special token there is not one, while
-//! what the chat template writes is.
+//! Messages whose contents are text alone: text that reads like a special token there is not one,
+//! while a special token that the chat template writes is.
 //!
 //! In each token that a message has written out, one character is replaced by one that stands for
 //! it (of those for private use), and the template writes these messages as well. Where it writes
-//! the same text but for these characters, they tell what of the text is the messages': the
+//! the same text but for these characters, they tell which parts of the text are the messages': the
 //! characters are themselves again once tokens have been recognised. As nothing but these
 //! characters differs, not even in number, templates may cut, compare and trim contents as they
 //! like. Where one reads such a token itself, it writes another text, and the message is refused.
@@ -18,7 +18,7 @@ use super::chat_template::ChatTemplate;
 use super::tokenizer::{FIRST_STAND_IN, Tokenizer};
 use crate::error::{Error, Result, first_line};
 
-/// Templates read tokens of the assistant's messages, such as those around what it thought.
+/// Templates read tokens of the assistant's messages, such as those around its thoughts.
 const ASSISTANT: &str = "assistant";
 
 /// Kinds of token in messages of a role that are looked at one by one.
@@ -119,7 +119,7 @@ impl PlainContent {
     }
 
     /// Characters that stand for those of tokens, each for its own; none of them is in a message or
-    /// in what is written of them.
+    /// in the text written of them.
     fn stand_ins(&self, messages: &[Value], text: &str) -> BTreeMap<char, char> {
         let mut used = BTreeSet::new();
         let mut note = |text: &str| used.extend(text.chars().filter(|&c| c >= FIRST_STAND_IN));

@@ -10,8 +10,7 @@ const WORDS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 /// Parses `text`. A number that is not finite becomes the object that transformers writes for it,
 /// so that it is no number to who reads the field, and the file can be written again.
 ///
-/// # Errors
-/// What is wrong with the JSON.
+/// # Errors The fault in the JSON.
 pub fn parse(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str(text).or_else(|error| match tagged(text) {
         Some(tagged) => serde_json::from_str(&tagged),
@@ -26,8 +25,8 @@ pub fn not_finite(value: &Value) -> Option<&str> {
     WORDS.contains(&word).then_some(word)
 }
 
-/// `text` with objects in the place of Python's words, or `None` where it has none. What stands in
-/// strings is left alone. A word in a wrong place is as wrong as an object.
+/// `text` with objects in the place of Python's words, or `None` where it has none. Strings are
+/// left alone. A word in a wrong place is as wrong as an object.
 pub(crate) fn tagged(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (mut tagged, mut copied) = (String::new(), 0);
@@ -68,7 +67,7 @@ mod tests {
         assert_eq!(not_finite(&value["t"][0]), Some("NaN"));
         assert_eq!(value["s"], "\"NaN\" é\\");
         assert_eq!(value["a"][0], 0.5);
-        // What is written of it reads the same.
+        // Written and read again, the value is the same.
         assert_eq!(parse(&value.to_string()).unwrap(), value);
     }
 

@@ -29,7 +29,7 @@ impl Quant {
         }
     }
 
-    /// The format of the embedding and the output projection, whatever that of the layers: four
+    /// The format of the embedding and the output projection, for any format of the layers: four
     /// bits are too few for them.
     pub const OF_EMBEDDING: Quant = Quant::Q8_0;
 
@@ -96,7 +96,8 @@ fn scale_of(block: &[u8]) -> f16 {
     f16::from_le_bytes([block[0], block[1]])
 }
 
-/// The inverse of a scale before it is rounded to f16, by which GGML divides; 0 for a block of zeros.
+/// The inverse of a scale before it is rounded to f16, by which GGML divides; 0 for a block of
+/// zeros.
 fn inverse(scale: f32) -> f32 {
     match scale == 0.0 {
         true => 0.0,

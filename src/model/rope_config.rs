@@ -30,7 +30,7 @@ pub enum RopeScaling {
 }
 
 impl Rope {
-    /// What a config that says nothing gets.
+    /// The rotary embedding where a config has no fields about it.
     pub(super) const DEFAULT: Self = Self {
         theta: 10_000.0,
         scaling: RopeScaling::None,

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::stored::StoredTensor;
 use crate::error::{Error, Result};
 
-/// Writes a safetensors file to `out`, tensor by tensor; `file` names it in errors. What is
-/// written depends on nothing but the tensors and the metadata.
+/// Writes a safetensors file to `out`, tensor by tensor; `file` names it in errors. The bytes
+/// depend on nothing but the tensors and the metadata.
 ///
 /// # Errors
 /// [`Error::Io`] where it cannot be written, and those of reading the tensors.

@@ -15,7 +15,7 @@ use super::tensor::Bytes;
 use crate::error::{Error, Result, first_line};
 use crate::files::{self, FileId};
 
-/// What every safetensors file begins with: the length of its header.
+/// Bytes of the header's length, with which every safetensors file begins.
 const LENGTH_BYTES: usize = 8;
 
 /// The longest header, as the library that writes these files has it.
@@ -134,7 +134,7 @@ impl Shard {
         })
     }
 
-    /// `n` bytes of a tensor from its byte `start` on, or what is left of it.
+    /// `n` bytes of a tensor from its byte `start` on, or the bytes that are left of it.
     pub fn piece(&self, info: &TensorInfo, start: usize, n: usize) -> Result<Bytes<'_>> {
         let (first, end) = info.data_offsets;
         let first = (first + start).min(end);
@@ -142,8 +142,8 @@ impl Shard {
             .read(self.data_start + first as u64, n.min(end - first))
     }
 
-    /// Refuses a file that was written to since it was opened: what was read of it may be a part
-    /// of each state.
+    /// Refuses a file that was written to since it was opened: the bytes read may be a part of each
+    /// state.
     pub fn check_unchanged(&self) -> Result<()> {
         let Source::File(opened) = &self.source else {
             return Ok(());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Model;
 use super::quant::BLOCK;
 
-/// What is held in one type.
+/// The size of all tensors of one type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     pub bytes: u64,
@@ -13,8 +13,8 @@ pub struct Size {
 }
 
 impl Model {
-    /// What is held in each type, the types by their names: as stored, but for matrices that are
-    /// quantised on the way, and without a stored copy of the embedding.
+    /// The size of the tensors of each type, the types by their names: as stored, but for matrices
+    /// that are quantised on the way, and without a stored copy of the embedding.
     pub fn sizes_by_dtype(&self) -> BTreeMap<String, Size> {
         let mut sizes: BTreeMap<String, Size> = BTreeMap::new();
         let copy = self.weights().copied_head();

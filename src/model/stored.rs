@@ -6,7 +6,7 @@ use super::shard::Shard;
 use super::tensor::{Bytes, Tensor};
 use crate::error::Result;
 
-/// What is read and written at a time.
+/// Bytes that are read and written at a time.
 const PIECE_BYTES: usize = 8 << 20;
 
 /// A tensor as it is to be written.

@@ -88,9 +88,10 @@ impl Model {
     /// A model of `preset`'s shape with random f16 weights, always the same ones. Values have
     /// the size that keeps activations near 1: `1 / sqrt(inputs)`.
     ///
-    /// The zero tokens of the first cycle have random keys, those of later cycles the key zero.
-    /// So scores are spread out after the first cycle and near `1 / positions` after the others:
-    /// a threshold chooses how many positions leave after the first cycle, and the others stay.
+    /// The zero tokens of the first cycle have random keys, those of later cycles the key zero. So
+    /// scores are spread out after the first cycle and near `1 / positions` after the others: a
+    /// threshold chooses how many positions exit after the first cycle, and the others run all
+    /// cycles.
     ///
     /// # Errors
     /// [`Error::Field`] when `cycled` leaves no layer to cycle.
@@ -106,7 +107,7 @@ impl Model {
     }
 }
 
-/// What a synthetic model is called.
+/// The name of a synthetic model.
 pub(super) fn model_name(preset: &Preset, cycled: Option<Cycled>) -> String {
     match cycled {
         None => format!("synthetic {}", preset.name),

@@ -1,4 +1,4 @@
-//! Text to token ids and back, through the checkpoint's own `tokenizer.json`, with what
+//! Text to token ids and back, through the checkpoint's own `tokenizer.json`, with the files that
 //! transformers reads beside it.
 
 mod added;
@@ -26,7 +26,7 @@ use super::Text;
 use super::guard::guarded;
 use crate::error::{Error, Result, first_line};
 
-/// Characters of what is quoted of the library's messages.
+/// Characters that are quoted of the library's messages.
 const LONGEST_MESSAGE: usize = 200;
 
 /// Bytes of a text that is made into tokens at once. The library takes hundreds of bytes of memory
@@ -92,13 +92,14 @@ impl Tokenizer {
         Ok(Some(tokenizer))
     }
 
-    /// What the files say and is not done, each in one line.
+    /// Settings of the files that are not followed, each in one line.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
     /// Token ids of `text`, special tokens recognised and added as the tokenizer's own
-    /// post-processor does, be the text empty: what `tokenizer(text)` gives in transformers.
+    /// post-processor does, be the text empty: the ids that `tokenizer(text)` gives in
+    /// transformers.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         self.ids(text, true)
     }
@@ -131,7 +132,7 @@ impl Tokenizer {
         })
     }
 
-    /// The same before any cleaning.
+    /// The text of `ids` before any cleaning.
     fn decode_raw(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         // Some decoders of the library assume that there is a token.
         if !ids.iter().any(|&id| self.shown(id, skip_special).is_some()) {
@@ -206,7 +207,8 @@ fn check_bytes(text: &str) -> Result<()> {
     }
 }
 
-/// What a `tokenizer.json` says, and the added tokens with the ids that it gives them.
+/// The library's tokenizer of a `tokenizer.json`, and the added tokens with the ids that the file
+/// gives them.
 fn inner(file: &str, text: &str) -> Result<(Inner, Vec<(u32, String)>)> {
     let stated = checks::check(file, text)?;
     let mut inner = match unpanicking(text.len(), || Inner::from_bytes(text)) {
@@ -234,8 +236,8 @@ pub fn bytes_name(bytes: &[u8]) -> String {
     format!("bytes:{}", escapes.collect::<String>())
 }
 
-/// The library panics over some files that it should refuse, and over some texts. `n_bytes` is
-/// what the size of the text tells of the time that patterns may take.
+/// The library panics over some files that it should refuse, and over some texts. `n_bytes` is the
+/// size of the text, which sets the time that patterns may take.
 fn unpanicking<T>(
     n_bytes: usize,
     work: impl FnOnce() -> tokenizers::Result<T>,

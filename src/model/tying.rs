@@ -1,4 +1,4 @@
-//! Tied checkpoints: what is stored of an embedding that is also the output projection.
+//! Tied checkpoints: how an embedding that is also the output projection is stored.
 
 use super::checkpoint::Part;
 use super::config::TIED;
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
         (is_copy && self.checkpoint.has(&head)).then_some(head)
     }
 
-    /// What to tell of a config that says that the embedding is the output projection, beside
+    /// A warning about a config that says that the embedding is the output projection, beside
     /// another one that is stored: the config is wrong then, as it is to transformers.
     ///
     /// # Errors
@@ -70,8 +70,8 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// What `part` says of the embedding or the output projection as it is stored. Beside a
-    /// quantised embedding a copy of it may have been left as it was: it is quantised here.
+    /// The given part of the embedding or the output projection as it is stored. Beside a quantised
+    /// embedding a copy of it may have been left as it was: it is quantised here.
     fn outer_matrix(&self, name: &str, part: &Part) -> Result<Tensor<'a>> {
         let shape = [self.config.vocab, self.config.hidden];
         let quant = self.config.quant.map(|_| Quant::OF_EMBEDDING);

@@ -1,4 +1,4 @@
-//! The tensors of a layer by their role, whatever a family calls them.
+//! The tensors of a layer by their role, under the same names for all families.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ pub struct Layer<'a> {
     pub mlp_out: Linear<'a>,
 }
 
-/// What stands before and after the layers.
+/// The weights before and after the layers.
 pub struct Outer<'a> {
     /// `[vocab, hidden]`
     pub embedding: Tensor<'a>,
@@ -104,7 +104,7 @@ struct Asked {
     quantized: BTreeMap<String, Quant>,
 }
 
-/// What was found out about tensors without reading them.
+/// The findings about tensors that have not been read.
 pub struct Checked {
     /// Those that no part of the model uses.
     pub unused: Vec<String>,
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is read of a matrix that is used as it is stored.
+    /// The part to read of a matrix that is used as it is stored.
     fn part(&self) -> Part {
         match (&self.check, self.shared) {
             (Some(_), _) => Part::None,
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is read of a tensor that is used up at once.
+    /// The part to read of a tensor that is used up at once.
     fn part_once(&self) -> Part {
         match self.check {
             Some(_) => Part::None,

@@ -25,7 +25,7 @@ pub enum ZeroTokenScope {
     Middle,
 }
 
-/// What a row of the pool belongs to.
+/// Whether the pool has a row for each effective layer or for each cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZeroTokenIndex {
     EffectiveLayer,
@@ -66,12 +66,12 @@ pub const KV_POLICIES: &[(&str, KvPolicy)] = &[
     ("share", KvPolicy::Share),
 ];
 
-/// When a position leaves the cycles.
+/// When a position exits the cycles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExitRule {
     /// `None`: nothing exits.
     pub threshold: Option<f64>,
-    /// No position leaves before it ran this many cycles; at least 1.
+    /// No position exits before it ran this many cycles; at least 1.
     pub min_cycles: usize,
     pub reduce: Reduce,
     pub kv: KvPolicy,
@@ -89,14 +89,14 @@ impl Default for ExitRule {
 }
 
 impl ExitRule {
-    /// Whether a position that ran `cycles_run` of `n_cycles` cycles may leave on its score.
+    /// Whether a position that ran `cycles_run` of `n_cycles` cycles may exit on its score.
     pub fn decides_after(&self, cycles_run: usize, n_cycles: usize) -> bool {
         self.threshold.is_some() && cycles_run >= self.min_cycles && cycles_run < n_cycles
     }
 }
 
 impl KvPolicy {
-    /// What files and flags call it.
+    /// The name of the policy in files and flags.
     pub fn name(self) -> &'static str {
         name_of(KV_POLICIES, self)
     }
@@ -109,7 +109,7 @@ fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str 
 }
 
 impl Reduce {
-    /// What files and flags call it.
+    /// The name of the reduction in files and flags.
     pub fn name(self) -> &'static str {
         name_of(REDUCES, self)
     }

@@ -1,5 +1,5 @@
-//! How much of requests there may be at a time before they are jobs: bodies, and threads that
-//! prepare them. What waits does so in the order it came.
+//! Bounds on requests before they are jobs: the bytes of their bodies, and the threads that prepare
+//! them. Requests wait for room in the order they came.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -13,7 +13,7 @@ pub const SMALL_BODY: usize = 64 * 1024;
 /// Bytes that large bodies may have together, or one alone.
 const LARGE_BODIES: usize = 64 * 1024 * 1024;
 
-/// What bodies are counted in.
+/// The unit, in bytes, in which bodies are counted.
 const UNIT: usize = 1024;
 
 /// The bounds.

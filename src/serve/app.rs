@@ -1,4 +1,4 @@
-//! What the routes of a server share.
+//! The state of a server that all of its routes share.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use crate::model::tokenizer::Tokenizer;
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What requests call the model.
+    /// The name of the model in requests.
     pub name: String,
-    /// For what a request does not say; the seed is not looked at.
+    /// The values of fields that a request leaves out; the seed is not looked at.
     pub sampling: SamplingOptions,
     /// Of requests that have none; `None` draws one for each.
     pub seed: Option<u64>,
@@ -35,9 +35,9 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long requests under way have to end once the server is told to stop.
     pub grace: Duration,
-    /// Whether what messages say is text alone, and no token that the tokenizer adds.
+    /// Whether messages are text alone: tokens that the tokenizer adds are not recognised in them.
     pub plain_content: bool,
-    /// What requests must bring along, but for /health.
+    /// The key that requests must bring along, but for /health.
     pub api_key: Option<String>,
     pub callers: Callers,
     pub limits: Limits,
@@ -49,7 +49,7 @@ pub struct App {
     pub tokenizer: Tokenizer,
     /// Or why there is none.
     pub template: Result<ChatTemplate>,
-    /// Where what messages say is text alone.
+    /// Where messages are text alone.
     pub plain: Option<PlainContent>,
     pub n_vocab: usize,
     pub n_ctx: usize,

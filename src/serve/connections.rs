@@ -1,6 +1,6 @@
 //! Connections: how many there may be, and how long each may keep the server waiting.
 //!
-//! What a client can hold back is bounded: a header by [`Limits::header_timeout`] and
+//! The resources that a client can tie up are bounded: a header by [`Limits::header_timeout`] and
 //! [`MAX_HEADER`], a body and a response by the time limit of the request, a write that stands
 //! still by [`Limits::write_timeout`], all of them together by [`Limits::max_connections`].
 
@@ -46,7 +46,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// From the beginning of a connection, or the end of a response, to the end of the next header.
     pub header_timeout: Duration,
-    /// How long a client may take nothing of what is written.
+    /// How long a client may take none of the bytes that are written.
     pub write_timeout: Duration,
 }
 

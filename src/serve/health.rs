@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// What is wrong with the model, if anything is.
+/// The fault of the model, if there is one.
 #[derive(Default)]
 pub struct Health(Mutex<Option<String>>);
 

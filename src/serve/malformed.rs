@@ -1,5 +1,5 @@
-//! Errors of HTTP itself in OpenAI's shape. hyper answers what it cannot parse by a header without
-//! a body, before any route is asked.
+//! Errors of HTTP itself in OpenAI's shape. hyper answers a request that it cannot parse by a
+//! header without a body, before any route is asked.
 
 use axum::http::StatusCode;
 

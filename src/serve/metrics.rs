@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus and for the last line.
+//! The counters of a server, for Prometheus and for the last line.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -18,7 +18,7 @@ const SECONDS: [f64; 12] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
 ];
 
-/// What a request was and what became of it.
+/// The labels of a counted request: its route and the status of the response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: String,
@@ -36,7 +36,7 @@ pub struct Metrics {
     generated_tokens: Counter,
     position_cycles: Histogram,
     mean_cycles: Gauge<f64, AtomicU64>,
-    /// All positions, and the cycles they ran together: what the mean is made of.
+    /// All positions, and the cycles they ran together, for the mean.
     n_positions: AtomicU64,
     n_cycles: AtomicU64,
     queue_length: Gauge,

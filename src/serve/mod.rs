@@ -9,7 +9,8 @@
 //!               openai: format
 //! ```
 //!
-//! Before that, `connections` bounds what a client can hold, and `http::callers` looks at who calls.
+//! Before that, `connections` bounds the resources that a client can tie up, and `http::callers`
+//! looks at who calls.
 //!
 //! A request gives its jobs up by dropping its end of the events: the batcher looks at each step
 //! whether somebody still listens. So clients that go away and requests that take too long need
@@ -73,7 +74,7 @@ pub struct Server<B, F> {
     open: F,
 }
 
-/// What a server has done.
+/// The totals of a server at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
     pub n_prompt: u64,
@@ -138,7 +139,8 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
     }
 }
 
-/// What [`Server::run`] needs: one thread for all requests, and a few for what takes its time.
+/// The runtime for [`Server::run`]: one thread for all requests, and a few for work that takes
+/// long.
 ///
 /// # Errors
 /// Where the operating system gives none.

@@ -1,4 +1,4 @@
-//! What tells a server to stop.
+//! The signals that tell a server to stop.
 
 use std::io;
 

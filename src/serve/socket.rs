@@ -17,7 +17,7 @@ use super::{FOREVER, malformed};
 /// connection, and a client that is still sending might lose the response to that.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What goes on in a connection.
+/// The state of a connection.
 #[derive(Default)]
 pub struct Activity(Mutex<State>);
 
@@ -26,14 +26,14 @@ struct State {
     n_under_way: usize,
     /// When the latest request is late.
     deadline: Option<Instant>,
-    /// Whether the client does not take what is written.
+    /// Whether the client does not take the bytes that are written.
     is_stalled: bool,
     /// Whether the server ends.
     is_ending: bool,
 }
 
 impl Activity {
-    /// A request begins; it is under way until what this returns is dropped.
+    /// A request begins; it is under way until the returned value is dropped.
     pub fn begin(self: &Arc<Self>, deadline: Instant) -> UnderWay {
         let mut state = self.lock();
         state.n_under_way += 1;
@@ -70,7 +70,7 @@ pub struct Socket {
     write_timeout: Duration,
     /// Runs while a write stands still.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// What is written instead of a response that has no body, and how much of it has been.
+    /// The response to write instead of one that has no body, and how much of it has been written.
     instead: Option<(Vec<u8>, usize)>,
     /// Runs once there is nothing more to write.
     lingering: Option<Pin<Box<Sleep>>>,
@@ -88,7 +88,7 @@ impl Socket {
         }
     }
 
-    /// Writes `bytes`, or all of what stands for them.
+    /// Writes `bytes`, or the whole of the response in their place.
     fn poll_write_bytes(
         &mut self,
         context: &mut Context<'_>,
@@ -151,7 +151,7 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Says that nothing more comes, then takes what the client still sends.
+    /// Says that nothing more comes, then takes all that the client still sends.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = &mut *self;
         if socket.lingering.is_none() {

@@ -29,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What is printed holds nothing that steers a terminal, and `words`.
+/// The output of `run` holds `words`, and nothing that steers a terminal.
 fn is_printable(run: &Run, words: &[&str]) -> Result<()> {
     let said = format!("{}{}", run.stdout, run.stderr);
     for c in said.chars() {
@@ -43,7 +43,7 @@ fn is_printable(run: &Run, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// One line that says what is wrong.
+/// The program fails with one line that holds `words`.
 fn fails(arguments: &[&str], status: i32, words: &[&str]) -> Result<()> {
     let run = run(arguments)?;
     ensure!(run.status == status, "{arguments:?}: {}", run.status);
@@ -96,7 +96,8 @@ fn names() -> Result<()> {
     Ok(())
 }
 
-/// What reads arguments drops some of these characters from its messages; what it leaves is shown.
+/// The parser of arguments drops some of these characters from its messages; the others are shown
+/// as escapes.
 fn arguments() -> Result<()> {
     fails(&["run", "--ctx", STEERS], 2, &["\\u{9b}31m", "--ctx"])?;
     fails(&[&format!("--{STEERS}")], 2, &["\\u{9b}31m"])?;

@@ -1,5 +1,5 @@
 //! Bad input, on the real binary: status 1 (2 for wrong usage), one line on standard error that
-//! names what is wrong, nothing on standard output.
+//! names the fault, nothing on standard output.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;

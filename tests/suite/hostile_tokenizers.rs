@@ -12,7 +12,7 @@ use crate::program::{Checkpoint, Run, limited, output};
 use crate::random::Random;
 use crate::serve::server::{COMPLETIONS, Server, parts};
 
-/// What the program may take: the models have 0.2 MB.
+/// Address space that the program may take, in KiB: the models have 0.2 MB.
 const ADDRESSES_KB: usize = 1_048_576;
 
 /// A text that all of the small tokenizers have tokens for.
@@ -527,7 +527,7 @@ fn work() -> Result<()> {
     for tokenizer in [bpe(), unigram(), word_piece()] {
         succeeds(&tokenizer, TEXT)?;
     }
-    // What is odd and harmless.
+    // Odd and harmless settings.
     let odd = [
         ("/model/byte_fallback", json!(true)),
         ("/model/dropout", json!(1.0)),

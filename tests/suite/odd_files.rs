@@ -156,7 +156,7 @@ fn endless() -> Result<()> {
     }
     let words = ["`/dev/zero`", "a character device"];
     fails(&["bench", "compare", "/dev/zero", "/dev/zero"], 1, &words)?;
-    // Standard input is whatever it is: it is read as far as the bound.
+    // Standard input may be of any kind: it is read as far as the bound.
     let chat_model = ChatModel::new()?;
     let chat_name = chat_model.name();
     for (arguments, words) in [
@@ -182,7 +182,7 @@ fn endless() -> Result<()> {
     Ok(())
 }
 
-/// Sparse files one byte longer than what is read of them.
+/// Sparse files one byte longer than the part that is read of them.
 fn long() -> Result<()> {
     for name in TEXTS {
         let mib = if name == "tokenizer.json" { 64 } else { 16 };
@@ -314,7 +314,7 @@ fn ends(mut child: Child, words: &[&str]) -> Result<()> {
 
 fn changed(change: impl Fn(&Path) -> Result<()>, words: &[&str]) -> Result<()> {
     if cfg!(not(target_os = "linux")) {
-        // What a program has open is only known there.
+        // Only Linux tells which files a program has open.
         return Ok(());
     }
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! Files and folders that are written: whole or not at all, never over what is read, with the
+//! Files and folders that are written: whole or not at all, never over an input, with the
 //! permissions that the user wants.
 
 use std::fs::{self, File};
@@ -150,7 +150,7 @@ fn same_bytes() -> Result<()> {
         succeed(&["pack", "builtin", "-o", &shown(file)])?;
     }
     ensure!(fs::read(&files[0])? == fs::read(&files[1])?, "other bytes");
-    // And what is packed of it is the same again.
+    // Packed once more, the file is the same again.
     let again = folder.path().join("c");
     succeed(&["pack", &shown(&files[0]), "-o", &shown(&again)])?;
     ensure!(fs::read(&files[0])? == fs::read(&again)?, "other bytes");

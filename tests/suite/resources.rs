@@ -122,7 +122,7 @@ fn no_threads() -> Result<()> {
     Ok(())
 }
 
-/// What is tried for each number: signs, the ends of types, and what is no number.
+/// The values tried for each number: signs, the ends of types, and texts that are no number.
 const NUMBERS: [&str; 8] = [
     "0",
     "-1",
@@ -134,7 +134,7 @@ const NUMBERS: [&str; 8] = [
     "",
 ];
 
-/// Flags that take a number, with what they are tried beside.
+/// Flags that take a number, with the arguments they are tried beside.
 const NUMERIC: [(&[&str], &[&str]); 9] = [
     (
         &["run", "builtin", "hi", "-n=2", "--adapter", "cpu"],

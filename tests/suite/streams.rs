@@ -231,7 +231,7 @@ fn folder_as_stdin() -> Result<()> {
     Ok(())
 }
 
-/// A conversation goes on, and says what it has read; a prompt is refused.
+/// On bytes that are not UTF-8, a conversation goes on with a warning; a prompt is refused.
 fn not_text() -> Result<()> {
     let model = ChatModel::new()?;
     let (name, file) = (model.name(), model.file("saved.json"));
@@ -263,7 +263,7 @@ fn zeros() -> Result<()> {
     is_refused(&output(chat)?, 1, &["standard input", "at most 16 MiB"])
 }
 
-/// What has no end is not read for ever.
+/// An input without end is not read for ever.
 fn endless() -> Result<()> {
     let model = ChatModel::new()?;
     let name = model.name();

@@ -1,4 +1,4 @@
-//! What a line of a conversation asks for.
+//! The command or the message in a line of a conversation.
 
 use std::path::Path;
 

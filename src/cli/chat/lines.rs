@@ -20,8 +20,8 @@ use crate::cli::setup;
 
 pub const PROMPT: &str = "> ";
 
-/// A terminal with line editing and a history of this session, one without, or whatever else
-/// standard input is, read line by line.
+/// A terminal with line editing and a history of this session, one without, or any other standard
+/// input, read line by line.
 pub enum Lines {
     Terminal(Box<Terminal>),
     #[cfg(unix)]
@@ -29,7 +29,7 @@ pub enum Lines {
     Plain(StdinLock<'static>),
 }
 
-/// A terminal, and what keeps what is typed between two lines.
+/// A terminal, and the keeper of input typed between two lines.
 pub struct Terminal {
     editor: Editor<(), MemHistory>,
     typed_ahead: Option<TypedAhead>,
@@ -68,7 +68,7 @@ impl Lines {
         !matches!(self, Self::Plain(_))
     }
 
-    /// What leaves the terminal as it was, from any thread, where the program ends at once.
+    /// A function that restores the terminal from any thread, for an end of the program at once.
     pub fn leave(&self) -> Box<dyn Fn() + Send> {
         match self.typed_ahead() {
             Some(typed_ahead) => Box::new(typed_ahead.undo()),
@@ -124,7 +124,7 @@ impl Terminal {
     }
 }
 
-/// Ctrl-C empties a line that has something in it; at an empty one it leaves.
+/// Ctrl-C empties a line that has something in it; at an empty one it ends the conversation.
 struct ClearLine;
 
 impl ConditionalEventHandler for ClearLine {

@@ -1,4 +1,4 @@
-//! What is typed while nothing reads it: kept as it is until it is read.
+//! Input typed while nothing reads the terminal: kept as it is until it is read.
 
 #[cfg(unix)]
 use std::fs::File;
@@ -15,21 +15,21 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 #[cfg(unix)]
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
-/// What a terminal understands to put no marks round what is pasted.
+/// The escape sequence that has a terminal put no marks round pasted text.
 #[cfg(unix)]
 const PASTE_WITHOUT_MARKS: &[u8] = b"\x1b[?2004l";
 
-/// A terminal that keeps what is typed, until this is dropped.
+/// A terminal that keeps typed input, until this is dropped.
 ///
-/// By itself a terminal edits lines while nobody reads: it cuts long ones, throws away what it has
-/// at Ctrl-C, and makes of Ctrl-D what an editor of lines cannot read. It also shows what is
-/// typed, in the middle of an answer and once more at the prompt.
+/// By itself a terminal edits lines while nobody reads: it cuts long ones, throws away its input at
+/// Ctrl-C, and makes of Ctrl-D a byte that an editor of lines cannot read. It also shows typed
+/// input, in the middle of an answer and once more at the prompt.
 pub struct TypedAhead {
     /// Whether something was typed before: Ctrl-D in it has become a NUL, as terminals have it.
     pub is_late: bool,
     #[cfg(unix)]
     before: Termios,
-    /// Whether an editor of lines has what is pasted put between marks.
+    /// Whether an editor of lines has pasted text put between marks.
     #[cfg(unix)]
     has_marks: bool,
 }
@@ -55,7 +55,8 @@ impl TypedAhead {
         })
     }
 
-    /// The same for a terminal that edits lines itself: Ctrl-C takes no typed lines along.
+    /// Keeps typed lines in a terminal that edits lines itself: Ctrl-C does not discard them.
+    /// Standard input must be a terminal.
     #[cfg(unix)]
     pub fn keep_lines() -> Result<Self> {
         let before = tcgetattr(io::stdin()).context("the terminal")?;
@@ -75,7 +76,7 @@ impl TypedAhead {
         Ok(Self { is_late: false })
     }
 
-    /// What puts the terminal back, from any thread.
+    /// A function that restores the terminal, from any thread.
     pub fn undo(&self) -> impl Fn() + Send + 'static {
         #[cfg(unix)]
         let (before, has_marks) = (self.before.clone(), self.has_marks);
@@ -86,8 +87,8 @@ impl TypedAhead {
                 if !has_marks {
                     return;
                 }
-                // At a prompt the editor has what is pasted put between marks. Whoever is printing
-                // an answer holds the lock of standard output: this goes round it.
+                // At a prompt the editor has pasted text put between marks. Whoever is printing an
+                // answer holds the lock of standard output: this goes round it.
                 if let Ok(out) = io::stdout().as_fd().try_clone_to_owned() {
                     let _ = File::from(out).write_all(PASTE_WITHOUT_MARKS);
                 }

@@ -19,7 +19,7 @@ use crate::cli::output;
 const GLANCE_MS: u16 = 100;
 
 pub struct WholeLines {
-    /// Standard input without a buffer: what is not asked for stays with the terminal.
+    /// Standard input without a buffer: input that is not asked for stays with the terminal.
     stdin: File,
     pub typed_ahead: TypedAhead,
 }
@@ -42,7 +42,7 @@ impl WholeLines {
         prompt()?;
         while !line.ends_with(b"\n") {
             if interrupt.swap(false, Ordering::Relaxed) {
-                // What was typed is in part with the terminal still.
+                // The terminal still holds a part of the typed line.
                 if !self.drop_typed()? && line.is_empty() {
                     new_line()?;
                     return Ok(None);

@@ -1,4 +1,4 @@
-//! What requests call a model.
+//! The name of a model in requests.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,9 +10,9 @@ const CACHED: &str = "models--";
 /// The folder of the cache that holds a model's revisions, each called by its hash.
 const REVISIONS: &str = "snapshots";
 
-/// The name of what the user calls `model`: `org/name` and [`BUILTIN`] as they are, a folder by
-/// its own name, whatever way leads to it. A file is called after its folder where its config lies
-/// there too, else by its own name.
+/// The name in requests of the model that the user calls `model`: `org/name` and [`BUILTIN`] as
+/// they are, a folder by its own name, without the path to it. A file is called after its folder
+/// where its config lies there too, else by its own name.
 pub fn of(model: &str) -> String {
     let path = Path::new(model);
     let Ok(meta) = path.metadata() else {

@@ -4,9 +4,9 @@ use crate::cli::printable;
 use crate::error::Result;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 
-/// What each token adds to the text: together they are the text, with special tokens written out.
-/// The tokens of a character that has several are empty but for the last. Without a tokenizer a
-/// piece is an id and a blank.
+/// The piece of text that each token adds: together the pieces are the text, with special tokens
+/// written out. The tokens of a character that has several are empty but for the last. Without a
+/// tokenizer a piece is an id and a blank.
 pub fn pieces(ids: &[u32], tokenizer: Option<&Tokenizer>) -> Result<Vec<String>> {
     let Some(tokenizer) = tokenizer else {
         return Ok(ids.iter().map(|id| format!("{id} ")).collect());
@@ -20,8 +20,8 @@ pub fn pieces(ids: &[u32], tokenizer: Option<&Tokenizer>) -> Result<Vec<String>>
     Ok(pieces)
 }
 
-/// Text that can be shown as it is: line breaks stay, what could steer a terminal or turn the
-/// direction of writing is written as an escape.
+/// Text that can be shown as it is: line breaks stay, characters that could steer a terminal or
+/// turn the direction of writing are written as escapes.
 pub fn harmless(text: &str) -> String {
     printable::escaped(text, &['\n']).into_owned()
 }

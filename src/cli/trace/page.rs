@@ -100,7 +100,7 @@ pub fn html(setting: &Setting, trace: &Trace) -> Result<String> {
     page::render("trace", TEMPLATE, &page)
 }
 
-/// What stands at the head of the page; the exit rule where there is something to go by.
+/// The facts at the head of the page, with the exit rule where the model has zero tokens.
 fn facts(setting: &Setting, positions: &[Position], n_cycles: usize) -> Vec<Fact> {
     let total: usize = positions.iter().map(|p| p.cycles).sum();
     let mean = total as f64 / positions.len().max(1) as f64;

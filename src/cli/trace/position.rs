@@ -1,4 +1,4 @@
-//! What one position of a text did.
+//! The trace of one position of a text.
 
 use serde::Serialize;
 
@@ -12,8 +12,8 @@ use crate::reference::Output;
 pub struct Position {
     pub position: usize,
     pub id: u32,
-    /// What the token adds to the text, special tokens written out: empty for the first tokens of
-    /// a character. `None` without a tokenizer.
+    /// The piece of text that the token adds, special tokens written out: empty for the first
+    /// tokens of a character. `None` without a tokenizer.
     pub text: Option<String>,
     pub cycles: usize,
     /// Of the cycles that ran.

@@ -1,16 +1,16 @@
-//! Arguments bound to the names of a Python signature, and taken as what Python takes them for.
+//! Arguments bound to the names of a Python signature, and converted as Python converts them.
 
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Error as Failure, ErrorKind, State, Value};
 
 use super::limits::{MAX_BYTES, steps};
 
-/// An error of a template, which names what was called.
+/// An error of a template; `message` names the call that failed.
 pub fn failure(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::InvalidOperation, message.into())
 }
 
-/// What follows the value that a filter or a test is applied to, or what a function is given.
+/// The arguments after the value that a filter or a test is applied to, or those of a function.
 pub type Given = Rest<ValueOrKwargs>;
 
 /// The arguments of one call, in the order of its signature; `None` stands for one left out.
@@ -54,7 +54,7 @@ impl<'a, const N: usize> Arguments<'a, N> {
         })
     }
 
-    /// The same of what the engine hands to filters and functions.
+    /// Binds the arguments that the engine hands to filters and functions to `names`.
     pub fn of(what: &'a str, names: [&'a str; N], given: Given) -> Result<Self, Failure> {
         Self::bind(what, names, &given.into_values())
     }
@@ -123,7 +123,7 @@ pub fn split(given: &[Value]) -> Result<(&[Value], Option<Kwargs>), Failure> {
     }
 }
 
-/// What Python's `for` goes through: a string's characters too, but nothing of `None`.
+/// The items that Python's `for` goes through: a string's characters too, but none of `None`.
 pub fn items(value: &Value) -> Result<Vec<Value>, Failure> {
     match value.kind() {
         ValueKind::None => Err(failure("`None` is not iterable")),
@@ -142,7 +142,7 @@ pub fn items(value: &Value) -> Result<Vec<Value>, Failure> {
     }
 }
 
-/// Takes fuel for `n` bytes before they are made, as the engine takes it for what was made.
+/// Takes fuel for `n` bytes before they are made, as the engine takes it for bytes that were made.
 pub fn pay(state: &State, n: usize) -> Result<(), Failure> {
     if n > MAX_BYTES {
         let most = MAX_BYTES >> 20;

@@ -37,7 +37,7 @@ const DIGITS: [(u32, u32); 20] = [
 /// Numerals among the letters that Rust does not take for numeric, those in use.
 const NUMERALS: &str = "一二三四五六七八九十百千万億兆零〇壹貳參肆伍陸柒捌玖拾亿两";
 
-/// What `strip` and `split` take for blank.
+/// Whether `strip` and `split` take a character for blank.
 pub fn is_blank(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
@@ -98,7 +98,7 @@ fn push_title(out: &mut String, c: char) {
     out.extend(upper.flat_map(char::to_lowercase));
 }
 
-/// `title`: words begin after what has no case.
+/// `title`: words begin after a character without case.
 pub fn titled(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut in_word = false;

@@ -44,7 +44,7 @@ fn is_iterable(value: &Value) -> bool {
     ) && !is_namespace(value)
 }
 
-/// What is left of a number divided by 2.
+/// The remainder of a number divided by 2.
 fn remainder(value: &Value, test: &str) -> Result<f64, Failure> {
     let number = match value.kind() {
         ValueKind::Bool => f64::from(value.is_true()),

@@ -8,8 +8,8 @@ use super::arguments::failure;
 /// The letters that the library writes as C does.
 const SAME: &str = "aAbBCdDeFgGHIjklmMnpPRStTuUVwWyY";
 
-/// `now` as `format` says. A time that has no zone writes none, and what C does not know is
-/// written as it stands.
+/// `now` as `format` says. A time that has no zone writes none, and a directive that C does not
+/// know is written as it stands.
 pub fn strftime(format: &str, now: DateTime) -> Result<String, Failure> {
     let mut out = String::new();
     let mut rest = format;

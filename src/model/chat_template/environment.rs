@@ -16,8 +16,8 @@ use super::source::ITERATE;
 use super::string_making::{CONCAT, concat};
 use super::{checks, filters, methods, python, text_filters};
 
-/// What templates are rendered in, with `steps` to take; `now` is the time, the clock's where
-/// nothing is set.
+/// The environment that templates are rendered in, with `steps` to take; `now` is the time, the
+/// clock's where nothing is set.
 pub fn environment<'a>(now: Option<DateTime>, steps: u64) -> Environment<'a> {
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
@@ -58,7 +58,7 @@ pub fn environment<'a>(now: Option<DateTime>, steps: u64) -> Environment<'a> {
     environment
 }
 
-/// What a loop goes through: a list of what has no length of its own, so that the loop knows how
+/// The items of a loop: a list where the value has no length of its own, so that the loop knows how
 /// long it is; several values stand for a tuple of them.
 fn iterate(given: &[Value]) -> Result<Value, Failure> {
     match given {

@@ -86,8 +86,8 @@ fn lazy(environment: &mut Environment, name: &'static str, engine: Value) {
     });
 }
 
-/// The engine's filter `name`, which knows its arguments by keywords alone, with Jinja's
-/// signature. What Python cannot put in order is refused.
+/// The engine's filter `name`, which knows its arguments by keywords alone, with Jinja's signature.
+/// Values that Python cannot put in order are refused.
 fn named<const N: usize>(
     environment: &mut Environment,
     name: &'static str,
@@ -219,7 +219,7 @@ fn pairs(value: &Value) -> Result<Value, Failure> {
     }
 }
 
-/// Python's `pprint` of what fits a line.
+/// Python's `pprint` of a value that fits a line.
 fn pprint(value: &Value) -> Result<String, Failure> {
     let text = repr(&sorted(value));
     match text.chars().count() {

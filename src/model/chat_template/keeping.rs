@@ -15,7 +15,7 @@ use super::limits::{MAX_BYTES, MAX_DEPTH, max_values, steps};
 use super::methods::is_namespace;
 use super::objects::{Bound, Cycler, Generator, is_list};
 
-/// Bytes of the text of a number, with what stands around it.
+/// Bytes of the text of a number, with the marks around it.
 const SCALAR: usize = 8;
 
 /// The function that values with a name go through, and how many values deep a namespace may
@@ -30,8 +30,9 @@ pub fn keep_given(given: &[Value]) -> Result<Value, Failure> {
     }
 }
 
-/// `value`, not too deep, nor too large, nor with a namespace in it, unless so deep or less. What
-/// the engine would make item by item, such as the sum of two lists, is a list afterwards.
+/// `value`, not too deep, nor too large, nor with a namespace in it, unless so deep or less. A
+/// value that the engine would make item by item, such as the sum of two lists, is a list
+/// afterwards.
 pub fn keep(value: &Value, namespaces: usize) -> Result<Value, Failure> {
     if value.as_object().is_none() && value.as_str().is_none() {
         return Ok(value.clone());
@@ -78,7 +79,7 @@ thread_local! {
     static LISTS: RefCell<VecDeque<(Value, usize, Known)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// What is known of the first `n` items of a list.
+/// The counts of values and bytes in the first `n` items of a list.
 #[derive(Clone, Copy, Default)]
 struct Known {
     n: usize,
@@ -86,7 +87,7 @@ struct Known {
     bytes: usize,
 }
 
-/// What is known of `items` from a list that has the first of them.
+/// The counts of `items` known from a list that begins like them.
 fn begin_like(whole: &Value, items: &[Value], namespaces: usize) -> Known {
     LISTS.with_borrow(|lists| {
         let known = lists.iter().find(|(list, depth, known)| {

@@ -1,8 +1,8 @@
-//! What a template may ask for at most, counted while it runs.
+//! Limits on the steps, the time and the memory of a template, counted while it runs.
 //!
-//! The engine counts its own steps and the bytes that it makes, as fuel. What the modules here do
-//! for a template is counted on the thread that it runs on, so that what cannot give an error,
-//! such as the writing of a value, can stop early too.
+//! The engine counts its own steps and the bytes that it makes, as fuel. The work of the modules
+//! here for a template is counted on the thread that it runs on, so that code that cannot give an
+//! error, such as the writing of a value, can stop early too.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub const MAX_PARAMETERS: usize = 200;
 /// Values inside each other.
 pub const MAX_DEPTH: usize = 200;
 
-/// Values that one value may consist of, beside what the conversation has: one that a list holds
+/// Values that one value may consist of, beside those of the conversation: one that a list holds
 /// twice counts twice.
 const MAX_VALUES: usize = 1_000_000;
 
@@ -66,7 +66,7 @@ pub fn steps_for(values: usize) -> u64 {
     STEPS.saturating_add(STEPS_OF_A_VALUE.saturating_mul(values as u64))
 }
 
-/// What is left to the template that this thread runs.
+/// The time, steps and values left to the template that this thread runs.
 struct Left {
     end: Instant,
     time: Duration,
@@ -132,7 +132,7 @@ pub fn may_go_on(n: usize) -> bool {
     steps(n).is_ok()
 }
 
-/// Has the template fail, whatever it writes.
+/// Has the template fail with this message, even where the code at hand cannot give an error.
 pub fn fail(message: &str) {
     LEFT.with_borrow_mut(|left| {
         if let Some(left) = left {

@@ -3,10 +3,10 @@
 use super::limits::MAX_PARAMETERS;
 use super::tokens::{Kind, Token, next, previous};
 
-/// What a macro may not ask for.
+/// The variables of Jinja that a macro may not use.
 const REST: [&str; 2] = ["varargs", "kwargs"];
 
-/// What macros are open, for what the engine does not know of them.
+/// The macros that are open, to find features of Jinja that the engine lacks.
 #[derive(Default)]
 pub struct Macros {
     /// The parameters of each.

@@ -8,7 +8,7 @@ use super::limits::steps;
 use super::objects::{Bound, View, is_list, pair};
 use super::strings;
 
-/// Looks an attribute up as Python's `getattr` does: methods first. What stands for it in a
+/// Looks an attribute up as Python's `getattr` does: methods first. The name of the function in a
 /// template that was made ready for the engine.
 pub const ATTRIBUTE: &str = "__attribute__";
 

@@ -1,4 +1,4 @@
-//! What Python has as objects of their own and the engine as lists or not at all.
+//! Objects that Python has as types of their own and the engine as lists or not at all.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use super::python::repr;
 /// Numbers that a `range` may have, as in Jinja's sandbox.
 const MAX_RANGE: u64 = 100_000;
 
-/// What `keys()`, `values()` and `items()` of a dictionary give.
+/// The result of `keys()`, `values()` or `items()` of a dictionary.
 #[derive(Debug)]
 pub struct View {
     pub name: &'static str,
@@ -36,7 +36,8 @@ impl Object for View {
     }
 }
 
-/// What filters give that go through a sequence: once through, always true, without a length.
+/// The result of a filter that goes through a sequence: to be gone through once, always true,
+/// without a length.
 #[derive(Debug)]
 pub struct Generator(Mutex<std::vec::IntoIter<Value>>);
 
@@ -45,7 +46,7 @@ impl Generator {
         Value::from_object(Self(Mutex::new(items.into_iter())))
     }
 
-    /// What is left to go through.
+    /// The items that are left.
     pub fn left(&self) -> Vec<Value> {
         let items = self.0.lock();
         items.map_or(Vec::new(), |items| items.as_slice().to_vec())

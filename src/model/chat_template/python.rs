@@ -9,7 +9,7 @@ use super::limits::{MAX_BYTES, MAX_DEPTH, fail, may_go_on};
 use super::methods::is_namespace;
 use super::objects::is_list;
 
-/// What `{{ value }}` writes.
+/// Writes a value as `{{ value }}` does.
 pub fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Failure> {
     use minijinja::AutoEscape;
     match state.auto_escape() {

@@ -1,7 +1,7 @@
 //! A template's source made ready for the engine, whose Jinja is not quite Jinja2.
 //!
-//! Nothing is parsed here: tags are cut into tokens, and a few of these become others that mean
-//! the same to the engine. What it would silently take for something else is refused.
+//! Nothing is parsed here: tags are cut into tokens, and a few of these become others that mean the
+//! same to the engine. Syntax that it would silently take for something else is refused.
 
 use super::keeping::KEEP;
 use super::limits::MAX_SOURCE;
@@ -18,7 +18,7 @@ pub const ITERATE: &str = "__iterate__";
 /// Bytes of a tag that has no end, which only the engine looks at.
 const MAX_OPEN: usize = 1000;
 
-/// `source` for the engine, or what in it is not supported.
+/// `source` for the engine, or the feature in it that is not supported.
 pub fn prepare(source: &str) -> Result<String, String> {
     if source.len() > MAX_SOURCE {
         return Err(format!("more than {MAX_SOURCE} bytes"));
@@ -89,7 +89,7 @@ fn name(tokens: &[Token]) -> &str {
     next(tokens, 0).map_or("", |at| tokens[at].text.as_str())
 }
 
-/// What keeps the parameters of a macro, and leaves open the last tag of it.
+/// The statements that keep the parameters of a macro; the last tag is left open.
 fn keep_parameters(tokens: &[Token], block: &str) -> String {
     let parameters = parameters(tokens, block).into_iter();
     parameters
@@ -209,8 +209,8 @@ fn subscripts(tokens: &mut [Token]) {
     }
 }
 
-/// `'%s' % x`, which the engine does not know of strings. Where what stands on the left is no
-/// string that is written out, the engine refuses the operator by its name.
+/// `'%s' % x`, which the engine does not know of strings. Where the value on the left is no string
+/// that is written out, the engine refuses the operator by its name.
 fn percents(tokens: &mut Vec<Token>) {
     let mut ends = vec![0; tokens.len() + 1];
     for at in 0..tokens.len() {
@@ -261,7 +261,7 @@ fn operand_end(tokens: &[Token], at: usize) -> Option<usize> {
     Some(end)
 }
 
-/// What a loop goes through is handed to [`ITERATE`].
+/// Hands the value that a loop goes through to [`ITERATE`].
 fn iterate(tokens: &mut Vec<Token>) {
     let mut depth = 0_i32;
     let mut first = None;

@@ -12,7 +12,8 @@ use super::text_filters::escaped;
 /// The function that stands for the operator `~`.
 pub const CONCAT: &str = "__concat__";
 
-/// Values joined as texts. Where what is written is escaped, what is not yet is, if anything is.
+/// Values joined as texts. Where output is escaped and any of the values already is, the others are
+/// escaped too.
 pub fn concat(state: &State, parts: &[Value]) -> Result<Value, Failure> {
     let safe = parts.iter().filter(|part| part.is_safe()).count();
     let escaping = !matches!(state.auto_escape(), AutoEscape::None);

@@ -12,7 +12,8 @@ use super::python::{repr, text};
 use super::string_making::{centred, formatted, replace};
 use super::string_parts::strip;
 
-/// What stands for the operator `%` on a text, in a template that was made ready for the engine.
+/// The function that stands for the operator `%` on a text, in a template that was made ready for
+/// the engine.
 pub const PERCENT: &str = "__percent__";
 
 /// Puts Jinja's filters of texts in the place of the engine's.
@@ -57,7 +58,7 @@ pub fn add(environment: &mut Environment) {
     environment.add_filter(PERCENT, percent);
 }
 
-/// The engine's filter `name`, of the text of what it is given.
+/// The engine's filter `name`, of the text of the value it is given.
 fn of_text(environment: &mut Environment, name: &'static str, engine: Value) {
     environment.add_filter(name, move |state: &mut State, value: &Value| {
         match value.as_object() {

@@ -176,7 +176,7 @@ fn key_text(key: &Value) -> Result<String, Failure> {
     }
 }
 
-/// What is neither text nor holds other values.
+/// The JSON of a value that is neither text nor holds other values.
 fn scalar(value: &Value) -> Result<String, Failure> {
     Ok(match value.kind() {
         ValueKind::None => "null".to_string(),

@@ -1,6 +1,6 @@
 //! A tag of a template cut into tokens.
 
-/// What a token is.
+/// The kinds of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Blank,
@@ -43,7 +43,7 @@ impl Token {
     }
 }
 
-/// A tag: what opens and closes it, signs included, and what stands between.
+/// A tag: its opening and its closing marks, signs included, and the text between.
 pub struct Tag<'a> {
     pub open: &'a str,
     pub tokens: Vec<Token>,

@@ -1,5 +1,5 @@
-//! A thread for what the engine does with a template: with a stack that is large enough, and one
-//! that need not be waited for.
+//! A thread for the engine's work on a template: with a stack that is large enough, and one that
+//! need not be waited for.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ pub fn wrap(tokens: &mut Vec<Token>, name: &str) {
     let mut wrapping = Wrapping::of(tokens.as_slice());
     let from = match name {
         "" => 0,
-        // What stands before are the loop's names.
+        // The tokens before are the loop's names.
         "for" => wrapping.loop_values(),
         _ => next(tokens, 0).map_or(0, |at| at + 1),
     };
@@ -76,7 +76,7 @@ struct Wrapping<'a> {
     ends: Vec<Option<usize>>,
     /// Names of tests, which are no terms.
     tests: Vec<bool>,
-    /// What is put before each token, and after it.
+    /// The tokens to put before each token, and after it.
     before: Vec<Vec<Token>>,
     after: Vec<Vec<Token>>,
     /// Operators that become commas.
@@ -309,7 +309,7 @@ impl<'a> Wrapping<'a> {
         }
     }
 
-    /// What `set` and `with` give names to.
+    /// Wraps the values that `set` and `with` give names to.
     fn assignments(&mut self, from: usize) {
         let mut depth = 0;
         let mut start = from;

@@ -1,4 +1,4 @@
-//! What the environment says of the hub, read as `huggingface_hub` reads it.
+//! Settings of the hub from the environment, read as `huggingface_hub` reads them.
 
 use std::path::{Path, PathBuf};
 
@@ -114,7 +114,8 @@ mod tests {
         settings(variables).cache.display().to_string()
     }
 
-    // What `huggingface_hub.constants` says with the same variables, `HOME` being /home/me.
+    // The expected values are those of `huggingface_hub.constants` with the same variables, `HOME`
+    // being /home/me.
     #[test]
     fn the_cache_is_where_the_hubs_own_library_has_it() {
         assert_eq!(cache(&[]), "/home/me/.cache/huggingface/hub");

@@ -1,4 +1,4 @@
-//! What transformers reads beside `tokenizer.json`: tokens of `tokenizer_config.json`,
+//! Tokens that transformers reads beside `tokenizer.json`: those of `tokenizer_config.json`,
 //! `special_tokens_map.json` and `added_tokens.json`.
 //!
 //! As in transformers 5, `added_tokens.json` counts only where `tokenizer_config.json` has no
@@ -29,12 +29,12 @@ const FIXED_FROM: usize = 100_000;
 /// Tokens with other ids that are told of one by one.
 const MOST_TOLD: usize = 3;
 
-/// What the files beside `tokenizer.json` say of tokens.
+/// The tokens and settings in the files beside `tokenizer.json`.
 pub struct Beside {
     /// The file that `by_id` is from, for warnings.
     file: String,
     by_id: BTreeMap<u32, AddedToken>,
-    /// Whether `by_id` is all there is, and not what `tokenizer.json` adds too.
+    /// Whether `by_id` has all added tokens, in the place of those of `tokenizer.json`.
     is_decoder: bool,
     names: Names,
     class: Class,
@@ -45,10 +45,10 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// What `files` and `added_tokens.json`, which `find` finds, say.
+    /// Reads the tokens of `files` and of `added_tokens.json`, which `find` finds.
     ///
-    /// # Errors
-    /// [`Error::File`](crate::Error::File) and [`Error::Field`](crate::Error::Field) where one is not what it should be.
+    /// # Errors [`Error::File`](crate::Error::File) and [`Error::Field`](crate::Error::Field) where
+    /// one is malformed.
     pub fn read<'t>(files: &Files, find: &impl Fn(&str) -> Option<&'t Text>) -> Result<Self> {
         let json = files.config.json();
         let names = Names::read(files)?;
@@ -83,8 +83,8 @@ impl Beside {
         })
     }
 
-    /// Adds what `tokenizer` lacks; `saved` are the tokens that `tokenizer.json` adds. What of it
-    /// is not as the files say, each in one line.
+    /// Adds the tokens that `tokenizer` lacks; `saved` are those that `tokenizer.json` adds.
+    /// Returns the deviations from the files, each in one line.
     pub fn add_to(&self, tokenizer: &mut Inner, saved: &BTreeMap<u32, AddedToken>) -> Vec<String> {
         let mut by_id = self.by_id.clone();
         if !self.is_decoder {
@@ -99,7 +99,8 @@ impl Beside {
             .map(|token| token.content.clone())
             .collect();
         let roles = self.names.roles.iter().map(|(role, token)| {
-            // A token of a standard role is as it was added, whatever its naming says.
+            // A token of a standard role is as it was added; the settings where it is named do not
+            // count.
             match STANDARD.contains(&role.as_str()) {
                 true => (by_id.values().find(|t| t.content == token.content)).unwrap_or(token),
                 false => token,
@@ -172,7 +173,7 @@ pub fn other_ids<'t>(
     lines
 }
 
-/// Refuses an added token that has the id of another token: what is decoded would depend on which
+/// Refuses an added token that has the id of another token: the decoded text would depend on which
 /// of them is looked at first.
 ///
 /// # Errors

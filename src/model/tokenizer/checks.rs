@@ -1,7 +1,7 @@
-//! What a `tokenizer.json` may ask for, looked at before the library reads it: the library takes
-//! the memory, the time and the stack that a file asks for, and ends the program over some of it.
+//! Limits on a `tokenizer.json`, checked before the library reads it: the library takes the memory,
+//! the time and the stack that a file asks for, and ends the program over some of it.
 //!
-//! The limits are far beyond what tokenizers of models have.
+//! The limits are far beyond the tokenizers of models.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -106,8 +106,8 @@ impl<'de> Visitor<'de> for Reading {
     }
 }
 
-/// Refuses what no tokenizer needs; `file` names the file in errors. The added tokens with the ids
-/// that the file gives them.
+/// Refuses settings that no tokenizer needs; `file` names the file in errors. The added tokens with
+/// the ids that the file gives them.
 ///
 /// # Errors
 /// [`Error::File`] where `text` is no tokenizer at all, [`Error::Field`] where a field asks for
@@ -137,7 +137,7 @@ pub fn check(file: &str, text: &str) -> Result<Vec<(u32, String)>> {
         .collect())
 }
 
-/// A field, what was expected there, and what was found.
+/// A field, the expected value, and the one found.
 pub type Complaint = (String, String, String);
 
 pub fn complaint(field: &str, expected: String, found: String) -> Complaint {

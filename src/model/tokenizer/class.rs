@@ -1,4 +1,4 @@
-//! What transformers 5 makes of a `tokenizer.json` by the name of its class.
+//! The tokenizer that transformers 5 makes of a `tokenizer.json` by the name of its class.
 //!
 //! Most classes read the file as it is. `GPT2Tokenizer`, `LlamaTokenizer` and `Qwen2Tokenizer`
 //! take vocabulary, merges and post-processor alone and have normalizer, splitting, decoder and
@@ -57,7 +57,7 @@ impl Class {
             _ => Self::AsFile,
         };
         Ok(match (model_type, name.as_deref()) {
-            // What these say is known to be wrong.
+            // The class that these checkpoints name is known to be wrong.
             (Some("qwen2"), _) => Self::Qwen2,
             (_, None) => by_model,
             (Some("llama" | "gpt2" | "qwen3"), Some(name)) => match name {
@@ -100,8 +100,7 @@ impl Class {
 
     /// `inner` as this class has it; added tokens are yet to be added where it is changed.
     ///
-    /// # Errors
-    /// [`Error::Field`] where a field of `config` is not what it should be.
+    /// # Errors [`Error::Field`] where a field of `config` is malformed.
     pub fn rebuilt(self, inner: Inner, config: &Object) -> Result<Inner> {
         let parts = match self {
             Self::AsFile => return Ok(inner),
@@ -130,7 +129,7 @@ impl Class {
     }
 }
 
-/// What a class has of its own.
+/// The components that a class has of its own.
 struct Parts {
     normalizer: Option<Normalizing>,
     splitter: Splitting,

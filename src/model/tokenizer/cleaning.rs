@@ -1,6 +1,6 @@
-//! What `clean_up_tokenization_spaces` asks for: no blank before marks and in short forms.
+//! The clean-up of `clean_up_tokenization_spaces`: no blank before marks and in short forms.
 
-/// What transformers takes away, in its order.
+/// The replacements of transformers, in its order.
 const REPLACED: [(&str, &str); 10] = [
     (" .", "."),
     (" ?", "?"),
@@ -49,9 +49,9 @@ fn certain(text: &str) -> usize {
 /// Cleans the texts of tokens as they come.
 #[derive(Clone)]
 pub struct Cleaning {
-    /// What is not certain yet.
+    /// The end of the text that is not certain yet.
     pending: String,
-    /// What of it, cleaned, the prompt's text ends with.
+    /// The part of `pending`, cleaned, with which the prompt's text ends.
     base: String,
     /// Texts of tokens not given out yet. The newest may grow.
     texts: Vec<String>,

@@ -1,4 +1,4 @@
-//! What the components of a `tokenizer.json` may ask for: normalizer, splitter, post-processor and
+//! Limits on the components of a `tokenizer.json`: normalizer, splitter, post-processor and
 //! decoder.
 
 use serde_json::Value;
@@ -59,8 +59,8 @@ pub fn decoder(value: &Value) -> Checked {
     Ok(())
 }
 
-/// Limits what a template adds to a text: how many tokens are `ids`, and how often the text is
-/// repeated.
+/// Limits the tokens that a template adds to a text: how many tokens are `ids`, and how often the
+/// text is repeated.
 pub fn post_processor(value: &Value) -> Checked {
     let (mut n_tokens, mut n_texts) = (0_usize, 1_usize);
     for one in flat("post_processor", "processors", value)? {
@@ -169,7 +169,7 @@ fn depth(value: &Value) -> usize {
     1 + inner.unwrap_or(0)
 }
 
-/// Checks what a component looks for, and what it puts in its place.
+/// Checks the pattern that a component looks for, and its replacement.
 fn pattern(field: &str, one: &Value) -> Checked {
     let field = |name: &str| format!("{field}.{name}");
     if let Some(content) = one.get("content").and_then(Value::as_str) {

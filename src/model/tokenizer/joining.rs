@@ -1,4 +1,4 @@
-//! How the texts of tokens become one text: what of it may still change as tokens follow.
+//! How the texts of tokens become one text, and which part of it may still change as tokens follow.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -30,7 +30,7 @@ impl Joining {
             flatten(&decoder.whole, &mut steps);
         }
         let mut joining = Self::Local;
-        // Once all is one string, only what is done to its beginning is harmless.
+        // Once all is one string, only changes to its beginning are harmless.
         let mut is_fused = false;
         for step in steps {
             match step {

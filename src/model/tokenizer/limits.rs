@@ -1,4 +1,4 @@
-//! How large the parts of a tokenizer may be: many times what tokenizers of models have.
+//! How large the parts of a tokenizer may be: many times the sizes in tokenizers of models.
 
 /// The largest id: behind the last one the library counts on, in 32 bits.
 pub const MAX_ID: u64 = (1 << 31) - 1;
@@ -15,7 +15,7 @@ pub const MAX_UNIGRAM_BYTES: usize = 16 << 20;
 const MAX_ADDED: usize = 1_000_000;
 const MAX_ADDED_BYTES: usize = 32 << 20;
 
-/// Bytes of what is put before or after each token or text.
+/// Bytes of a prefix or suffix of each token or text.
 pub const MAX_AFFIX: usize = 256;
 
 /// Characters of a word of a WordPiece, which takes time as their number cubed.
@@ -28,7 +28,7 @@ pub const MAX_COMPONENTS: usize = 256;
 /// Components in a row that each may make a text longer, in a splitter.
 pub const MAX_GROWING: usize = 4;
 
-/// Bytes of a pattern, and what the product of the repetitions that it asks for may be.
+/// Bytes of a pattern, and the largest product of the repetitions that it asks for.
 pub const MAX_PATTERN: usize = 16 << 10;
 pub const MAX_REPETITIONS: u64 = 1_000_000;
 
@@ -56,8 +56,7 @@ pub struct Tokens {
 impl Tokens {
     /// Counts one more.
     ///
-    /// # Errors
-    /// What was expected and what was found.
+    /// # Errors The expected value and the one found.
     pub fn add(&mut self, content: &str) -> Result<(), (String, String)> {
         self.n += 1;
         self.n_bytes += content.len();

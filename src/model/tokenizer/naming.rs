@@ -79,7 +79,7 @@ impl Files {
         })
     }
 
-    /// What `tokenizer_config.json` says of added tokens, by id.
+    /// The added tokens of `tokenizer_config.json`, by id.
     pub fn decoder(&self) -> Result<Option<Vec<(u32, AddedToken)>>> {
         let json = self.config.json();
         let entries = match json.get(DECODER) {
@@ -155,8 +155,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// # Errors
-    /// [`Error::Field`](crate::Error::Field) where a field is not what it should be.
+    /// # Errors [`Error::Field`](crate::Error::Field) where a field is malformed.
     pub fn read(files: &Files) -> Result<Self> {
         let mut fields = Fields::default();
         fields.read_config(&files.config.json())?;
@@ -181,7 +180,7 @@ impl Names {
     }
 }
 
-/// What the fields say, before it is put in order.
+/// The fields as they are read, before they are put in order.
 #[derive(Default)]
 struct Fields {
     standard: Roles,
@@ -218,7 +217,7 @@ impl Fields {
             Some(value) => self.extra = Some(list(json, EXTRA, value)?),
             None => self.extra = additional.or(json.has(EXTRA).then(Vec::new)),
         }
-        // transformers puts what it finds elsewhere in the place of what it has saved.
+        // transformers prefers values that it finds elsewhere to those that it has saved.
         if self.own.all.is_empty() {
             self.read_saved(json)?;
         }

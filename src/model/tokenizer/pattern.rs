@@ -10,7 +10,7 @@ use tokenizers::pattern::Pattern;
 use tokenizers::{Offsets, Result};
 use web_time::Instant;
 
-/// What the patterns may take for a text, all together: this, and as much again for each MiB.
+/// The time that all patterns together may take for a text: this, and as much again for each MiB.
 const MOST_TIME: Duration = Duration::from_secs(10);
 
 thread_local! {

@@ -1,5 +1,5 @@
-//! The library's normalizers, splitters and decoders, taken one step at a time, with limits on
-//! what a text may grow to and on what patterns may take.
+//! The library's normalizers, splitters and decoders, taken one step at a time, with limits on the
+//! growth of a text and on the time of patterns.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -13,14 +13,14 @@ use tokenizers::{
 use super::limits::{GROWTH_SLACK, MAX_GROWTH};
 use super::pattern::{Found, Matcher, Source};
 
-/// What the library's `Replace` does.
+/// The work of the library's `Replace`, within limits.
 struct Replacing {
     matcher: Matcher,
     content: String,
 }
 
 impl Replacing {
-    /// `replace` is the library's, whose fields are its own: what is written of it has them.
+    /// `replace` is the library's, whose fields are private: they are read from its JSON.
     fn of(replace: &tokenizers::normalizers::Replace) -> Result<Self> {
         #[derive(Deserialize)]
         struct Fields {
@@ -34,7 +34,7 @@ impl Replacing {
         })
     }
 
-    /// The parts of `text`, where what they become has at most `most` bytes.
+    /// The parts of `text`, where their replacements have at most `most` bytes.
     fn find(&self, text: &str, most: usize) -> Result<Found> {
         use tokenizers::pattern::Pattern;
         let parts = (&self.matcher).find_matches(text)?;
@@ -49,7 +49,7 @@ impl Replacing {
     }
 }
 
-/// What a text of `n_bytes` may grow to.
+/// The bytes that a text of `n_bytes` may grow to.
 fn most(n_bytes: usize) -> usize {
     n_bytes
         .saturating_mul(MAX_GROWTH)

@@ -16,8 +16,8 @@ use crate::error::Result;
 /// tokens may change is held back until they are there. The first tokens of a character have an
 /// empty text.
 ///
-/// Where tokens change what the prompt's text ends with (they complete its last character), the
-/// text begins where both texts part.
+/// Where tokens change the end of the prompt's text (they complete its last character), the text
+/// begins where both texts part.
 ///
 /// ```
 /// use ztt_wgpu::model::tokenizer::TextStream;
@@ -38,9 +38,9 @@ use crate::error::Result;
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     skip_special: bool,
-    /// The last tokens that have a text, as many as it takes to decode what follows.
+    /// The last tokens that have a text, as many as it takes to decode the tokens that follow.
     window: Vec<u32>,
-    /// What of the window's text is the prompt's, or has been given to a token.
+    /// The part of the window's text that is the prompt's, or has been given to a token.
     base: String,
     /// The texts of tokens that were not given out yet, oldest first. The newest may grow.
     texts: Vec<String>,
@@ -55,7 +55,7 @@ pub struct TextStream<'a> {
 /// Tokens before a text that its cleaning looks back on.
 const CLEANED_BACK: usize = 64;
 
-/// What takes the place of bytes that are no character.
+/// The character in the place of bytes that are none.
 const BROKEN: char = char::REPLACEMENT_CHARACTER;
 
 impl<'a> TextStream<'a> {
@@ -111,7 +111,7 @@ impl<'a> TextStream<'a> {
         })
     }
 
-    /// The same before any cleaning.
+    /// Pushes `id` as [`push`](Self::push) does, and gives the texts before any cleaning.
     fn push_raw(&mut self, id: u32) -> Result<Vec<String>> {
         let Some(token) = self.tokenizer.shown(id, self.skip_special) else {
             self.texts.push(String::new());
@@ -160,9 +160,9 @@ impl<'a> TextStream<'a> {
         Ok(std::mem::take(&mut self.texts))
     }
 
-    /// What `id` is called as the next token: the text it would have, where that is one. Tokens
+    /// The name of `id` as the next token: the text it would have, where that is one. Tokens
     /// without a text, special ones and parts of characters, have the names that OpenAI gives them:
-    /// what they are written as, and `bytes:\xe2\x82`.
+    /// their spelling in the vocabulary, and `bytes:\xe2\x82`.
     ///
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer).
@@ -197,7 +197,7 @@ impl<'a> TextStream<'a> {
             && incomplete_tail(&self.tokenizer.bytes_of(&self.window)) > 0
     }
 
-    /// Gives the newest token what the window's text has grown by, but for a character that is
+    /// Gives the newest token the text by which the window's has grown, but for a character that is
     /// not complete.
     fn grow(&mut self, is_incomplete: bool) -> Result<()> {
         let whole = self.tokenizer.decode_raw(&self.window, self.skip_special)?;
@@ -257,7 +257,7 @@ impl<'a> TextStream<'a> {
         let n = match self.tokenizer.joining {
             Joining::Whole => 0,
             Joining::Runs if !self.run.is_empty() => 0,
-            // What becomes of an incomplete character may be the newest token's.
+            // The text of an incomplete character, once complete, may be the newest token's.
             Joining::Bytes if self.is_incomplete() => *self.open.first().unwrap_or(&0),
             _ => self.texts.len(),
         };
@@ -280,9 +280,9 @@ impl<'a> TextStream<'a> {
         Ok(())
     }
 
-    /// The tokens at the end of `ids` that tell how what follows is decoded, and the bytes of the
-    /// row that they end in, unless it has ended: enough of them to have a text before that row,
-    /// for the first tokens of a text may be decoded in a way of their own, and all of an
+    /// The tokens at the end of `ids` that tell how the tokens after them are decoded, and the
+    /// bytes of the row that they end in, unless it has ended: enough of them to have a text before
+    /// that row, for the first tokens of a text may be decoded in a way of their own, and all of an
     /// incomplete character.
     fn window_of(&self, ids: &[u32], has_ended: bool) -> Result<(Vec<u32>, Vec<u8>)> {
         let joining = self.tokenizer.joining;

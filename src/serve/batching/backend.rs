@@ -1,11 +1,10 @@
-//! What the batcher needs of a model.
+//! The interface of a model to the batcher.
 
 use crate::engine::{Next, Sequences};
 use crate::error::Result;
 use crate::reference::Output;
 
-/// A model with the keys and values of several sequences: [`Sequences`], or what a test puts in
-/// its place.
+/// A model with the keys and values of several sequences: [`Sequences`], or a fake one in a test.
 pub trait Backend {
     /// Number of sequences.
     fn n(&self) -> usize;

@@ -64,7 +64,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         }
     }
 
-    /// The same with another clock.
+    /// Replaces the clock, for tests.
     #[cfg(test)]
     pub fn with_clock(self, clock: impl Fn() -> Duration + Send + 'static) -> Self {
         let clock = Box::new(clock);
@@ -161,8 +161,8 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         self.slots[sequence].begin(job, text, n_cached, self.n_begun);
     }
 
-    /// What the next pass runs: the next token of every text, then parts of prompts; and how many
-    /// tokens those are together.
+    /// The tokens of the next pass: the next one of every text, then parts of prompts; and how many
+    /// tokens of prompts there are.
     fn plan(&self) -> (Vec<Next>, usize) {
         let pending = self.slots.iter().enumerate();
         let mut pending: Vec<_> = pending.map(|(i, slot)| (i, slot, slot.pending())).collect();
@@ -188,7 +188,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         (batch, n_prompt)
     }
 
-    /// Takes in what a position came to.
+    /// Takes in the output of a position.
     fn advance(&mut self, next: &Next, output: &Output, n_ctx: usize) {
         let slot = &mut self.slots[next.sequence];
         slot.cached.push(next.id);
@@ -215,7 +215,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         }
     }
 
-    /// Frees a sequence and tells who waits for its text, in this order: what they ask next finds
+    /// Frees a sequence and tells who waits for its text, in this order: their next request finds
     /// it free.
     fn end(&mut self, sequence: usize, event: Event) {
         if let Some(active) = self.slots[sequence].active.take() {

@@ -1,4 +1,4 @@
-//! A text to be generated, and what becomes of it.
+//! A text to be generated, and its events up to the result.
 
 use std::time::Instant;
 
@@ -19,8 +19,8 @@ pub struct Job {
     pub n_top: Option<usize>,
     /// Which of a request's texts this is.
     pub choice: usize,
-    /// Events, each with `choice`. A receiver that is gone gives the job up. What may pile up
-    /// there is bounded by the context.
+    /// Events, each with `choice`. A receiver that is gone gives the job up. Events that pile up
+    /// there are bounded by the context.
     pub events: UnboundedSender<(usize, Event)>,
     /// When the request came.
     pub since: Instant,
@@ -38,7 +38,7 @@ impl Job {
     }
 }
 
-/// What happens to a job, in this order.
+/// The events of a job, in this order.
 #[derive(Debug)]
 pub enum Event {
     /// It has a sequence.
@@ -60,7 +60,7 @@ pub struct Piece {
     pub logprobs: Option<TokenLogprobs>,
 }
 
-/// What a job came to.
+/// The result of a job.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub finish: Finish,

@@ -45,9 +45,9 @@ impl Room {
     }
 }
 
-/// Deals out `room` to prompts by what is left of each, oldest first. The oldest one gets half, so
-/// that it ends whatever else comes; the rest goes to those with the least left, so that a short
-/// one need not wait for long ones.
+/// Deals out `room` to prompts by the tokens `left` of each, oldest first. The oldest one gets
+/// half, so that it ends however many others come; the rest goes to those with the least left, so
+/// that a short one need not wait for long ones.
 pub(super) fn deal(left: &[usize], mut room: usize) -> Vec<usize> {
     let mut dealt = vec![0; left.len()];
     let mut give = |i: usize, most: usize, room: &mut usize| {
@@ -99,7 +99,7 @@ mod tests {
             room.learn(n, n, Duration::from_millis(100 * n as u64));
         }
         assert_eq!(room.tokens(), LEAST);
-        // What is quick but not full tells nothing.
+        // A quick pass that was not full tells nothing.
         room.learn(1, 1, Duration::ZERO);
         assert_eq!(room.tokens(), LEAST);
         room.learn(9, 0, Duration::from_secs(9));

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::generate::{Exits, GeneratedText};
 use crate::reference::Output;
 
-/// One sequence. It keeps what it has cached when its text ends: the next text may begin alike.
+/// One sequence. It keeps its cached tokens when its text ends: the next text may begin alike.
 #[derive(Default)]
 pub struct Slot<'t> {
     /// The ids whose keys and values are there.
@@ -26,7 +26,7 @@ impl<'t> Slot<'t> {
         in_common.count().min(ids.len().saturating_sub(1))
     }
 
-    /// The tokens to be run next: what is left of the prompt, or the token drawn last.
+    /// The tokens to be run next: the rest of the prompt, or the token drawn last.
     pub fn pending(&self) -> &[u32] {
         match &self.active {
             Some(active) => &active.ids[self.cached.len()..],
@@ -45,7 +45,7 @@ impl<'t> Slot<'t> {
 /// A text on its way.
 pub struct Active<'t> {
     pub job: Job,
-    /// The prompt and what was drawn.
+    /// The prompt and the drawn tokens.
     ids: Vec<u32>,
     sampler: Sampler,
     text: GeneratedText<'t>,
@@ -79,9 +79,9 @@ impl<'t> Active<'t> {
         self.exits.count(output.cycles);
     }
 
-    /// Draws the next token from the logits of `output` and gives out what is certain of the
-    /// text. With `is_full` the context has no room to run it. What the text came to, once it has
-    /// ended.
+    /// Draws the next token from the logits of `output` and gives out the part of the text that is
+    /// certain. With `is_full` the context has no room to run the token. Returns the result of the
+    /// text once it has ended.
     ///
     /// # Errors
     /// Those of the tokenizer.

@@ -19,7 +19,7 @@ use crate::serve::health::Health;
 use crate::serve::metrics::Metrics;
 use fake::{Fake, N_CTX, next_id};
 
-/// What is shared with a batcher, and the backend's batches.
+/// The state shared with a batcher, and the backend's batches.
 struct Fixture {
     tokenizer: Tokenizer,
     queue: Queue,
@@ -95,7 +95,7 @@ fn job(prompt: &[u32], max_tokens: usize) -> (Job, Events) {
     (job, received)
 }
 
-/// What has come so far: the tokens, and how it ended.
+/// The events that have come so far: the tokens, and how the text ended.
 fn received(events: &mut Events) -> (Vec<u32>, Option<Outcome>, Option<String>) {
     let (mut ids, mut outcome, mut failure) = (Vec::new(), None, None);
     while let Ok((_, event)) = events.try_recv() {
@@ -346,7 +346,7 @@ fn after_a_fault_another_backend_serves() {
             let message = ends(events).unwrap_err();
             assert!(message.contains("position 5"), "{message}");
         }
-        // What waits while there is no backend is told so; the next one is served.
+        // A job that waits while there is no backend is told so; the next one is served.
         let mut results = Vec::new();
         while !results.last().is_some_and(Result::is_ok) {
             results.push(ends(&mut fixture.push(&[1, 2, 3], 4)));

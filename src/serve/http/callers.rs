@@ -46,7 +46,7 @@ pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) ->
             response
         }
     };
-    // Caches must not give one page what was meant for another.
+    // Caches must not give one page a response that was meant for another.
     let vary = response.headers_mut().entry(header::VARY);
     vary.or_insert(HeaderValue::from_static("origin"));
     response

@@ -39,11 +39,11 @@ pub fn ids(
     Ok(ids)
 }
 
-/// What the template writes. It sees what a message says in one string, or, where it writes it
-/// only so, as a list of parts, as templates of models that also see images do.
+/// The text that the template writes. It sees the content of a message in one string, or, where it
+/// writes contents only so, as a list of parts, as templates of models that also see images do.
 ///
-/// # Errors
-/// Those of the template; [`Error::Field`] where it does not write what a request has as a list.
+/// # Errors Those of the template; [`Error::Field`] where it does not write a content that a
+/// request has as a list.
 fn render(template: &ChatTemplate, messages: &mut [RequestMessage]) -> PlainResult<String> {
     let mut text = match template.render(messages, true) {
         Ok(text) => text,
@@ -86,17 +86,17 @@ fn render(template: &ChatTemplate, messages: &mut [RequestMessage]) -> PlainResu
     Ok(text)
 }
 
-/// What stands for another text or name.
+/// A text or name that is put in the place of another to see whether the template writes it.
 const MARK: &str = "another";
 
-/// What the template writes where message `i` says more; `None` where it does not take that.
+/// The text that the template writes with another content of message `i`; `None` where it fails.
 fn with_mark(template: &ChatTemplate, messages: &[RequestMessage], i: usize) -> Option<String> {
     let mut changed = messages.to_vec();
     other_content(&mut changed[i]);
     template.render(&changed, true).ok()
 }
 
-/// Whether `new` has what `text` has not, be it in other letters.
+/// Whether `new` has [`MARK`] more often than `text`, be it in capital letters.
 fn has_mark(text: &str, new: &str) -> bool {
     let count = |text: &str| text.to_lowercase().matches(MARK).count();
     count(new) > count(text)
@@ -111,8 +111,8 @@ fn not_written(i: usize) -> Error {
     }
 }
 
-/// Refuses calls of tools and what tools gave where the template does not write them: the model
-/// would answer as if there were none. `text` is what it writes.
+/// Refuses calls of tools and results of tools where the template does not write them: the model
+/// would answer as if there were none. `text` is the text that it writes.
 fn check_tools(
     template: &ChatTemplate,
     messages: &[RequestMessage],
@@ -225,7 +225,8 @@ mod tests {
         assert_eq!(found.as_deref(), Ok("user:Who is it?;"));
         let error = rendered(first, user(json!(["Who ", "is it?"]))).unwrap_err();
         assert!(error.contains("`messages[0].content`"), "{error}");
-        // A template may leave out what is no list, such as what it puts in a system's place.
+        // A template may leave out contents that are no list, such as one it puts in a system
+        // message's place.
         let found = rendered(template, user(json!("Who is it?")));
         assert_eq!(found.as_deref(), Ok("user;"));
         let raising = "{{ raise_exception('Not now!') }}";

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::serve::batching::Refused;
 
-/// What a client did wrong.
+/// The type of an error of the client.
 const INVALID: &str = "invalid_request_error";
 
-/// What the server cannot do.
+/// The type of an error of the server.
 const SERVER: &str = "server_error";
 
 /// Seconds after which a client may try again.

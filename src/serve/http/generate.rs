@@ -1,5 +1,5 @@
-//! What chats and completions have in common: jobs are queued, and their texts given out, whole
-//! or as a stream.
+//! The part that chats and completions have in common: jobs are queued, and their texts given out,
+//! whole or as a stream.
 
 use std::sync::Arc;
 

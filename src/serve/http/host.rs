@@ -43,7 +43,7 @@ impl Authority {
         Some(Self { host, port })
     }
 
-    /// Whether it always means the machine itself, whatever a name server says.
+    /// Whether the host always means the machine itself: no name server is asked about it.
     fn is_loopback(&self) -> bool {
         let address = self.host.parse::<Ipv4Addr>();
         self.host == "localhost" || self.host == "[::1]" || address.is_ok_and(|a| a.is_loopback())
@@ -57,8 +57,7 @@ pub struct AllowedHost(String);
 impl AllowedHost {
     /// Of `name`, `1.2.3.4`, `[::1]` or `::1`.
     ///
-    /// # Errors
-    /// Says what was expected.
+    /// # Errors States the expected form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let bare: Option<Ipv6Addr> = text.parse().ok();
         let authority = match bare {
@@ -72,10 +71,9 @@ impl AllowedHost {
     }
 }
 
-/// What a request calls the server; nothing in HTTP/1.0, where it need not say.
+/// The host and port by which a request calls the server; `None` in HTTP/1.0 without a `Host`.
 ///
-/// # Errors
-/// Where it does not say, says it twice, or says what is no name.
+/// # Errors Where `Host` is missing in HTTP/1.1, is there twice, or is malformed.
 pub fn of(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Option<Authority>, ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());

@@ -1,4 +1,4 @@
-//! Web pages: which of them may call, and what their browsers are told about it (CORS).
+//! Web pages: which of them may call, and the headers that tell their browsers so (CORS).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("allow, retry-after, www-a
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
 
-/// What the answer to a browser that asks first depends on.
+/// The headers on which the answer to a browser's preflight request depends.
 const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static(
     "origin, access-control-request-method, access-control-request-headers",
 );
@@ -35,8 +35,7 @@ pub enum AllowedOrigin {
 impl AllowedOrigin {
     /// Of `*`, `null`, or `scheme://name` with or without a port.
     ///
-    /// # Errors
-    /// Says what was expected.
+    /// # Errors States the expected form.
     pub fn parse(text: &str) -> Result<Self, String> {
         match (text, normal(text)) {
             ("*", _) => Ok(Self::Any),

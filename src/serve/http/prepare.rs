@@ -84,7 +84,8 @@ pub fn no_model(asked: &str, name: &str) -> ApiError {
         .with_code("model_not_found")
 }
 
-/// The tokens of a prompt; where an empty text has none, it is what every text begins with.
+/// The tokens of a prompt; where an empty text has none, it is the token that every text begins
+/// with.
 fn ids(app: &App, prompt: Prompt) -> Result<Vec<u32>, ApiError> {
     let ids = match prompt {
         Prompt::Text(text) => {
@@ -184,8 +185,8 @@ fn prepare(
     })
 }
 
-/// What a text of a prompt of `n_prompt` tokens may grow by. The last token of a text is not run,
-/// so that it needs no room in the context.
+/// The tokens that may be generated after a prompt of `n_prompt` tokens. The last token of a text
+/// is not run, so that it needs no room in the context.
 fn max_tokens(app: &App, n_prompt: usize, asked: Option<usize>) -> Result<usize, ApiError> {
     let limit = app.n_ctx;
     match asked {

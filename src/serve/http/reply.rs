@@ -1,4 +1,4 @@
-//! The events of a request, and what it took.
+//! The events of a request, and its usage.
 
 use std::sync::Arc;
 use std::time::Duration;

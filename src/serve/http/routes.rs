@@ -1,4 +1,4 @@
-//! What each route does.
+//! The handlers of the routes.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -17,8 +17,8 @@ use crate::serve::openai::Text;
 /// The last event, as OpenAI has it.
 const DONE: &str = "[DONE]";
 
-/// Responds with a stream. It waits for a sequence first, so that what goes wrong before has a
-/// status of its own.
+/// Responds with a stream. It waits for a sequence first, so that an error before that has a status
+/// of its own.
 pub async fn respond(form: Form, reply: Reply) -> Result<Response, ApiError> {
     let mut chunks = Chunks {
         form,
@@ -60,7 +60,7 @@ impl Chunks {
         Some(sse::Event::default().data(data))
     }
 
-    /// Waits for what happens next and makes it ready.
+    /// Waits for the next event and makes it ready.
     async fn advance(&mut self) -> Result<(), ApiError> {
         let Some((choice, event)) = self.reply.next().await? else {
             if self.form.include_usage {

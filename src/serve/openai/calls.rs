@@ -45,7 +45,7 @@ fn tool_call(path: &str, value: &Value) -> Result<Value> {
     Ok(call.into())
 }
 
-/// What is called, and with which arguments.
+/// The name of the called function, and its arguments, read from their JSON.
 fn called(path: &str, function: &Map<String, Value>) -> Result<Map<String, Value>> {
     let mut function = function.clone();
     let read = Object::nested(BODY, path, &function);
@@ -55,7 +55,7 @@ fn called(path: &str, function: &Map<String, Value>) -> Result<Map<String, Value
     let arguments = match read.get("arguments") {
         None => Value::Object(Map::new()),
         Some(Value::String(text)) if text.is_empty() => Value::Object(Map::new()),
-        // What is no JSON the model wrote so.
+        // Arguments that are no JSON are kept as the model wrote them.
         Some(Value::String(text)) => {
             serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())
         }

@@ -11,24 +11,24 @@ use crate::model::json::Object;
 /// How errors name the body of a request.
 pub const BODY: &str = "request";
 
-/// Parses a body, which must be one JSON object, and leaves out the fields that ask for nothing,
-/// whatever they are called; those called `kept` stay.
+/// Parses a body, which must be one JSON object, and leaves out all fields that ask for nothing,
+/// known or not; those called `kept` stay.
 pub fn parse(body: &[u8], kept: &[&str]) -> Result<Map<String, Value>> {
     let mut fields = parsing::parse(body, false)?.fields;
     fields.retain(|name, value| kept.contains(&name.as_str()) || says(name, value));
     Ok(fields)
 }
 
-/// The same of a body whose `prompt` is read on its own.
+/// Parses a body whose `prompt` is read on its own, and leaves out the fields that ask for nothing.
 pub fn parse_with_prompt(body: &[u8]) -> Result<(Map<String, Value>, Option<Found>)> {
     let mut parsed = parsing::parse(body, true)?;
     parsed.fields.retain(|name, value| says(name, value));
     Ok((parsed.fields, parsed.prompt))
 }
 
-/// The fields that say something, and those called `kept`: `null`, `false` and what is empty ask
-/// for nothing, nor does an object in which all fields do. Clients send them for what they leave
-/// open.
+/// The fields that say something, and those called `kept`: `null`, `false` and empty values ask for
+/// nothing, and so does an object in which all fields do. Clients send them for settings that they
+/// leave open.
 pub fn without_nothing(fields: &Map<String, Value>, kept: &[&str]) -> Map<String, Value> {
     let fields = fields.iter();
     let fields = fields.filter(|(name, value)| kept.contains(&name.as_str()) || says(name, value));
@@ -69,7 +69,7 @@ pub fn check_names(fields: &Map<String, Value>, read: &[&[&str]]) -> Result<()> 
     Ok(())
 }
 
-/// Whether `value` is one of the `neutral` ones, or comes to the same beside the other fields.
+/// Whether `value` is one of the `neutral` ones, or has no effect beside the other fields.
 fn asks_for_nothing(
     fields: &Map<String, Value>,
     name: &str,
@@ -191,7 +191,7 @@ mod tests {
                 r#"{"extra": {"a": {"b": 1}}}"#,
                 ["`extra`", "this route has"],
             ),
-            // Defaults that are not what is empty or false.
+            // Defaults that are neither empty nor false.
             (
                 r#"{"web_search_options": {}}"#,
                 ["`web_search_options`", "none"],

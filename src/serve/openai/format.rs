@@ -1,4 +1,4 @@
-//! What responses look like, whole ones and streams.
+//! The format of responses, whole ones and streams.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -55,7 +55,7 @@ impl Format {
 
     /// A choice of a part of a stream.
     pub fn chunk(self, tokenizer: &Tokenizer, text: &Text) -> Result<Value> {
-        // What has no tokens has no probabilities either.
+        // A part without tokens has no probabilities either.
         let logprobs = if text.pieces.is_empty() {
             Value::Null
         } else {
@@ -114,7 +114,7 @@ fn finish_reason(finish: Finish) -> &'static str {
     }
 }
 
-/// What all parts of a response begin with.
+/// The fields that all parts of a response begin with.
 pub struct Head {
     id: String,
     object: &'static str,

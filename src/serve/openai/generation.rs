@@ -89,8 +89,8 @@ impl Generation {
         })
     }
 
-    /// The options of the `i`-th text of a prompt, where `defaults` says what the request does
-    /// not and `seed` is that of the first.
+    /// The options of the `i`-th text of a prompt, where `defaults` has the settings that the
+    /// request does not and `seed` is that of the first.
     pub fn sampling(&self, defaults: &SamplingOptions, seed: u64, i: usize) -> SamplingOptions {
         SamplingOptions {
             temperature: self.temperature.unwrap_or(defaults.temperature),

@@ -19,15 +19,15 @@ const ROLES: [(&str, Role); 6] = [
     ("user", Role::User),
 ];
 
-/// What OpenAI called tools at first: these are called and answer by their names.
+/// OpenAI's first name for tools: functions are called and answer by their names.
 const FUNCTION: &str = "function";
 
-/// Fields that change no text, whatever they say: where an answer's sources are, and what a
-/// provider may keep of the prompt.
+/// Fields that change no text at any value: where an answer's sources are, and which part of the
+/// prompt a provider may keep.
 pub(super) const CHANGE_NOTHING: [&str; 3] =
     ["annotations", "cache_control", "prompt_cache_breakpoint"];
 
-/// What programs note of a message for themselves.
+/// Notes of programs about a message.
 const NOTES: [&str; 3] = ["id", "status", "timestamp"];
 
 /// Fields of an assistant's messages only.
@@ -47,7 +47,7 @@ pub enum Role {
     /// OpenAI's newer name for `system`, which some templates tell apart.
     Developer,
     System,
-    /// What a tool gave.
+    /// The result of a tool.
     Tool,
     User,
 }
@@ -123,7 +123,7 @@ impl RequestMessage {
     }
 }
 
-/// What is said, or why an assistant said nothing.
+/// The content of a message, or the refusal of an assistant.
 fn content(message: &Object, path: &str, role: Role) -> Result<Content> {
     let content = Content::read(message, path, role)?;
     match message.text("refusal")? {

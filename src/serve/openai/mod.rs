@@ -1,5 +1,5 @@
-//! OpenAI's format: what requests may hold, and what responses look like. Nothing here knows of a
-//! connection or of a running model.
+//! OpenAI's format: the fields of requests and of responses. Nothing here knows of a connection or
+//! of a running model.
 
 mod calls;
 mod chat;

@@ -21,7 +21,7 @@ pub const NEUTRAL: &[(&str, &[&str])] = &[
     ("tools", &["[]"]),
     ("verbosity", &["\"medium\""]),
     ("web_search_options", &[]),
-    // What other servers, and `generate` of transformers, have besides.
+    // Those of other servers, and of `generate` of transformers.
     ("add_generation_prompt", &["true"]),
     ("chat_template_kwargs", &["{}"]),
     ("detokenize", &["true"]),
@@ -54,8 +54,8 @@ pub const NEUTRAL: &[(&str, &[&str])] = &[
     ("xtc_probability", &["0"]),
 ];
 
-/// Fields that change no text, whatever they say: names and tags for the provider, what is to be
-/// kept, or to be quick, and how strong something is that is not implemented itself.
+/// Fields that change no text at any value: names and tags for the provider, wishes for storage or
+/// speed, and the strength of samplers that are not implemented themselves.
 pub const CHANGE_NOTHING: &[&str] = &[
     "cache_prompt",
     "chat_id",

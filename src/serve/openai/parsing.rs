@@ -14,8 +14,8 @@ use crate::error::{Error, Result, first_line};
 use crate::model::json::kind;
 use crate::model::python_json;
 
-/// Values that a body may have, those of its lists and objects and what is in these included,
-/// besides prompts and fields that change nothing.
+/// Values that a body may have, those of its lists and objects and their items included, besides
+/// prompts and fields that change nothing.
 const MAX_VALUES: usize = 65_536;
 
 /// The fields of a body.
@@ -226,7 +226,7 @@ mod tests {
         let found = parse(body.as_bytes(), false).unwrap().fields;
         let expected = python_json::parse(body).unwrap();
         assert_eq!(Value::Object(found), expected);
-        // The last one of a name counts, and what changes nothing is not there.
+        // The last one of a name counts, and fields that change nothing are not there.
         let found = parse(br#"{"a": 1, "a": 2, "user": [[]], "prompt": "b"}"#, true).unwrap();
         assert_eq!(found.fields.get("a"), Some(&2.into()));
         assert_eq!(found.fields.len(), 1);

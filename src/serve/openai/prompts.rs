@@ -1,4 +1,5 @@
-//! The field `prompt` of a completion, read as what it may be: token ids take four bytes each.
+//! The field `prompt` of a completion, read in each form that it may have: token ids take four
+//! bytes each.
 
 use std::fmt;
 
@@ -7,17 +8,17 @@ use serde_json::Value;
 
 use crate::model::json::kind;
 
-/// Prompts that a request may have, whatever its queue.
+/// Prompts that a request may have, however long the queue.
 pub const MAX_PROMPTS: usize = 2048;
 
-/// What a text begins with.
+/// A prompt, as a text or as token ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prompt {
     Text(String),
     Ids(Vec<u32>),
 }
 
-/// What the field holds.
+/// The value of the field `prompt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Nothing,

@@ -1,4 +1,4 @@
-//! What a request took.
+//! The usage of a request.
 
 use serde_json::{Value, json};
 

@@ -66,7 +66,7 @@ fn stopped(template: &str, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What the engine parses with a frame of its stack for each.
+/// Templates with many nested constructs, each of which takes a stack frame of the engine's parser.
 fn structure() -> Result<()> {
     const N: usize = 20_000;
     let inside =
@@ -228,7 +228,7 @@ fn long_runs() -> Result<()> {
     )
 }
 
-/// What the engine panics over is an error like any other.
+/// A panic of the engine is an error like any other.
 fn failures() -> Result<()> {
     for expression in [
         "[1][::-9223372036854775808]".to_string(),

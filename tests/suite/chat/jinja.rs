@@ -1,5 +1,5 @@
-//! Small templates give what Jinja2 gives, set up as transformers sets it up, and files that say
-//! what a template is and what it knows are read as transformers reads them.
+//! Small templates give what Jinja2 gives, set up as transformers sets it up, and the files with a
+//! template and its variables are read as transformers reads them.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -89,7 +89,7 @@ fn like_jinja(group: &str) -> Result<()> {
     Ok(())
 }
 
-/// What jinja2 renders and the program does not is refused by its name.
+/// A feature that jinja2 renders and the program does not is refused by its name.
 fn not_supported() -> Result<()> {
     let fixture = fixture()?;
     for row in rows(&fixture, "not supported")? {

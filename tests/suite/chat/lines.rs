@@ -42,7 +42,7 @@ fn chat(model: &ChatModel, flags: &[&str], lines: &[&str]) -> Result<Run> {
     output(command)
 }
 
-/// The same, which must succeed.
+/// A session with `lines` on its standard input, which must succeed.
 fn held(model: &ChatModel, flags: &[&str], lines: &[&str]) -> Result<Run> {
     let run = chat(model, flags, lines)?;
     ensure!(run.status == 0, "status {}: {}", run.status, run.stderr);
@@ -165,10 +165,10 @@ fn ctx_shift() -> Result<()> {
         run.stderr
             .contains("oldest turns dropped to fit the context: 1")
     );
-    // Of what was cached only the system message is left in front.
+    // Of the cached positions only the system message is left in front.
     let cached = &numbers(&run, "cached")?[0];
     ensure!((1..20).contains(&cached[0]), "{cached:?}");
-    // What is dropped is not lost.
+    // Dropped turns are saved all the same.
     let messages: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
     same("messages", &[messages.len()], &[7])?;
     let run = chat(&model, &["--ctx", "24", "--ctx-shift"], &[LONG])?;
@@ -249,7 +249,7 @@ fn errors() -> Result<()> {
     )?;
     let named = r#"{"chat_template": [{"name": "rag", "template": ""}]}"#;
     bad(config, named, &["`default`", "`rag`"])?;
-    // What the template refuses ends a script, after what came before.
+    // A message that the template refuses ends a script, after the answers to the lines before.
     let refuses = format!(
         "{{% if messages[0].role == 'system' %}}{{{{ raise_exception('No system!') }}}}{{% endif %}}{TEMPLATE}"
     );

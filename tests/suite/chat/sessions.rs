@@ -1,4 +1,4 @@
-//! Sessions of the library: what is kept in the cache changes no answer.
+//! Sessions of the library: the contents of the KV cache change no answer.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn engine<'m>(model: &'m Model, gpu: Option<Arc<Gpu>>) -> Result<Engine<'m>> {
     })
 }
 
-/// A question, the answer's text, and what it came to.
+/// Asks `question`: the answer's text, and its result.
 fn ask(session: &mut ChatSession, question: &str) -> Result<(String, Answer)> {
     let options = options(&Arc::default());
     let mut text = String::new();
@@ -103,7 +103,7 @@ fn cache(gpu: Option<Arc<Gpu>>) -> Result<()> {
         ensure!(said.is_empty() || answer.n_cached > run, "{answer:?}");
         said.push((question, text));
     }
-    // The same conversation once more: all but its last token is cached.
+    // Held once more, the conversation has all but its last token cached.
     warm.conversation.reset();
     let (text, answer) = ask(&mut warm, QUESTIONS[0])?;
     same("answer", &[&text], &[&said[0].1])?;

@@ -30,7 +30,7 @@ pub fn trial() -> Trial {
     })
 }
 
-/// A conversation of two turns, as lines; what is saved has the texts to the byte.
+/// A conversation of two turns, as lines; the saved file has the texts to the byte.
 fn hold(folder: &str, max_tokens: &str, conversation: &Value) -> Result<()> {
     let saved = tempfile::NamedTempFile::new()?;
     let turns = conversation["turns"].as_array().context("turns")?;

@@ -67,11 +67,11 @@ pub fn spawn(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
     in_terminal(chat_command(model, flags))
 }
 
-/// The same in a shell, which then says how the terminal is left.
+/// A chat on the reference in a shell, which then prints the state of the terminal.
 pub fn spawn_in_shell(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
     let chat = chat_command(model, flags);
     let mut shell = Command::new("sh");
-    // The signal goes to both; what a shell handles its children do not.
+    // The signal goes to both; a shell's handlers are not inherited by its children.
     let script = "trap : QUIT; \"$0\" \"$@\"; echo status $?; stty -a";
     shell
         .args(["-c", script])
@@ -86,7 +86,7 @@ pub fn spawn_in_shell(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
     in_terminal(shell)
 }
 
-/// The same, at its first prompt.
+/// A chat on the reference, at its first prompt.
 pub fn chat(model: &ChatModel, flags: &[&str]) -> Result<PtySession> {
     let mut session = spawn(model, flags)?;
     session.exp_string("lists the commands")?;
@@ -118,7 +118,7 @@ fn editing() -> Result<()> {
     session.send_line("o")?;
     session.exp_string("was cut after 3 tokens")?;
     session.exp_string("> ")?;
-    // Ctrl-C drops what was typed; up brings the first line back.
+    // Ctrl-C drops the typed line; up brings the first line back.
     session.send("never said")?;
     session.flush()?;
     session.exp_string("never said")?;
@@ -209,7 +209,7 @@ fn dumb_ctrl_c() -> Result<()> {
     Ok(())
 }
 
-/// A window of no columns is what a terminal without a size has.
+/// A terminal without a size has a window of no columns.
 fn odd_sizes() -> Result<()> {
     for (term, size) in [
         ("xterm", "0"),
@@ -265,7 +265,7 @@ fn not_text() -> Result<()> {
     ends_well(session)
 }
 
-/// What a model writes is shown with escapes for what would steer the terminal.
+/// Generated text is shown with escapes for characters that would steer the terminal.
 fn generated() -> Result<()> {
     let model = escaping()?;
     let name = model.name();
@@ -303,7 +303,7 @@ fn started(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Sends what Ctrl-C sends; the status, and what is left of standard error.
+/// Sends the signal of Ctrl-C; the status, and the rest of standard error.
 fn interrupt(mut child: Child) -> Result<(Option<i32>, String)> {
     let signal = Command::new("kill")
         .args(["-INT", &child.id().to_string()])

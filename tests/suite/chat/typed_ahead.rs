@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What the user has said, by what `/save` wrote.
+/// The user's messages, as the file of `/save` has them.
 fn said(model: &ChatModel) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(model.file("saved.json"))?;
     let messages: Vec<Value> = serde_json::from_str(&text)?;
@@ -76,8 +76,8 @@ fn during_an_answer() -> Result<()> {
     same("said", &said(&model)?, &["Who is it?".to_string()])
 }
 
-/// A signal that ends the program, here by Ctrl-\\, leaves the terminal as it was (without echo, as the
-/// library of this test makes it).
+/// A signal that ends the program, here by Ctrl-\\, leaves the terminal as it was (without echo, as
+/// the library of this test makes it).
 fn signalled() -> Result<()> {
     let model = ChatModel::endless()?;
     let flags = ["-n", "900000", "--ctx", "1000000", "--ignore-eos"];

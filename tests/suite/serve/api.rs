@@ -29,7 +29,7 @@ pub fn run_on(adapter: &[&str], model: &str, prompt: &str, n: &str) -> Result<St
     Ok(text.strip_suffix('\n').context("line")?.to_string())
 }
 
-/// The same on the reference.
+/// The text that `run` gives on the reference, greedily.
 pub fn run(model: &str, prompt: &str, n: &str) -> Result<String> {
     run_on(&HOST, model, prompt, n)
 }
@@ -78,7 +78,7 @@ fn completion() -> Result<()> {
         &[expected.trim_end_matches('\n')],
     )?;
     ensure!(text(&drawn)? != text(&response)?, "greedy all the same");
-    // What was cached is not run again, and changes nothing.
+    // Cached positions are not run again, and change nothing.
     let again = server.ok(COMPLETIONS, &greedy)?;
     same("again", &[text(&again)?], &[text(&response)?])?;
     let cached = &again["usage"]["prompt_tokens_details"]["cached_tokens"];
@@ -109,7 +109,7 @@ fn chat() -> Result<()> {
     let second = server.ok(CHAT, &request)?;
     let expected = format!("{}\n{}\n", text(&first)?, text(&second)?);
     same("answers", &[answers], &[expected])?;
-    // The second turn has run only what is new: its prompt begins with the first and its answer,
+    // The second turn has run only the new tokens: its prompt begins with the first and its answer,
     // whose last token was never run.
     let count = |response: &Value, name: &str| response["usage"][name].as_u64().context("count");
     let details = &second["usage"]["prompt_tokens_details"];

@@ -1,4 +1,4 @@
-//! What clients send besides what they ask for, and what they send back.
+//! Fields that clients send besides their question, and answers that they send back.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -205,7 +205,8 @@ fn tools() -> Result<()> {
         (&called, "messages[1].tool_calls"),
         (&gave, "messages[1].role"),
     ] {
-        // What a template writes is known from what it writes: this one has `None` for the role.
+        // Whether a template writes a message is found out from its text: this one leaves out the
+        // content of a tool's message.
         let template = TEMPLATE.replace(
             "message.content",
             "message.content if message.role != 'tool' else ''",

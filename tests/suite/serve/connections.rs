@@ -247,7 +247,8 @@ fn protocols() -> Result<()> {
         response(&mut send(&server, text)?)?.error(400)?;
     }
     read_to_end(&mut send(&server, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?)?;
-    // Both requests of one write are answered, in order; what comes before HTTP/1.1 closes.
+    // Both requests of one write are answered, in order; a version before HTTP/1.1 closes the
+    // connection.
     let pair =
         format!("{HEALTH}GET /nope HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let text = read_to_end(&mut send(&server, pair)?)?;

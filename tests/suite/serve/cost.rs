@@ -1,4 +1,4 @@
-//! What a request may cost: memory, room for bodies, stop texts.
+//! The cost of a request is bounded: memory, room for bodies, stop texts.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -100,14 +100,14 @@ fn memory() -> Result<()> {
         let grown = server.peak_memory()?.saturating_sub(idle);
         ensure!(grown < MOST, "{}: {grown} KiB", &body[..40]);
     }
-    // What changes nothing may be long.
+    // A field that changes nothing may be long.
     let body = filled(r#"{"prompt":"a","max_tokens":1,"metadata":["#, "0,", "]}");
     let url = format!("{}{COMPLETIONS}", server.url);
     let request = agent().post(&url).content_type("application/json");
     same("metadata", &[parts(request.send(body)?)?.0], &[200])
 }
 
-/// What comes of a request with this head and no body, up to the end of the response's first line.
+/// The first line that the server sends for a request with this head and no body.
 fn first_line(server: &Server, head: &str) -> Result<String> {
     let mut connection = connect(server)?;
     connection.write_all(head.as_bytes())?;
@@ -140,7 +140,7 @@ fn header() -> Result<()> {
         let line = first_line(&server, &head(&server, 1001, more))?;
         ensure!(line.starts_with("HTTP/1.1 413 "), "{more}: {line}");
     }
-    // The control: what fits is asked for.
+    // The control: a body that fits is asked for.
     let line = first_line(&server, &head(&server, 1000, "Expect: 100-continue\r\n"))?;
     ensure!(line.starts_with("HTTP/1.1 100 "), "{line}");
     Ok(())

@@ -137,7 +137,7 @@ fn after_a_fault(url: &str, fail: &AtomicBool) -> Result<()> {
         message.contains("the device is lost") && message.lines().count() == 1,
         "{message}"
     );
-    // It comes back by itself, and whatever is asked meanwhile has an answer.
+    // The device comes back by itself, and all requests in the meantime are answered.
     wait(|| Ok(get(url, "/health", None)?.status() == 200))?;
     let (status, after) = ask()?;
     ensure!(status == 200, "{after}");
@@ -146,7 +146,7 @@ fn after_a_fault(url: &str, fail: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// The same on the real binary and adapter, whose device is lost at its twentieth wait.
+/// The real binary on the real adapter recovers from a device that is lost at its twentieth wait.
 fn planted() -> Result<()> {
     let variables = [("ZTT_FAULT", "lost:20")];
     let server = Server::start_on(&DEVICE, BUILTIN, &[], &variables)?;

@@ -100,7 +100,7 @@ fn full() -> Result<()> {
             status == 429 && error["error"]["code"] == "queue_full",
             "{error}"
         );
-        // What waits has its turn.
+        // The waiting request has its turn.
         drop(running);
         let response = waiting.join().expect("a thread")?;
         let expected = run("builtin", "ROMEO:", "3")?;

@@ -1,4 +1,4 @@
-//! A client that sends what it is told to, be it HTTP or not.
+//! A client that sends any bytes, be they HTTP or not.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -43,7 +43,7 @@ impl Response {
     }
 }
 
-/// What follows `http://`.
+/// The server's host and port: its URL without `http://`.
 pub fn address(server: &Server) -> &str {
     server.url.trim_start_matches("http://")
 }
@@ -89,7 +89,7 @@ pub fn ask(server: &Server, line: &str, headers: &[&str]) -> Result<Response> {
     ask_with(server, line, headers, "")
 }
 
-/// The same with a body of JSON.
+/// Sends a request with these header lines, `Host` where none of them is one, and a body of JSON.
 pub fn ask_with(server: &Server, line: &str, headers: &[&str], body: &str) -> Result<Response> {
     let mut text = format!("{line} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|h| h.starts_with("Host:")) {

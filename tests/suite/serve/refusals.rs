@@ -1,4 +1,4 @@
-//! What is refused, and how it is said.
+//! Requests that are refused, and the messages.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;

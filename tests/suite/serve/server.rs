@@ -11,8 +11,8 @@ use ureq::{Agent, Body, BodyReader, http::Response};
 
 use crate::program::environment;
 
-/// The reference: what servers, and the runs they are compared with, run on unless a test is
-/// about the adapter.
+/// The reference. Servers, and the runs they are compared with, run on it unless a test is about
+/// the adapter.
 pub const HOST: [&str; 2] = ["--adapter", "cpu"];
 
 /// The best adapter, with all that it computes in f32.
@@ -24,7 +24,7 @@ pub const CHAT: &str = "/v1/chat/completions";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ztt-wgpu");
 
-/// How long a test waits for what must come: only a failing one waits as long.
+/// How long a test waits for an event that must come: only a failing one waits as long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A server; it is killed when this is dropped.
@@ -41,7 +41,7 @@ impl Server {
         Self::start_on(&HOST, model, flags, &[])
     }
 
-    /// The same on `adapter`, with these variables.
+    /// `serve` of `model` with these flags on `adapter`, with these variables, once it listens.
     pub fn start_on(
         adapter: &[&str],
         model: &str,
@@ -55,8 +55,8 @@ impl Server {
         Self::start_command(command)
     }
 
-    /// `serve` on the reference within what a shell's `ulimit` sets; as another user where one is
-    /// given.
+    /// `serve` on the reference within the limits of a shell's `ulimit`; as another user where one
+    /// is given.
     #[cfg(unix)]
     pub fn start_within(
         limit: &str,
@@ -173,7 +173,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits for the end: the status, and what is left of standard error.
+    /// Waits for the end: the status, and the rest of standard error.
     pub fn end(mut self) -> Result<(Option<i32>, String)> {
         let mut rest = String::new();
         for line in self.stderr.by_ref() {

@@ -1,4 +1,4 @@
-//! What the page knows of each position, for its script.
+//! The details of each position on the page, for its script.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +67,7 @@ impl Detail {
     }
 }
 
-/// The logarithm of the sum of the exponentials: what a logit is over to be a log-probability.
+/// The logarithm of the sum of the exponentials: a logit less this is a log-probability.
 fn log_total(logits: &[f32]) -> f64 {
     let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let greatest = f64::from(greatest);
@@ -78,7 +78,7 @@ fn log_total(logits: &[f32]) -> f64 {
     greatest + sum.ln()
 }
 
-/// To four decimals: what is shown, and a third of the size.
+/// Rounded to the four decimals that are shown, at a third of the size.
 fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }

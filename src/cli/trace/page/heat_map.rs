@@ -35,7 +35,7 @@ struct Cell {
     shade: usize,
 }
 
-/// What the shades stand for: scores from 0 to `top`.
+/// The scale of the shades: scores from 0 to `top`.
 #[derive(Serialize)]
 pub struct Scale {
     pub top: f64,

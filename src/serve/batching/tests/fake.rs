@@ -18,7 +18,7 @@ pub struct Fake {
     pub batches: Arc<Mutex<Vec<Vec<Next>>>>,
     /// Passes before one fails.
     pub n_good: usize,
-    /// The time that passes took together, and what a token takes.
+    /// The time that passes took together, and the time of a token.
     pub time: Arc<Mutex<Duration>>,
     pub token_time: Duration,
 }
@@ -35,7 +35,7 @@ impl Fake {
     }
 }
 
-/// What it draws after these.
+/// The token that the fake model draws after `ids`.
 pub fn next_id(ids: &[u32]) -> u32 {
     ids.iter()
         .fold(7, |sum, id| (31 * sum + id) % N_VOCAB as u32)
