@@ -65,6 +65,16 @@ pub fn blocks(document: &str) -> Result<Vec<Block>> {
             let inside: Vec<&str> = inside.take_while(|line| *line != "```").collect();
             let block = block(number, language, std::mem::take(&mut comment), &inside)?;
             blocks.extend(block);
+        } else if let Some(command) = in_a_table(line) {
+            blocks.push(Block {
+                line: number,
+                mode: Mode::Run,
+                is_slow: true,
+                is_typed: false,
+                is_compared: false,
+                commands: vec![command],
+                text: String::new(),
+            });
         } else if !line.is_empty() {
             ensure!(
                 comment.is_empty(),
@@ -73,6 +83,17 @@ pub fn blocks(document: &str) -> Result<Vec<Block>> {
         }
     }
     Ok(blocks)
+}
+
+/// A command that is the first cell of a row. A server is run in the background.
+fn in_a_table(line: &str) -> Option<Command> {
+    let (cell, _) = line.strip_prefix("| `")?.split_once("` |")?;
+    let is_server = cell.starts_with("ztt-wgpu serve");
+    let end = if is_server { " &" } else { "" };
+    cell.starts_with("ztt-wgpu ").then(|| Command {
+        text: format!("{cell}{end}"),
+        result: String::new(),
+    })
 }
 
 fn block(line: usize, language: &str, comment: &str, inside: &[&str]) -> Result<Option<Block>> {

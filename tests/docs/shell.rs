@@ -30,7 +30,13 @@ pub fn bash(place: &Path, folder: &Path) -> Result<Command> {
     )?;
     let python = std::env::var("ZTT_PYTHON").unwrap_or_else(|_| "python3".to_string());
     let script = format!("#!/bin/sh\nexec '{python}' \"$@\"\n");
-    std::fs::write(programs.join("python"), script)?;
+    let file = programs.join("python");
+    std::fs::write(&file, script)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
+    }
     let mut command = Command::new("bash");
     environment(|variable, value| match value {
         Some(value) => drop(command.env(variable, value)),

@@ -13,16 +13,15 @@ pub fn run(command: &str, script: &str, place: &Path, folder: &Path) -> Result<S
     let mut shell = super::shell::bash(place, folder)?;
     shell.args(["-c", command]).env("TERM", "dumb");
     let options = Options::new()
-        .timeout_ms(Some(600_000))
+        .timeout_ms(Some(120_000))
         .strip_ansi_escape_codes(true);
     let mut session = spawn_with_options(shell, options)?;
     let mut shown = String::new();
     for line in script.lines().filter_map(|line| line.strip_prefix("> ")) {
         shown += &session.exp_string("> ")?;
         shown += &format!("> {line}\n");
+        // The terminal echoes nothing.
         session.send_line(line)?;
-        session.exp_string(line)?;
-        session.exp_string("\n")?;
     }
     shown += &session.exp_eof()?;
     Ok(shown)
