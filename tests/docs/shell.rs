@@ -17,8 +17,8 @@ const MARK: char = '\u{1e}';
 /// A server says this once it answers.
 const READY: &str = "listening on ";
 
-/// Only a failing test waits as long for a command.
-const PATIENCE: Duration = Duration::from_secs(1500);
+/// Only a failing test waits as long for a command: some build the whole program.
+const PATIENCE: Duration = Duration::from_secs(3000);
 
 /// The command `bash` with the program and Python under the names that documents use.
 pub fn bash(place: &Path, folder: &Path) -> Result<Command> {
