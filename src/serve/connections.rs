@@ -1,11 +1,12 @@
 //! Connections: how many there may be, and how long each may keep the server waiting.
 //!
 //! The resources that a client can tie up are bounded: a header by [`Limits::header_timeout`] and
-//! [`MAX_HEADER`], a body and a response by the time limit of the request, a write that stands
-//! still by [`Limits::write_timeout`], all of them together by [`Limits::max_connections`].
+//! [`MAX_HEADER`], a body by three times that time, a response by the time limit of the request, a
+//! write that stands still by [`Limits::write_timeout`], all of them together by
+//! [`Limits::max_connections`].
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +78,9 @@ pub async fn accept(
             Err(e) if is_of_one_connection(&e) => continue,
             Err(e) => {
                 if last_warning.is_none_or(|last| last.elapsed() >= BETWEEN_WARNINGS) {
-                    eprintln!("ztt-wgpu: warning: connections have to wait: {e}");
+                    let line = format!("ztt-wgpu: warning: connections have to wait: {e}\n");
+                    // Nobody need read it: `eprintln!` would panic, and end the server.
+                    let _ = io::stderr().write_all(line.as_bytes());
                     last_warning = Some(Instant::now());
                 }
                 sleep(PAUSE).await;

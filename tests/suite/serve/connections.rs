@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::server::{COMPLETIONS, Server, wait};
 use crate::chat::model::ChatModel;
 use crate::compare::same;
 use crate::fixtures::trial;
-use crate::program::run;
+use crate::program::{environment, run};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -58,6 +58,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "serve::connections::descriptors_that_run_out_come_back",
             descriptors,
+        ),
+        trial(
+            "serve::connections::descriptors_run_out_though_nobody_reads_that",
+            descriptors_unheard,
         ),
         trial(
             "serve::connections::few_descriptors_are_an_error_or_enough",
@@ -377,6 +381,50 @@ fn descriptors() -> Result<()> {
     // It says so, and not for each of them.
     let n_lines = rest.matches("connections have to wait").count();
     ensure!((1..=3).contains(&n_lines), "{rest}");
+    Ok(())
+}
+
+/// Whoever started the server has closed the other end of its standard error.
+#[cfg(unix)]
+fn descriptors_unheard() -> Result<()> {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpStream;
+    use std::process::{Command, Stdio};
+
+    let mut shell = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_ztt-wgpu");
+    shell.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", program]);
+    shell.args(["serve", "builtin", "--port", "0", "--adapter", "cpu"]);
+    shell.args(["--header-timeout", "1"]).stderr(Stdio::piped());
+    environment(|variable, value| match value {
+        Some(value) => drop(shell.env(variable, value)),
+        None => drop(shell.env_remove(variable)),
+    });
+    let mut child = shell.spawn()?;
+    let answered = (|| {
+        let mut lines = BufReader::new(child.stderr.take().context("stderr")?).lines();
+        let address = lines.find_map(|line| {
+            let line = line.ok()?;
+            Some(line.strip_prefix("listening on http://")?.to_string())
+        });
+        drop(lines);
+        let address = address.context("it does not listen")?;
+        let connect = |bytes: &str| -> Result<TcpStream> {
+            let mut stream = TcpStream::connect(&address)?;
+            stream.set_read_timeout(Some(BOUND))?;
+            stream.write_all(bytes.as_bytes())?;
+            Ok(stream)
+        };
+        let held = (0..80).map(|_| connect(HALF)).collect::<Result<Vec<_>>>()?;
+        for mut stream in held {
+            read_to_end(&mut stream)?;
+        }
+        parse(&read_to_end(&mut connect(HEALTH)?)?)
+    })();
+    child.kill()?;
+    child.wait()?;
+    let status = answered?.status;
+    ensure!(status == 200, "{status}");
     Ok(())
 }
 
