@@ -9,6 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+#[cfg(unix)]
+use tokio::signal::unix::SignalKind;
 
 use crate::files;
 
@@ -79,15 +81,42 @@ pub fn prepare(watches_itself: bool) -> Result<()> {
     Ok(())
 }
 
+/// Signals that end the program at once remove unfinished files first.
+#[cfg(unix)]
+fn remove_unfinished_on_signals() -> io::Result<()> {
+    let mut kinds = vec![
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    // A signal that whoever started the program has it ignore, as `nohup` does, stays ignored.
+    kinds.retain(|kind| !is_ignored(kind.as_raw_value()));
+    on_signal(&kinds, |status| {
+        files::remove_unfinished();
+        // At once, since a driver that is at work cannot be waited for.
+        // SAFETY: ends the process, whose memory nobody looks at any more.
+        unsafe { libc::_exit(status) }
+    })
+}
+
 /// Pairs of descriptors that suffice for a runtime and its signals.
 #[cfg(unix)]
 const N_PAIRS: usize = 3;
 
+/// From now on the first of these signals calls `act`, on a thread of its own, with the status that
+/// a shell gives a program that it has ended.
+///
+/// # Errors
+/// Where the operating system gives no descriptors or no thread.
 #[cfg(unix)]
-fn remove_unfinished_on_signals() -> io::Result<()> {
+pub fn on_signal(kinds: &[SignalKind], act: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
     use std::os::unix::net::UnixStream;
 
-    use tokio::signal::unix::{SignalKind, signal};
+    use tokio::signal::unix::signal;
+
+    if kinds.is_empty() {
+        return Ok(());
+    }
     // Tokio panics where it gets no descriptors for signals, so as many as it needs are tried
     // first.
     let spare: io::Result<Vec<_>> = (0..N_PAIRS).map(|_| UnixStream::pair()).collect();
@@ -95,36 +124,20 @@ fn remove_unfinished_on_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
-    let kinds = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ];
-    let guard = runtime.enter();
-    let mut watched = Vec::new();
-    for kind in kinds {
-        // A signal that whoever started the program has it ignore, as `nohup` does, stays ignored.
-        if !is_ignored(kind.as_raw_value()) {
-            watched.push((kind.as_raw_value(), signal(kind)?));
-        }
-    }
-    drop(guard);
-    if watched.is_empty() {
-        return Ok(());
-    }
+    let watched = {
+        let _inside = runtime.enter();
+        let watch = |&kind| Ok((signal(kind)?, kind.as_raw_value()));
+        kinds.iter().map(watch).collect::<io::Result<Vec<_>>>()?
+    };
     thread::Builder::new().spawn(move || {
-        let ended = watched.into_iter().map(|(number, mut signal)| {
+        let ended = watched.into_iter().map(|(mut signal, number)| {
             Box::pin(async move {
                 signal.recv().await;
                 number
             })
         });
         let (number, ..) = runtime.block_on(futures_util::future::select_all(ended));
-        files::remove_unfinished();
-        // As a shell says of a program that a signal ended; and at once, since a driver that is at
-        // work cannot be waited for.
-        // SAFETY: ends the process, whose memory nobody looks at any more.
-        unsafe { libc::_exit(128 + number) }
+        act(128 + number);
     })?;
     Ok(())
 }

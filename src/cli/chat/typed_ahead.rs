@@ -100,37 +100,20 @@ impl TypedAhead {
 /// From now on signals that end the program call `leave` before they do.
 #[cfg(unix)]
 pub fn leave_on_signals(leave: impl Fn() + Send + 'static) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build();
-    let runtime = runtime.context("cannot watch for signals")?;
-    let watched = [
+    use tokio::signal::unix::SignalKind;
+
+    use crate::cli::interrupt::on_signal;
+
+    let kinds = [
         SignalKind::terminate(),
         SignalKind::hangup(),
         SignalKind::quit(),
     ];
-    let watched = {
-        let _guard = runtime.enter();
-        watched.map(|kind| signal(kind).map(|signal| (kind, signal)))
-    };
-    let watched: io::Result<Vec<_>> = watched.into_iter().collect();
-    let watched = watched.context("cannot watch for signals")?;
-    let watch = move || {
-        let ended = watched.into_iter().map(|(kind, mut signal)| {
-            Box::pin(async move {
-                signal.recv().await;
-                kind.as_raw_value()
-            })
-        });
-        let (number, ..) = runtime.block_on(futures_util::future::select_all(ended));
+    let watching = on_signal(&kinds, move |status| {
         leave();
-        // As a shell says of a program that a signal ended.
-        std::process::exit(128 + number);
-    };
-    let watching = std::thread::Builder::new().spawn(watch);
-    watching.context("cannot watch for signals")?;
-    Ok(())
+        std::process::exit(status);
+    });
+    watching.context("cannot watch for signals")
 }
 
 /// Elsewhere closing the console ends the program, and there is no terminal to put back.
