@@ -241,6 +241,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::tokenizer::fixture;
 
     const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + \
                           m.content | trim + '<|im_end|>' + '\\n' }}{% endfor %}\
@@ -248,10 +249,8 @@ mod tests {
 
     /// A tokenizer of a fixture with the tokens of ChatML, and the one without them.
     fn tokenizers(kind: &str) -> [Tokenizer; 2] {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
-        let text = std::fs::read_to_string(format!("{folder}/{kind}.json")).unwrap();
+        let (text, without) = fixture(kind);
         let mut json: Value = serde_json::from_str(&text).unwrap();
-        let without = Tokenizer::parse(kind, kind, &json.to_string()).unwrap();
         for (i, token) in ["<|im_start|>", "<|im_end|>", "<think>"].iter().enumerate() {
             let token = json!({"id": 90_000 + i, "content": token, "single_word": false,
                                "lstrip": false, "rstrip": false, "normalized": false,

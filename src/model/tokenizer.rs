@@ -257,6 +257,15 @@ fn short(message: impl ToString) -> String {
     }
 }
 
+/// The text of a `tokenizer.json` among the fixtures, and its tokenizer.
+#[cfg(test)]
+pub fn fixture(kind: &str) -> (String, Tokenizer) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+    let text = std::fs::read_to_string(format!("{folder}/{kind}.json")).unwrap();
+    let tokenizer = Tokenizer::parse(kind, kind, &text).unwrap();
+    (text, tokenizer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

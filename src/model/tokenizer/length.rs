@@ -143,13 +143,11 @@ fn shortening(step: &Value) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MOST_BYTES;
+    use super::super::{MOST_BYTES, fixture};
     use super::*;
 
     fn tokenizer(kind: &str) -> Tokenizer {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
-        let text = std::fs::read_to_string(format!("{folder}/{kind}.json")).unwrap();
-        Tokenizer::parse(kind, kind, &text).unwrap()
+        fixture(kind).1
     }
 
     #[test]

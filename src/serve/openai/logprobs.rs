@@ -84,12 +84,10 @@ fn with_logprobs(pieces: &[Piece]) -> impl Iterator<Item = (&Piece, &TokenLogpro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tokenizer::TextStream;
+    use crate::model::tokenizer::{TextStream, fixture};
 
     fn tokenizer(kind: &str) -> Tokenizer {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
-        let text = std::fs::read_to_string(format!("{folder}/{kind}.json")).unwrap();
-        Tokenizer::parse(kind, kind, &text).unwrap()
+        fixture(kind).1
     }
 
     /// The token `drawn` after `prompt`, with all of `top` as candidates.
