@@ -6,8 +6,9 @@
 # Bring the folder that pack.sh made (run.sh, packed.tar.gz, report.py), nothing else. The machine must
 # have a Vulkan driver, that is a library and the JSON file that names it; where the file is missing, one
 # is written for NVIDIA's library. A Vulkan loader (libvulkan.so.1) is taken out of the packed archive if
-# the system has none, and so are the libraries of libglvnd that NVIDIA's driver wants. bash, coreutils, tar and gzip do the rest; python3
-# makes the table at the end, with report.py, which also runs elsewhere on a copy of OUT.
+# the system has none, and so are the libraries of libglvnd that NVIDIA's driver wants. bash, coreutils, tar
+# and gzip do the rest; python3 makes the table at the end, with report.py, which also runs elsewhere on a
+# copy of OUT.
 #
 # SHAPES are what `ztt-wgpu bench --synthetic` knows (135m,1b,3b); the last but one of them, or the only
 # one, stands for the model whose kernels are looked at. OUT gets five files, each complete before the
@@ -148,8 +149,8 @@ microbench() {
 }
 
 tests "matrices and norms" 60 kernels:: --skip ::attention --skip ::sampling
-tests "attention" 45 ::attention
-tests "drawing" 20 ::sampling
+tests "attention" 45 kernels::attention
+tests "drawing" 20 kernels::sampling
 for class in subgroup workgroup texture; do
     tests "golden data, class $class" 30 "::$class" --skip kernels:: --skip models:: --skip quant::
 done
