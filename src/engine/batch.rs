@@ -3,7 +3,7 @@
 use web_time::Instant;
 
 use super::device_sampling::DeviceSampler;
-use crate::kernels::Moved;
+use crate::gpu::Moved;
 use crate::kernels::linear::Batch;
 use crate::reference::Output;
 

@@ -14,9 +14,9 @@ use super::forward::Forward;
 use super::recorder::{DispatchSizes, Note, Recorder, Size};
 use super::sampling::{Sampler, SamplingOptions};
 use crate::error::Result;
-use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
-use crate::kernels::{Call, KvType, Moved, Resource};
+use crate::gpu::{Call, Gpu, Moved, Resource};
+use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::schedule::Schedule;
 

@@ -5,11 +5,11 @@ use wgpu::BufferUsages;
 use super::forward::OUTPUT_ROWS;
 use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
 use super::sampling::Sampler;
-use crate::gpu::Gpu;
+use crate::gpu::{Call, Gpu, Moved};
 use crate::kernels::chunk_max::N_CHUNKS;
 use crate::kernels::repeat_penalty::{HISTORY_WORDS, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
-use crate::kernels::{Call, Moved, chunk_max, draw, repeat_penalty, top_k};
+use crate::kernels::{chunk_max, draw, repeat_penalty, top_k};
 
 /// The kernels that turn one row of logits into a token, with the state that they keep.
 pub struct DeviceSampler {

@@ -3,8 +3,8 @@
 use super::buffers::{LESS_CONTEXT, Sizes};
 use super::layout::{OCTET, padded};
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelClass};
-use crate::kernels::{KvType, Resource, kv_copy};
+use crate::gpu::{Gpu, KernelClass, Resource};
+use crate::kernels::{KvType, kv_copy};
 use crate::model::config::Config;
 
 /// The name of a KV cache in errors.

@@ -6,10 +6,9 @@
 
 use wgpu::BufferUsages;
 
-use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
+use crate::gpu::{Call, Cost, Gpu};
 use crate::kernels::exit::{self, Grid};
-use crate::kernels::{Call, Cost};
 
 /// A list of rows, and how dispatches over it are sized.
 #[derive(Clone, Copy)]

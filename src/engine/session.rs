@@ -17,8 +17,7 @@ use super::work::{Work, moved};
 use super::{Logits, Options};
 use crate::error::Result;
 use crate::gpu::timer::Timestamps;
-use crate::gpu::{Gpu, KernelClass};
-use crate::kernels::Moved;
+use crate::gpu::{Gpu, KernelClass, Moved};
 use crate::reference::Output;
 use crate::schedule::Schedule;
 

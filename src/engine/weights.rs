@@ -9,8 +9,7 @@ use super::layout::{
 use super::random_weights::RandomWeights;
 use super::session::MAX_BATCH;
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelClass};
-use crate::kernels::{Resource, UNIFORM_BYTES};
+use crate::gpu::{Gpu, KernelClass, Resource, UNIFORM_BYTES};
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::family::PositionKind;

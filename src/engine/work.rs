@@ -3,7 +3,7 @@
 use super::batch::Place;
 use super::forward::BATCH_ROWS;
 use super::recorder::{Note, Pass, Phase, Size};
-use crate::kernels::Moved;
+use crate::gpu::Moved;
 use crate::reference::Output;
 
 /// The work that the host has given the device so far. A batch counts once its results are taken.
@@ -12,7 +12,7 @@ pub struct Work {
     pub submissions: u64,
     pub dispatches: u64,
     pub read_backs: u64,
-    /// Bytes and operations that the kernels could not avoid; see [`Cost`](crate::kernels::Cost).
+    /// Bytes and operations that the kernels could not avoid; see [`Cost`](crate::gpu::Cost).
     pub moved: Moved,
 }
 

@@ -10,10 +10,10 @@ use wgpu::{
 use super::cache::DiskCache;
 use super::class::KernelClass;
 use super::faults::{self, Faults, Planted};
+use super::kernel::Kernel;
 use super::pipelines::{Constants, Pipelines};
 use super::timer::Timestamps;
 use crate::error::{Error, Result, first_line};
-use crate::kernels::Kernel;
 
 /// Features that are asked for where the adapter has them.
 const USEFUL: Features = Features::TIMESTAMP_QUERY

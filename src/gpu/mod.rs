@@ -3,13 +3,16 @@
 pub mod adapter;
 mod cache;
 mod class;
+mod cost;
 mod device;
 mod faults;
+mod kernel;
 mod pipelines;
 pub mod plan;
 pub mod read_back;
-pub mod shader;
 pub mod timer;
 
 pub use class::{CLASSES, KernelClass};
+pub use cost::{Cost, Moved};
 pub use device::Gpu;
+pub use kernel::{Access, Binding, Call, Kernel, Resource, UNIFORM_BYTES, on_buffers};

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cache::DiskCache;
-use super::shader::compose;
-use crate::kernels::{Access, Kernel};
+use super::kernel::{Access, Kernel};
 
 /// Values of a kernel's `override` constants.
 pub type Constants = Vec<(&'static str, u32)>;
@@ -54,7 +53,7 @@ fn pipeline(
 ) -> wgpu::ComputePipeline {
     let source = wgpu::ShaderModuleDescriptor {
         label: Some(kernel.name),
-        source: wgpu::ShaderSource::Wgsl(compose(kernel.source).into()),
+        source: wgpu::ShaderSource::Wgsl((kernel.compose)(kernel.source).into()),
     };
     let module = match cfg!(debug_assertions) {
         true => device.create_shader_module(source),

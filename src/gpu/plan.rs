@@ -5,10 +5,10 @@ use std::sync::Arc;
 use web_time::Instant;
 use wgpu::{BufferUsages, ComputePassDescriptor};
 
-use super::Gpu;
+use super::device::Gpu;
+use super::kernel::{Call, Resource, UNIFORM_BYTES};
 use super::timer::{Timer, Timestamps};
 use crate::error::Result;
-use crate::kernels::{Call, Resource, UNIFORM_BYTES};
 
 /// How many workgroups a dispatch has in its second dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

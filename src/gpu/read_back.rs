@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use futures_channel::oneshot;
 use wgpu::{BufferAsyncError, MapMode, SubmissionIndex};
 
-use super::Gpu;
+use super::device::Gpu;
 use crate::error::{Result, first_line};
 
 /// The beginning of a buffer on its way to the host.

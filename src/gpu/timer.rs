@@ -2,7 +2,7 @@
 
 use wgpu::{BufferUsages, Features, QuerySet, QuerySetDescriptor, QueryType};
 
-use super::Gpu;
+use super::device::Gpu;
 use crate::error::Result;
 
 /// Where a device lets timestamps be written.

@@ -2,10 +2,8 @@
 
 use wgpu::{Buffer, Features, TextureView};
 
-use super::{
-    Access, Call, Cost, Kernel, KvType, LANES, Resource, TEXTURE_LANES, bound, on_buffers, params,
-    read, read_write, words,
-};
+use super::{KvType, LANES, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use crate::gpu::{Access, Call, Cost, Kernel, Resource, on_buffers};
 
 params! {
     n_heads: u32,
@@ -34,6 +32,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
     source: include_str!("../../shaders/attention.wgsl"),
+    compose,
     bindings: &[
         read("q"),
         read("kv"),
@@ -50,6 +49,7 @@ pub static KERNEL: Kernel = Kernel {
 pub static MERGE: Kernel = Kernel {
     name: "merge",
     source: include_str!("../../shaders/merge.wgsl"),
+    compose,
     bindings: &[
         read("parts"),
         read("rows"),
@@ -64,6 +64,7 @@ pub static MERGE: Kernel = Kernel {
 pub static TEXTURE: Kernel = Kernel {
     name: "attention_texture",
     source: include_str!("../../shaders/attention_texture.wgsl"),
+    compose,
     bindings: &[
         bound("q", Access::FloatTexture),
         bound("kv", Access::TextureArray),
@@ -80,6 +81,7 @@ pub static TEXTURE: Kernel = Kernel {
 pub static SCORES: Kernel = Kernel {
     name: "scores_texture",
     source: include_str!("../../shaders/scores_texture.wgsl"),
+    compose,
     bindings: &[
         bound("q", Access::FloatTexture),
         bound("kv", Access::TextureArray),
@@ -94,6 +96,7 @@ pub static SCORES: Kernel = Kernel {
 pub static VALUES: Kernel = Kernel {
     name: "values_texture",
     source: include_str!("../../shaders/values_texture.wgsl"),
+    compose,
     bindings: &[
         bound("q", Access::FloatTexture),
         bound("kv", Access::TextureArray),

@@ -2,7 +2,8 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, LANES, on_buffers, params, read, read_write, words};
+use super::{LANES, compose, params, read, read_write, words};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     n_vocab: u32,
@@ -11,6 +12,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "chunk_max",
     source: include_str!("../../shaders/chunk_max.wgsl"),
+    compose,
     bindings: &[read("logits"), read_write("maxima")],
     params: FIELDS,
     needs: Features::empty(),

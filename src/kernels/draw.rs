@@ -2,7 +2,8 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+use super::{compose, params, read, read_write, words};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     n_candidates: u32,
@@ -16,6 +17,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "draw",
     source: include_str!("../../shaders/draw.wgsl"),
+    compose,
     bindings: &[read("candidates"), read_write("history"), read_write("ids")],
     params: FIELDS,
     needs: Features::empty(),

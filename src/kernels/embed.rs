@@ -3,10 +3,8 @@
 use super::linear::weight_format;
 use wgpu::Features;
 
-use super::{
-    Access, Call, Cost, Kernel, LANES, Resource, TEXTURE_LANES, bound, params, read, read_write,
-    words,
-};
+use super::{LANES, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use crate::gpu::{Access, Call, Cost, Kernel, Resource};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -20,6 +18,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "embed",
     source: include_str!("../../shaders/embed.wgsl"),
+    compose,
     bindings: &[
         read("ids"),
         read("weights"),
@@ -35,6 +34,7 @@ pub static KERNEL: Kernel = Kernel {
 pub static TEXTURE: Kernel = Kernel {
     name: "embed_texture",
     source: include_str!("../../shaders/embed_texture.wgsl"),
+    compose,
     bindings: &[
         read("ids"),
         bound("weights", Access::Texture),

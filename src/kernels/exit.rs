@@ -2,7 +2,8 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+use super::{compose, params, read, read_write, words};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
 use crate::model::config::Reduce;
 
 params! {
@@ -23,6 +24,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "exit",
     source: include_str!("../../shaders/exit.wgsl"),
+    compose,
     bindings: &[
         read("zeros"),
         read("grids"),

@@ -2,10 +2,8 @@
 
 use wgpu::{Buffer, Features, TextureView};
 
-use super::{
-    Access, Call, Cost, Kernel, KvType, LANES, Resource, TEXTURE_LANES, bound, params, read,
-    read_write, words,
-};
+use super::{KvType, LANES, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use crate::gpu::{Access, Call, Cost, Kernel, Resource};
 
 params! {
     n_kv_heads: u32,
@@ -19,6 +17,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "kv_copy",
     source: include_str!("../../shaders/kv_copy.wgsl"),
+    compose,
     bindings: &[read("rows"), read_write("kv")],
     params: FIELDS,
     needs: Features::empty(),
@@ -27,6 +26,7 @@ pub static KERNEL: Kernel = Kernel {
 pub static TEXTURE: Kernel = Kernel {
     name: "kv_copy_texture",
     source: include_str!("../../shaders/kv_copy_texture.wgsl"),
+    compose,
     bindings: &[
         read("rows"),
         bound("kv_from", Access::TextureArray),

@@ -2,7 +2,8 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+use super::{compose, params, read, read_write, words};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     n_cols: u32,
@@ -15,6 +16,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "layer_norm",
     source: include_str!("../../shaders/layer_norm.wgsl"),
+    compose,
     bindings: &[read("x"), read("norm"), read("rows"), read_write("y")],
     params: FIELDS,
     needs: Features::empty(),

@@ -4,10 +4,8 @@
 
 use wgpu::{Buffer, Features, TextureView};
 
-use super::{
-    Access, Binding, Call, Cost, Kernel, KvType, Resource, TEXTURE_LANES, bound, params, read,
-    read_write, words,
-};
+use super::{KvType, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource};
 use crate::model::quant::Quant;
 use crate::model::tensor::Dtype;
 
@@ -46,6 +44,7 @@ macro_rules! kernel {
         pub static $id: Kernel = Kernel {
             name: $name,
             source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            compose,
             bindings: &[$($binding),+],
             params: FIELDS,
             needs: $needs,

@@ -2,7 +2,8 @@
 
 use wgpu::Features;
 
-use super::{Access, Call, Cost, Kernel, Resource, TEXTURE_LANES, bound, params, read, words};
+use super::{TEXTURE_LANES, bound, compose, params, read, words};
+use crate::gpu::{Access, Call, Cost, Kernel, Resource};
 
 params! {
     n_octets: u32,
@@ -12,6 +13,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "pack_rows",
     source: include_str!("../../shaders/pack_rows.wgsl"),
+    compose,
     bindings: &[
         read("x"),
         read("rows"),

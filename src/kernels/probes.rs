@@ -4,7 +4,8 @@
 
 use wgpu::Features;
 
-use super::{Access, Binding, Call, Cost, Kernel, Resource, bound, params, read, read_write};
+use super::{bound, compose, params, read, read_write};
+use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource};
 
 params! {
     n_steps: u32,
@@ -38,6 +39,7 @@ macro_rules! probe {
         pub static $item: Kernel = Kernel {
             name: $name,
             source: include_str!(concat!("../../shaders/probes/", $name, ".wgsl")),
+            compose,
             bindings: $bindings,
             params: FIELDS,
             needs: $needs,

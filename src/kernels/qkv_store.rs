@@ -3,7 +3,8 @@
 use wgpu::{Buffer, Features};
 
 use super::linear::{PARAMS, Params, Qkv};
-use super::{Access, Binding, Call, Cost, Kernel, LANES, Resource, bound, read, words};
+use super::{LANES, bound, compose, read, words};
+use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource};
 
 const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
     [
@@ -20,6 +21,7 @@ const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
 pub static KERNEL: Kernel = Kernel {
     name: "qkv_store",
     source: include_str!("../../shaders/qkv_store.wgsl"),
+    compose,
     bindings: &bindings(Access::ReadWrite, Access::ReadWrite),
     params: PARAMS,
     needs: Features::empty(),
@@ -29,6 +31,7 @@ pub static KERNEL: Kernel = Kernel {
 pub static TEXTURE: Kernel = Kernel {
     name: "qkv_store_texture",
     source: include_str!("../../shaders/qkv_store_texture.wgsl"),
+    compose,
     bindings: &bindings(Access::WriteTexture, Access::WriteTextureArray),
     params: PARAMS,
     needs: Features::empty(),

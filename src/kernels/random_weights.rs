@@ -2,7 +2,8 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, LANES, on_buffers, params, read_write};
+use super::{LANES, compose, params, read_write};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     n_words: u32,
@@ -19,6 +20,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "random_weights",
     source: include_str!("../../shaders/random_weights.wgsl"),
+    compose,
     bindings: &[read_write("matrix")],
     params: FIELDS,
     needs: Features::empty(),

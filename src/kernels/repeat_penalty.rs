@@ -2,7 +2,8 @@
 
 use wgpu::Features;
 
-use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+use super::{compose, params, read, read_write, words};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     positive: f32,
@@ -12,6 +13,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "repeat_penalty",
     source: include_str!("../../shaders/repeat_penalty.wgsl"),
+    compose,
     bindings: &[read("history"), read_write("logits")],
     params: FIELDS,
     needs: Features::empty(),

@@ -3,7 +3,8 @@
 use wgpu::Features;
 
 use super::chunk_max::N_CHUNKS;
-use super::{Call, Cost, Kernel, on_buffers, params, read, read_write, words};
+use super::{compose, params, read, read_write, words};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     n_vocab: u32,
@@ -13,6 +14,7 @@ params! {
 pub static KERNEL: Kernel = Kernel {
     name: "top_k",
     source: include_str!("../../shaders/top_k.wgsl"),
+    compose,
     bindings: &[read("logits"), read("maxima"), read_write("candidates")],
     params: FIELDS,
     needs: Features::empty(),

@@ -6,7 +6,7 @@
 use super::report::{Detail, DeviceDetail, KernelDetail, Peaks, Row, Unit};
 use super::stats::Stats;
 use super::stopwatch::Timing;
-use crate::kernels::Moved;
+use crate::gpu::Moved;
 
 /// Samples of a test, and facts about the test.
 pub struct Raw {

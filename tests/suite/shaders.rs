@@ -9,9 +9,9 @@ use libtest_mimic::Trial;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use wgpu::Features;
-use ztt_wgpu::gpu::shader::compose;
+use ztt_wgpu::gpu::{Access, Binding, Kernel};
 use ztt_wgpu::kernels::probes::PROBES;
-use ztt_wgpu::kernels::{Access, Binding, KERNELS, Kernel, LANES, TEXTURE_LANES};
+use ztt_wgpu::kernels::{KERNELS, LANES, TEXTURE_LANES, compose};
 
 use crate::fixtures::trial;
 
@@ -309,6 +309,7 @@ fn negative_controls() -> Result<()> {
     let kernel = |source: &str, bindings: Vec<(&'static str, Access)>, params| Kernel {
         name: "control",
         source: source.to_string().leak(),
+        compose: str::to_owned,
         bindings: bindings
             .into_iter()
             .map(|(name, access)| Binding { name, access })

@@ -8,9 +8,9 @@ use super::super::recorder::{Over, Recorder};
 use super::super::weights::Store;
 use super::Forward;
 use super::projection::Projection;
-use crate::gpu::KernelClass;
+use crate::gpu::{KernelClass, Resource};
 use crate::kernels::attention::{self, Tiling};
-use crate::kernels::{Resource, linear, qkv_store};
+use crate::kernels::{linear, qkv_store};
 use crate::model::family::PositionKind;
 use crate::schedule::{Part, Step};
 

@@ -4,9 +4,8 @@ use wgpu::{BufferUsages, CooperativeMatrixProperties, CooperativeScalarType};
 
 use super::{Label, Request, plan, read_back, run_once, steps};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::gpu::{Call, Gpu, Kernel, on_buffers};
 use crate::kernels::probes::{self, FMA_F16, FMA_F32, MATRIX, Params};
-use crate::kernels::{Call, Kernel, on_buffers};
 use crate::measure::raw::Raw;
 use crate::measure::report::Unit;
 use crate::measure::stopwatch::Stopwatch;

@@ -3,9 +3,8 @@
 
 use super::{Label, Request, plan, read_back, run_once};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Kernel, Resource, on_buffers};
 use crate::kernels::probes::{self, COPY, Params, READ, READ_STORAGE_TEXTURE, READ_TEXTURE, WRITE};
-use crate::kernels::{Kernel, Resource, on_buffers};
 use crate::measure::raw::{Raw, peaks};
 use crate::measure::report::Unit;
 use crate::measure::stopwatch::{Stopwatch, Timing};
@@ -113,7 +112,7 @@ impl<'g> Memory<'g> {
         Ok(memory)
     }
 
-    fn write(&self, shape: &Shape, seed: u32) -> crate::kernels::Call<'_> {
+    fn write(&self, shape: &Shape, seed: u32) -> crate::gpu::Call<'_> {
         let params = Params {
             seed,
             ..shape.params
@@ -121,7 +120,7 @@ impl<'g> Memory<'g> {
         probes::call(&WRITE, params, on_buffers(&[&self.data]), shape.n_groups)
     }
 
-    fn read(&self, shape: &Shape) -> crate::kernels::Call<'_> {
+    fn read(&self, shape: &Shape) -> crate::gpu::Call<'_> {
         let buffers = [&self.data, &self.out];
         probes::call(&READ, shape.params, on_buffers(&buffers), shape.n_groups)
     }

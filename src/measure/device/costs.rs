@@ -4,10 +4,9 @@ use wgpu::{BufferUsages, ComputePassDescriptor};
 
 use super::{Label, Request, plan, read_back, run_once, steps};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
+use crate::gpu::{Gpu, Kernel, on_buffers};
 use crate::kernels::probes::{self, BARRIER, Params, SKIP, SUBGROUP_SUM, WORKGROUP_SUM};
-use crate::kernels::{Kernel, on_buffers};
 use crate::measure::raw::Raw;
 use crate::measure::report::Unit;
 use crate::measure::stopwatch::{Stopwatch, Timing};

@@ -8,9 +8,8 @@ use super::raw::{Raw, What};
 use super::report::Unit;
 use super::stopwatch::{Stopwatch, Timing};
 use crate::error::Result;
-use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
-use crate::kernels::Call;
+use crate::gpu::{Call, Gpu};
 use crate::kernels::probes::Params;
 
 pub use bandwidth::read_peak;

@@ -4,10 +4,10 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::{BufferUsages, TextureFormat, TextureViewDimension};
-use ztt_wgpu::gpu::{Gpu, KernelClass};
+use ztt_wgpu::gpu::{Call, Gpu, KernelClass, Resource, UNIFORM_BYTES};
 use ztt_wgpu::kernels::linear::{self, Batch, InputNorm, Operands, Output, Params, Qkv};
 use ztt_wgpu::kernels::pack_rows::PACKED_TILE;
-use ztt_wgpu::kernels::{Call, KvType, Resource, UNIFORM_BYTES, kv_copy, pack_rows, qkv_store};
+use ztt_wgpu::kernels::{KvType, kv_copy, pack_rows, qkv_store};
 
 use super::image::Image;
 use super::layout::Layout;

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use half::{bf16, f16};
 use libtest_mimic::Trial;
-use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::kernels::{Resource, embed};
+use ztt_wgpu::gpu::{Gpu, Resource};
+use ztt_wgpu::kernels::embed;
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::matrix::{fits, stored, weights_texture};

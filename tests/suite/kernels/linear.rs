@@ -3,10 +3,9 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
-use ztt_wgpu::gpu::{Gpu, KernelClass};
+use ztt_wgpu::gpu::{Gpu, KernelClass, Resource, UNIFORM_BYTES};
 use ztt_wgpu::kernels::linear::{Batch, Epilogue, InputNorm, Operands, Output, Params, call};
 use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
-use ztt_wgpu::kernels::{Resource, UNIFORM_BYTES};
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::matrix::{fits, row_words, stored, weights_texture};

@@ -20,9 +20,9 @@ use anyhow::{Result, ensure};
 use half::f16;
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
-use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::gpu::plan::{Plan, Rows};
-use ztt_wgpu::kernels::{Call, KvType};
+use ztt_wgpu::gpu::{Call, Gpu};
+use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::tensor::Dtype;
 
 use crate::compare::{all_close, same};

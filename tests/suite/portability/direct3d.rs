@@ -5,7 +5,7 @@ use naga::back::hlsl::{BindTarget, Options, PipelineOptions, ShaderModel, Writer
 use naga::valid::ModuleInfo;
 use naga::{Binding, BuiltIn, Module};
 use wgpu::Features;
-use ztt_wgpu::kernels::Kernel;
+use ztt_wgpu::gpu::Kernel;
 
 use super::usage::Usage;
 

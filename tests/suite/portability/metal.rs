@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use naga::back::msl::{BindTarget, EntryPointResources, Options, PipelineOptions, write_string};
 use naga::valid::ModuleInfo;
 use naga::{AddressSpace, Module};
-use ztt_wgpu::kernels::Kernel;
+use ztt_wgpu::gpu::Kernel;
 
 use super::usage::Usage;
 

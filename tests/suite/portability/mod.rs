@@ -13,8 +13,9 @@ use libtest_mimic::Trial;
 use naga::Module;
 use naga::back::pipeline_constants::process_overrides;
 use naga::valid::ModuleInfo;
+use ztt_wgpu::gpu::Kernel;
+use ztt_wgpu::kernels::KERNELS;
 use ztt_wgpu::kernels::probes::PROBES;
-use ztt_wgpu::kernels::{KERNELS, Kernel};
 
 use crate::fixtures::trial;
 use crate::shaders::parse;

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use wgpu::Features;
-use ztt_wgpu::gpu::shader::compose;
+use ztt_wgpu::gpu::Kernel;
 use ztt_wgpu::kernels::probes::PROBES;
-use ztt_wgpu::kernels::{KERNELS, Kernel};
+use ztt_wgpu::kernels::{KERNELS, compose};
 
 use super::constants;
 use crate::shaders::parse;

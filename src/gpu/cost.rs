@@ -46,7 +46,7 @@ impl std::ops::AddAssign for Moved {
 
 impl Cost {
     /// Two costs of one dispatch, of which `other` says nothing of keys.
-    pub(super) fn plus(self, other: Cost) -> Cost {
+    pub fn plus(self, other: Cost) -> Cost {
         Cost {
             read: self.read + other.read,
             read_per_row: self.read_per_row + other.read_per_row,
