@@ -1,10 +1,11 @@
 //! A generation token by token: drawn on the host from logits it has read, or on the device,
 //! ahead of the host.
 
-use super::ahead::Ahead;
-use super::batch::Results;
-use super::sampling::Sampler;
-use super::{Backend, Engine, Logits};
+use crate::engine::decode::ahead::Ahead;
+use crate::engine::decode::batch::Results;
+use crate::engine::options::Logits;
+use crate::engine::sampling::Sampler;
+use crate::engine::{Backend, Engine};
 use crate::error::{Error, Result};
 use crate::kernels::draw::NO_TOKEN;
 use crate::reference::Output;

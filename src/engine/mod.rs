@@ -1,86 +1,35 @@
 //! The engine: it runs a model on a device or on the host, and turns token ids into logits.
 
-mod ahead;
-mod batch;
-mod buffers;
-mod cases;
+mod decode;
 mod decoding;
-mod device_model;
-pub mod device_sampling;
-mod draw_rule;
-mod forward;
-mod kv_cache;
-mod layout;
-mod profile;
-pub mod random_weights;
-mod recorder;
+mod memory;
+mod observe;
+mod options;
+mod pass;
 pub mod sampling;
 mod sequences;
-mod session;
-mod textures;
-mod weights;
-mod work;
+pub mod weights;
 
 use std::sync::Arc;
 
-pub use cases::{Case, visit_cases};
 pub use decoding::Decoding;
-pub use device_model::DeviceModel;
-pub use kv_cache::kv_bytes;
-pub use profile::{Entry, Profile};
-pub use recorder::Phase;
+pub use memory::kv_cache::kv_bytes;
+pub use memory::sizes::MAX_BATCH;
+pub use observe::cases::{Case, visit_cases};
+pub use observe::profile::{Entry, Profile};
+pub use observe::work::Work;
+pub use options::{DEFAULT_CTX, Logits, Options};
+pub use pass::recorder::Phase;
 pub use sequences::{Next, Sequences};
-pub use session::MAX_BATCH;
-pub use work::Work;
+pub use weights::device_model::DeviceModel;
 
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::gpu::adapter::{AdapterChoice, choose};
-use crate::gpu::timer::Timestamps;
-use crate::kernels::KvType;
+use crate::gpu::{Gpu, Timestamps};
 use crate::model::Model;
-use crate::model::config::ExitRule;
 use crate::reference::{Output, Reference};
-use crate::schedule::Schedule;
-use session::Session;
-
-/// How a model is to be run.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// At most this many cycles; `None` for all that are stored.
-    pub cap: Option<usize>,
-    pub exit: ExitRule,
-    /// Positions the cache has room for.
-    pub n_ctx: usize,
-    /// How the KV cache on a device is stored. The host's reference keeps doubles.
-    pub kv_type: KvType,
-    /// Whether calls will ask for the logits of all positions; decides how much memory is kept.
-    pub logits: Logits,
-}
-
-/// Positions that the KV cache has room for by default: a longer one takes more memory.
-pub const DEFAULT_CTX: usize = 4096;
-
-impl Options {
-    /// Options as the model asks for: its own exit rule, all cycles, keys and values in f32,
-    /// logits of the last position, and the model's positions but at most 4096.
-    pub fn of(model: &Model) -> Self {
-        Self {
-            cap: None,
-            exit: model.config.exit(),
-            n_ctx: model.config.max_positions.min(DEFAULT_CTX),
-            kv_type: KvType::F32,
-            logits: Logits::Last,
-        }
-    }
-}
-
-/// Which positions of a call to [`Engine::forward`] need logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Logits {
-    All,
-    Last,
-}
+use decode::session::Session;
+use options::schedule;
 
 /// A model ready to run, with the keys and values of one sequence.
 pub struct Engine<'m> {
@@ -265,29 +214,4 @@ impl<'m> Engine<'m> {
             }),
         }
     }
-}
-
-/// Checks the options and makes the walk they ask for.
-fn schedule(model: &Model, options: &Options) -> Result<Schedule> {
-    let maximum = model.config.max_positions;
-    if !(1..=maximum).contains(&options.n_ctx) {
-        return Err(Error::Option {
-            option: "--ctx",
-            expected: format!("1 to {maximum}, the positions of the model"),
-            found: options.n_ctx.to_string(),
-        });
-    }
-    if let Some(threshold) = options.exit.threshold.filter(|t| !t.is_finite()) {
-        return Err(Error::Option {
-            option: "--exit-threshold",
-            expected: "a finite number".to_string(),
-            found: threshold.to_string(),
-        });
-    }
-    Schedule::new(
-        &model.config,
-        model.pool.is_some(),
-        options.cap,
-        options.exit.clone(),
-    )
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::session::{MAX_BATCH, Session};
-use super::{DeviceModel, Options, Work, schedule};
+use crate::engine::decode::session::Session;
+use crate::engine::memory::sizes::MAX_BATCH;
+use crate::engine::observe::work::Work;
+use crate::engine::options::{Options, schedule};
+use crate::engine::weights::device_model::DeviceModel;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::reference::{Output, Reference};

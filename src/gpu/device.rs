@@ -12,7 +12,7 @@ use super::class::KernelClass;
 use super::faults::{self, Faults, Planted};
 use super::kernel::Kernel;
 use super::pipelines::{Constants, Pipelines};
-use super::timer::Timestamps;
+use super::timestamps::Timestamps;
 use crate::error::{Error, Result, first_line};
 
 /// Features that are asked for where the adapter has them.

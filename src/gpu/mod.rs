@@ -11,8 +11,10 @@ mod pipelines;
 pub mod plan;
 pub mod read_back;
 pub mod timer;
+mod timestamps;
 
 pub use class::{CLASSES, KernelClass};
 pub use cost::{Cost, Moved};
 pub use device::Gpu;
 pub use kernel::{Access, Binding, Call, Kernel, Resource, UNIFORM_BYTES, on_buffers};
+pub use timestamps::Timestamps;

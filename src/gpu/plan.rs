@@ -7,7 +7,8 @@ use wgpu::{BufferUsages, ComputePassDescriptor};
 
 use super::device::Gpu;
 use super::kernel::{Call, Resource, UNIFORM_BYTES};
-use super::timer::{Timer, Timestamps};
+use super::timer::Timer;
+use super::timestamps::Timestamps;
 use crate::error::Result;
 
 /// How many workgroups a dispatch has in its second dimension.

@@ -1,42 +1,9 @@
 //! Timestamps of the device.
 
-use wgpu::{BufferUsages, Features, QuerySet, QuerySetDescriptor, QueryType};
+use wgpu::{BufferUsages, QuerySet, QuerySetDescriptor, QueryType};
 
 use super::device::Gpu;
 use crate::error::Result;
-
-/// Where a device lets timestamps be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timestamps {
-    /// Anywhere in a compute pass.
-    InsidePasses,
-    /// At the beginning and the end of a pass: each timed dispatch needs a pass of its own.
-    PassBoundaries,
-    /// Nowhere: each timed dispatch needs a submission of its own, and the host's clock.
-    None,
-}
-
-impl Timestamps {
-    /// The best that `features` allow.
-    pub fn of(features: Features) -> Self {
-        if !features.contains(Features::TIMESTAMP_QUERY) {
-            return Self::None;
-        }
-        match features.contains(Features::TIMESTAMP_QUERY_INSIDE_PASSES) {
-            true => Self::InsidePasses,
-            false => Self::PassBoundaries,
-        }
-    }
-
-    /// The source of the times in words.
-    pub fn description(self) -> &'static str {
-        match self {
-            Self::InsidePasses => "device timestamps inside one pass",
-            Self::PassBoundaries => "device timestamps, one pass a kernel",
-            Self::None => "host clock, one submission a kernel",
-        }
-    }
-}
 
 /// Room for timestamps, and the way to read them.
 pub struct Timer {
@@ -52,7 +19,7 @@ const STAMPS_PER_SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize;
 const STAMP_BYTES: usize = wgpu::QUERY_SIZE as usize;
 
 impl Timer {
-    /// Room for `n_stamps` timestamps. The device must have some (see [`Timestamps`]).
+    /// Room for `n_stamps` timestamps. The device must have some (see [`Timestamps`](super::Timestamps)).
     pub fn new(gpu: &Gpu, n_stamps: usize) -> Self {
         let set = |n| {
             gpu.device.create_query_set(&QuerySetDescriptor {

@@ -9,7 +9,7 @@ use wgpu::ComputePassDescriptor;
 use super::report::Clock;
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::gpu::timer::{Timer, Timestamps};
+use crate::gpu::{Timestamps, timer::Timer};
 
 /// Takes samples on one device.
 pub struct Stopwatch<'g> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use ztt_wgpu::engine::random_weights::RandomWeights;
+use ztt_wgpu::engine::weights::random::RandomWeights;
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::random_weights::call;
 use ztt_wgpu::model::quant::Quant;

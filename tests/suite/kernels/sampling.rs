@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
-use ztt_wgpu::engine::device_sampling::DeviceSampler;
+use ztt_wgpu::engine::sampling::device::DeviceSampler;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::draw::NO_TOKEN;

@@ -1,9 +1,10 @@
 //! Norms and linear maps of listed rows.
 
-use super::super::layout::padded;
-use super::super::recorder::{Over, Recorder, Size};
-use super::super::weights::{Matrix, NormBuffer};
-use super::{Forward, OUTPUT_ROWS};
+use super::Forward;
+use crate::engine::memory::layout::padded;
+use crate::engine::memory::rows::OUTPUT_ROWS;
+use crate::engine::pass::recorder::{Over, Recorder, Size};
+use crate::engine::weights::{Matrix, NormBuffer};
 use crate::gpu::KernelClass;
 use crate::kernels::linear::{self, Batch, Epilogue, InputNorm};
 use crate::kernels::{layer_norm, pack_rows, rms_norm};

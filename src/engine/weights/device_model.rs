@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::weights::{Matrices, Weights};
+use crate::engine::weights::{Matrices, Weights};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::model::Model;
@@ -12,9 +12,9 @@ use crate::model::weights::Pool;
 /// A model's weights on an adapter, ready for any number of sessions.
 pub struct DeviceModel {
     pub gpu: Arc<Gpu>,
-    pub(super) weights: Weights,
-    pub(super) config: Config,
-    pub(super) pool: Option<Pool>,
+    pub(in crate::engine) weights: Weights,
+    pub(in crate::engine) config: Config,
+    pub(in crate::engine) pool: Option<Pool>,
 }
 
 impl DeviceModel {

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
-use super::batch::{BatchRows, Place, Request, Results, Submitted};
-use super::buffers::{Buffers, Sizes};
-use super::device_model::DeviceModel;
-use super::device_sampling::DeviceSampler;
-use super::forward::Forward;
-use super::profile::{Profile, Profiler};
-use super::recorder::Pass;
-use super::sampling::Sampler;
-use super::work::{Work, moved};
-use super::{Logits, Options};
+use crate::engine::decode::batch::{Request, Results, Submitted};
+use crate::engine::memory::buffers::Buffers;
+use crate::engine::memory::rows::{BatchRows, Place};
+use crate::engine::memory::sizes::Sizes;
+use crate::engine::observe::profile::{Profile, Profiler};
+use crate::engine::observe::work::{Work, moved};
+use crate::engine::options::{Logits, Options};
+use crate::engine::pass::forward::Forward;
+use crate::engine::pass::recorder::Pass;
+use crate::engine::sampling::Sampler;
+use crate::engine::sampling::device::DeviceSampler;
+use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
-use crate::gpu::timer::Timestamps;
-use crate::gpu::{Gpu, KernelClass, Moved};
+use crate::gpu::{Gpu, KernelClass, Moved, Timestamps};
 use crate::reference::Output;
 use crate::schedule::Schedule;
 
@@ -32,9 +33,6 @@ pub struct Session {
     profiler: Option<Profiler>,
 }
 
-/// Rows that one submission computes at most.
-pub const MAX_BATCH: usize = 128;
-
 /// The most products of a few-row batch (about a tenth of a second). In the class `texture` such
 /// a batch runs row by row, so that a short prompt needs no kernels of its own: a software adapter
 /// compiles those for a second.
@@ -44,27 +42,13 @@ const FEW_PRODUCTS: u64 = 1 << 26;
 /// tile of matrix times matrix takes no fewer, and the most rows that are ever few.
 const FEW_ROWS: RangeInclusive<u64> = 2..=16;
 
-/// Memory for logits is kept below this, by giving logits to fewer rows at a time.
-const MAX_LOGITS_BYTES: usize = 64 << 20;
-
 impl Session {
     /// A session of one sequence.
     ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when the caches do not fit the adapter.
     pub fn new(model: Arc<DeviceModel>, schedule: Schedule, options: &Options) -> Result<Self> {
-        let most = (MAX_LOGITS_BYTES / 4 / model.config.vocab).max(1);
-        let n_rows = MAX_BATCH.min(options.n_ctx);
-        let sizes = Sizes {
-            n_ctx: options.n_ctx,
-            n_sequences: 1,
-            n_rows,
-            n_outputs: match options.logits {
-                Logits::All => n_rows.min(most),
-                Logits::Last => 1,
-            },
-            kv_type: options.kv_type,
-        };
+        let sizes = Sizes::of_one(options, model.config.vocab);
         Self::of_sizes(model, schedule, sizes)
     }
 
@@ -78,13 +62,7 @@ impl Session {
         options: &Options,
         n: usize,
     ) -> Result<Self> {
-        let sizes = Sizes {
-            n_ctx: options.n_ctx,
-            n_sequences: n,
-            n_rows: MAX_BATCH.min(n * options.n_ctx),
-            n_outputs: n,
-            kv_type: options.kv_type,
-        };
+        let sizes = Sizes::of_several(options, n);
         Self::of_sizes(model, schedule, sizes)
     }
 
@@ -217,7 +195,7 @@ impl Session {
     }
 
     /// Submits one batch, all cycles included, at once. Its results are copied to `staging`.
-    pub(super) async fn submit(
+    pub async fn submit(
         &mut self,
         request: Request<'_>,
         staging: &wgpu::Buffer,
@@ -288,7 +266,7 @@ impl Session {
     }
 
     /// Bytes of the result of a one-row pass where the device draws.
-    pub(super) fn step_bytes(&self) -> u64 {
+    pub fn step_bytes(&self) -> u64 {
         4 * (1 + self.progress_words(1)) as u64
     }
 
@@ -306,7 +284,7 @@ impl Session {
     }
 
     /// The results of a batch, from `bytes` of its staging buffer.
-    pub(super) fn take(&mut self, submitted: &Submitted, bytes: &[u8]) -> Results {
+    pub fn take(&mut self, submitted: &Submitted, bytes: &[u8]) -> Results {
         let n_cycles = self.schedule.n_cycles();
         let mut outputs = vec![
             Output {

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::layout::{buffer_row_bytes, row_bytes};
+use crate::engine::memory::layout::{buffer_row_bytes, row_bytes};
 use crate::gpu::Gpu;
 use crate::gpu::plan::{Plan, Rows};
 use crate::kernels::random_weights::{Params, call};
@@ -128,7 +128,7 @@ fn hash(n: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::layout::in_buffer;
+    use crate::engine::memory::layout::in_buffer;
     use crate::model::tensor::{Bytes, Tensor};
 
     const DTYPES: [Dtype; 5] = [

@@ -9,9 +9,10 @@ use std::collections::VecDeque;
 
 use wgpu::BufferUsages;
 
-use super::batch::{Place, Request, Results, Submitted};
-use super::device_sampling::DeviceSampler;
-use super::session::Session;
+use crate::engine::decode::batch::{Request, Results, Submitted};
+use crate::engine::decode::session::Session;
+use crate::engine::memory::rows::Place;
+use crate::engine::sampling::device::DeviceSampler;
 use crate::error::Result;
 use crate::gpu::read_back::Mapping;
 
@@ -19,7 +20,7 @@ use crate::gpu::read_back::Mapping;
 const DEPTH: usize = 3;
 
 /// The passes, in order.
-pub(super) struct Ahead {
+pub struct Ahead {
     sampler: DeviceSampler,
     in_flight: VecDeque<Pending>,
     /// Staging buffers that are not in use.

@@ -4,7 +4,9 @@
 //! come from a counter-based generator, and what follows top-k is integers for the most part
 //! (`draw_rule`), so that a seed gives the same text on every machine, on host and device.
 
-use super::draw_rule;
+pub mod device;
+mod draw_rule;
+
 use crate::kernels::draw;
 use crate::kernels::repeat_penalty::{self, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;

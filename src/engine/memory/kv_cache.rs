@@ -1,7 +1,7 @@
 //! The key-value cache of a parameter layer, in a buffer or a texture.
 
-use super::buffers::{LESS_CONTEXT, Sizes};
-use super::layout::{OCTET, padded};
+use crate::engine::memory::layout::{OCTET, padded};
+use crate::engine::memory::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass, Resource};
 use crate::kernels::{KvType, kv_copy};

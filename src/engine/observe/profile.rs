@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use super::recorder::{Note, Pass, Phase};
+use crate::engine::pass::recorder::{Note, Pass, Phase};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::gpu::plan::Plan;
-use crate::gpu::timer::{Timer, Timestamps};
+use crate::gpu::{Timestamps, timer::Timer};
 
 /// Times of passes, dispatch by dispatch.
 #[derive(Clone, Debug, PartialEq)]

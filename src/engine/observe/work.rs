@@ -1,8 +1,7 @@
 //! Counts of the work that a device was given.
 
-use super::batch::Place;
-use super::forward::BATCH_ROWS;
-use super::recorder::{Note, Pass, Phase, Size};
+use crate::engine::memory::rows::{BATCH_ROWS, Place};
+use crate::engine::pass::recorder::{Note, Pass, Phase, Size};
 use crate::gpu::Moved;
 use crate::reference::Output;
 
@@ -33,12 +32,7 @@ impl Work {
 }
 
 /// Bytes and operations that a batch could not avoid, by the cycles after which its rows exited.
-pub(super) fn moved(
-    pass: &Pass,
-    places: &[Place],
-    outputs: &[Output],
-    with_logits: &[u32],
-) -> Moved {
+pub fn moved(pass: &Pass, places: &[Place], outputs: &[Output], with_logits: &[u32]) -> Moved {
     let mut moved = Moved::default();
     for note in &pass.notes {
         let positions = (0..outputs.len())

@@ -2,33 +2,13 @@
 
 use web_time::Instant;
 
-use super::device_sampling::DeviceSampler;
+use crate::engine::memory::rows::{BatchRows, Place};
+use crate::engine::sampling::device::DeviceSampler;
 use crate::gpu::Moved;
-use crate::kernels::linear::Batch;
 use crate::reference::Output;
 
-/// Where a row of a batch belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Position of the row in its sequence.
-    pub position: usize,
-    /// Where the sequence begins in the cache.
-    pub cache_start: usize,
-}
-
-impl Place {
-    /// `n` rows from `first_position` on of a sequence that has the cache for itself.
-    pub fn alone(first_position: usize, n: usize) -> Vec<Place> {
-        let place = |position| Place {
-            position,
-            cache_start: 0,
-        };
-        (first_position..first_position + n).map(place).collect()
-    }
-}
-
 /// A batch to be computed.
-pub(super) struct Request<'a> {
+pub struct Request<'a> {
     /// The place of each row.
     pub places: Vec<Place>,
     /// `None`: the token that was drawn last, which is on the device already.
@@ -50,26 +30,8 @@ impl Request<'_> {
     }
 }
 
-/// The rows of a batch, as far as a pass depends on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchRows {
-    One,
-    OfOneSequence,
-    /// Rows of several sequences, which share no keys.
-    OfSeveral,
-}
-
-impl BatchRows {
-    pub fn batch(self) -> Batch {
-        match self {
-            BatchRows::One => Batch::One,
-            BatchRows::OfOneSequence | BatchRows::OfSeveral => Batch::Many,
-        }
-    }
-}
-
 /// A batch under way.
-pub(super) struct Submitted {
+pub struct Submitted {
     pub index: wgpu::SubmissionIndex,
     /// Bytes of the answer (logits, or the token drawn) and, after it, of the progress.
     pub n_bytes: u64,

@@ -2,9 +2,9 @@
 
 use wgpu::BufferUsages;
 
-use super::forward::OUTPUT_ROWS;
-use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
-use super::sampling::Sampler;
+use crate::engine::memory::rows::OUTPUT_ROWS;
+use crate::engine::pass::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
+use crate::engine::sampling::Sampler;
 use crate::gpu::{Call, Gpu, Moved};
 use crate::kernels::chunk_max::N_CHUNKS;
 use crate::kernels::repeat_penalty::{HISTORY_WORDS, WINDOW};
@@ -41,7 +41,7 @@ impl DeviceSampler {
     ///
     /// # Panics
     /// When the sampler's options do not
-    /// [fit a device](super::sampling::SamplingOptions::fit_device).
+    /// [fit a device](super::SamplingOptions::fit_device).
     pub fn new(
         gpu: &Gpu,
         sampler: &Sampler,
@@ -81,13 +81,13 @@ impl DeviceSampler {
     }
 
     /// Records the calls of one draw, for measuring.
-    pub(super) fn record<'b>(&'b self, r: &mut Recorder<'b>) {
+    pub fn record<'b>(&'b self, r: &mut Recorder<'b>) {
         self.drawing.record(r);
     }
 }
 
 impl Drawing {
-    fn record<'b>(&'b self, r: &mut Recorder<'b>) {
+    pub fn record<'b>(&'b self, r: &mut Recorder<'b>) {
         let n_vocab = self.n_vocab;
         r.enter(Phase::Logits);
         // No list of rows is read: there is one row of logits.

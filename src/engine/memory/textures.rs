@@ -1,7 +1,7 @@
 //! Activations that kernels of the class `texture` read from textures.
 
-use super::buffers::{LESS_CONTEXT, Sizes};
-use super::layout::{OCTET, padded};
+use crate::engine::memory::layout::{OCTET, padded};
+use crate::engine::memory::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass};
 use crate::kernels::pack_rows::PACKED_TILE;

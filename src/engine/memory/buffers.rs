@@ -2,121 +2,18 @@
 
 use wgpu::BufferUsages;
 
-use super::batch::Place;
-use super::kv_cache::Kv;
-use super::layout::{OCTET, padded};
-use super::textures::Textures;
+use crate::engine::memory::kv_cache::Kv;
+use crate::engine::memory::layout::{OCTET, padded};
+use crate::engine::memory::rows::Lists;
+use crate::engine::memory::sizes::{LESS_CONTEXT, Sizes};
+use crate::engine::memory::textures::Textures;
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelClass, UNIFORM_BYTES};
-use crate::kernels::KvType;
 use crate::kernels::attention::{Shape, Tiling};
 use crate::model::config::Config;
 use crate::model::family::PositionKind;
 use crate::rope::RopeTable;
 use crate::schedule::Schedule;
-
-/// Advice in the error of a session that does not fit.
-pub(super) const LESS_CONTEXT: &str = " (a smaller `--ctx` needs less)";
-
-/// Sizes of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Positions of a sequence.
-    pub n_ctx: usize,
-    pub n_sequences: usize,
-    /// Rows that one submission computes at most.
-    pub n_rows: usize,
-    /// Rows of those that get logits, at most.
-    pub n_outputs: usize,
-    pub kv_type: KvType,
-}
-
-/// Sequences begin where blocks of keys do, so that they are summed as they would be alone.
-const SEQUENCE_ALIGN: usize = 64;
-
-impl Sizes {
-    /// Where a sequence begins in the cache.
-    pub fn cache_start(&self, sequence: usize) -> usize {
-        sequence * self.n_ctx.next_multiple_of(SEQUENCE_ALIGN)
-    }
-
-    /// Positions of all sequences in the cache.
-    pub fn n_places(&self) -> usize {
-        self.cache_start(self.n_sequences - 1) + self.n_ctx
-    }
-}
-
-/// Where the lists lie in the `rows` buffer; see `shaders/shared/rows.wgsl`.
-#[derive(Clone, Copy, Debug)]
-pub struct Lists {
-    n_rows: u32,
-}
-
-impl Lists {
-    fn at(self, i: u32) -> u32 {
-        2 * self.n_rows + i * (1 + self.n_rows)
-    }
-
-    /// Every row of the batch.
-    pub fn all(self) -> u32 {
-        self.at(0)
-    }
-
-    /// Rows that get logits.
-    pub fn outputs(self) -> u32 {
-        self.at(1)
-    }
-
-    /// 0, 1, 2 ... for as many rows as get logits.
-    pub fn dense(self) -> u32 {
-        self.at(2)
-    }
-
-    /// Rows that continue after cycle `cycle`.
-    pub fn staying(self, cycle: usize) -> u32 {
-        self.at(3 + 2 * cycle as u32)
-    }
-
-    /// Rows that exit after cycle `cycle`.
-    pub fn leaving(self, cycle: usize) -> u32 {
-        self.at(4 + 2 * cycle as u32)
-    }
-
-    /// Values of the whole buffer.
-    fn n_values(self, n_cycles: usize) -> u64 {
-        u64::from(self.at(3 + 2 * n_cycles as u32))
-    }
-
-    /// The whole buffer with every row in every list; the last row alone gets logits.
-    pub fn every_list(self, places: &[Place], n_cycles: usize) -> Vec<u32> {
-        let mut values = self.host_part(places, &[places.len() as u32 - 1]);
-        for _ in 0..2 * n_cycles {
-            values.push(places.len() as u32);
-            values.extend(0..self.n_rows);
-        }
-        values
-    }
-
-    /// The part of the buffer that the host writes for a batch: places, and the first three lists.
-    pub fn host_part(self, places: &[Place], outputs: &[u32]) -> Vec<u32> {
-        let mut values = vec![0; self.at(3) as usize];
-        for (row, place) in values.chunks_exact_mut(2).zip(places) {
-            row.copy_from_slice(&[place.position as u32, place.cache_start as u32]);
-        }
-        let mut put = |list: u32, rows: &mut dyn Iterator<Item = u32>| {
-            let at = list as usize;
-            for row in rows {
-                values[at] += 1;
-                let i = at + values[at] as usize;
-                values[i] = row;
-            }
-        };
-        put(self.all(), &mut (0..places.len() as u32));
-        put(self.outputs(), &mut outputs.iter().copied());
-        put(self.dense(), &mut (0..outputs.len() as u32));
-        values
-    }
-}
 
 /// The buffers. Rows are padded to octets unless the name says otherwise.
 pub struct Buffers {
@@ -198,9 +95,7 @@ impl Buffers {
         sizes: Sizes,
     ) -> Result<Self> {
         let n_cycles = schedule.n_cycles();
-        let lists = Lists {
-            n_rows: sizes.n_rows as u32,
-        };
+        let lists = Lists::of(sizes.n_rows);
         let shape = attention_shape(config, sizes.n_ctx);
         let tiling = Tiling::one_row(shape);
         let f32s = |label: &str, rows: usize, width: usize| {

@@ -1,18 +1,15 @@
-//! The forward pass as a list of kernels.
+//! The walk over head, cycles and tail, and the transformer block.
 //!
-//! Everything that changes from token to token (ids, positions, which rows are in the batch)
-//! lies in buffers, so that the list is built once for a session and encoded for every batch.
-//! `layer` is the transformer block; `pass` is the walk over head, cycles and tail.
-//! `attention` and `projection` hold the parts of a layer.
+//! `pass` is the walk, `layer` the block; `attention` and `projection` hold the parts of a layer.
 
 mod attention;
 mod projection;
 
-use super::batch::BatchRows;
-use super::buffers::Buffers;
-use super::layout::{OCTET, padded};
-use super::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
-use super::weights::Weights;
+use crate::engine::memory::buffers::Buffers;
+use crate::engine::memory::layout::{OCTET, padded};
+use crate::engine::memory::rows::{BATCH_ROWS, BatchRows, OUTPUT_ROWS};
+use crate::engine::pass::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
+use crate::engine::weights::Weights;
 use crate::gpu::Gpu;
 use crate::kernels::linear::Epilogue;
 use crate::kernels::{embed, exit, kv_copy, layer_norm};
@@ -22,11 +19,6 @@ use crate::model::weights::Pool;
 use crate::schedule::{Schedule, Step};
 use attention::Cycles;
 use projection::Projection;
-
-/// Index of the batch's rows in the counts that [`Plan::encode`] gets.
-pub const BATCH_ROWS: usize = 0;
-/// Index of the rows that get logits.
-pub const OUTPUT_ROWS: usize = 1;
 
 /// The inputs that a pass is recorded from.
 pub struct Forward<'a> {

@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
-use super::batch::{BatchRows, Place};
-use super::buffers::{Buffers, Sizes};
-use super::device_model::DeviceModel;
-use super::device_sampling::DeviceSampler;
-use super::forward::Forward;
-use super::recorder::{DispatchSizes, Note, Recorder, Size};
-use super::sampling::{Sampler, SamplingOptions};
+use crate::engine::memory::buffers::Buffers;
+use crate::engine::memory::rows::{BatchRows, Place};
+use crate::engine::memory::sizes::Sizes;
+use crate::engine::pass::forward::Forward;
+use crate::engine::pass::recorder::{DispatchSizes, Note, Recorder, Size};
+use crate::engine::sampling::device::DeviceSampler;
+use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
 use crate::gpu::plan::{Plan, Rows};
 use crate::gpu::{Call, Gpu, Moved, Resource};
@@ -142,7 +143,7 @@ fn device_sampler(gpu: &Gpu, model: &DeviceModel, buffers: &Buffers) -> DeviceSa
 fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) -> Case {
     let n_rows = match note.size {
         // Only the last row of a prompt gets logits.
-        Size::Counted(super::forward::OUTPUT_ROWS) => 1,
+        Size::Counted(crate::engine::memory::rows::OUTPUT_ROWS) => 1,
         _ => n_rows,
     };
     let moved = call.cost.over(depth..depth + n_rows);

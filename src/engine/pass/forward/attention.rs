@@ -1,13 +1,13 @@
 //! Attention of a layer: queries, keys and values from the residual stream, and the heads' outputs.
 
-use super::super::batch::BatchRows;
-use super::super::buffers::attention_shape;
-use super::super::kv_cache::Kv;
-use super::super::layout::{OCTET, padded};
-use super::super::recorder::{Over, Recorder};
-use super::super::weights::Store;
 use super::Forward;
 use super::projection::Projection;
+use crate::engine::memory::buffers::attention_shape;
+use crate::engine::memory::kv_cache::Kv;
+use crate::engine::memory::layout::{OCTET, padded};
+use crate::engine::memory::rows::BatchRows;
+use crate::engine::pass::recorder::{Over, Recorder};
+use crate::engine::weights::Store;
 use crate::gpu::{KernelClass, Resource};
 use crate::kernels::attention::{self, Tiling};
 use crate::kernels::{linear, qkv_store};

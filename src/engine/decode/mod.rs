@@ -1,0 +1,5 @@
+//! Feeding the device batches, and taking their results.
+
+pub mod ahead;
+pub mod batch;
+pub mod session;

@@ -1,0 +1,5 @@
+//! What a session did and how long it took.
+
+pub mod cases;
+pub mod profile;
+pub mod work;

@@ -1,0 +1,285 @@
+//! Writing weights to the device.
+
+use std::ops::Range;
+
+use wgpu::BufferUsages;
+
+use super::matrix::{Matrix, MatrixPart, NormBuffer, Store};
+use super::order::{Order, locate};
+use super::random::RandomWeights;
+use crate::engine::memory::layout::{
+    OCTET, TEXEL_BYTES, TEXTURE_ROWS, buffer_row_bytes, in_buffer, in_texture, padded, row_bytes,
+    texture_size, texture_width,
+};
+use crate::engine::memory::sizes::MAX_BATCH;
+use crate::error::Result;
+use crate::gpu::{Gpu, KernelClass, UNIFORM_BYTES};
+use crate::model::Model;
+use crate::model::quant::Quant;
+use crate::model::tensor::{Dtype, Tensor};
+use crate::model::weights::{Linear, Norm, Pool};
+
+/// Bytes handed to the queue before waiting for it: bytes under way are held in host memory.
+const STAGED_BYTES: usize = 32 << 20;
+
+/// Where the values of matrices come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Matrices {
+    /// Matrices are read from the checkpoint.
+    Stored,
+    /// Matrices are random values that the device makes.
+    Random,
+}
+
+/// Writes weights piece by piece, telling how far it is.
+pub struct Uploader<'a> {
+    gpu: &'a Gpu,
+    kernels: KernelClass,
+    matrices: Matrices,
+    /// Random matrices made so far: each has a seed of its own.
+    n_random: u32,
+    staged: usize,
+    done: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl<'a> Uploader<'a> {
+    pub fn new(
+        gpu: &'a Gpu,
+        kernels: KernelClass,
+        matrices: Matrices,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Self {
+        Self {
+            gpu,
+            kernels,
+            matrices,
+            n_random: 0,
+            staged: 0,
+            done: 0,
+            progress,
+        }
+    }
+
+    pub fn norm(&self, norm: &Norm) -> NormBuffer {
+        let mut values = norm.weight.clone();
+        values.resize(padded(norm.weight.len()), 0.0);
+        values.extend(norm.bias.iter().flatten());
+        values.resize(padded(values.len()), 0.0);
+        // It may be bound as a uniform buffer, which has a fixed length.
+        values.resize(values.len().max(UNIFORM_BYTES as usize / 4), 0.0);
+        let usage = BufferUsages::STORAGE | BufferUsages::UNIFORM;
+        NormBuffer(self.gpu.buffer_with("norm", &values, usage))
+    }
+
+    pub async fn matrix(&mut self, linear: &Linear<'_>, order: Order) -> Result<Matrix> {
+        let (n_out, n_in) = (order.n_out(linear.n_out()), linear.n_in());
+        let dtype = linear.dtype();
+        let row_bytes = buffer_row_bytes(dtype, n_in);
+        let in_texture = self.kernels == KernelClass::Texture;
+        let limit = match in_texture {
+            true => self.gpu.limits.max_texture_dimension_2d as usize * TEXTURE_ROWS,
+            false => self.gpu.binding_limit() as usize / row_bytes,
+        };
+        // Whole groups of the outputs that one invocation computes.
+        let rows_a_part = (limit / OCTET * OCTET).max(OCTET).min(n_out);
+        let row_of = |i: usize| order.source(linear, i).map(|i| locate(linear, i));
+        let mut parts = Vec::new();
+        for first in (0..n_out).step_by(rows_a_part) {
+            let n_rows = rows_a_part.min(n_out - first);
+            let part_bytes = (n_rows * row_bytes) as u64;
+            let name = &linear.matrices[0].name;
+            let store = match in_texture {
+                true => self.texture(name, texture_width(dtype, n_in), n_rows),
+                false => {
+                    self.gpu.check_binding(name, part_bytes, "")?;
+                    Store::Buffer(self.gpu.storage(name, part_bytes))
+                }
+            };
+            let rows = first..first + n_rows;
+            match self.matrices {
+                Matrices::Stored => self.rows(&store, rows, dtype, n_in, row_of).await?,
+                Matrices::Random => {
+                    self.random(&store, rows, dtype, n_in);
+                    self.gpu.queue.submit([]);
+                    self.gpu.wait().await?;
+                }
+            }
+            parts.push(MatrixPart {
+                store,
+                first_row: first as u32,
+                n_rows: n_rows as u32,
+            });
+        }
+        let bias = linear.bias.as_ref().map(|bias| {
+            let ordered: Vec<f32> = (0..padded(n_out))
+                .map(|i| order.source(linear, i).filter(|_| i < n_out))
+                .map(|source| source.map_or(0.0, |i| bias[i]))
+                .collect();
+            self.gpu
+                .buffer_with("bias", &ordered, BufferUsages::STORAGE)
+        });
+        Ok(Matrix {
+            dtype,
+            n_out: n_out as u32,
+            n_octets: (padded(n_in) / OCTET) as u32,
+            parts,
+            bias,
+        })
+    }
+
+    fn texture(&self, name: &str, width: usize, n_rows: usize) -> Store {
+        let limit = self.gpu.limits.max_texture_dimension_2d;
+        let size = texture_size([width, n_rows.div_ceil(TEXTURE_ROWS)], limit);
+        let copied = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC;
+        let usage = wgpu::TextureUsages::STORAGE_BINDING | copied;
+        let format = wgpu::TextureFormat::Rgba32Uint;
+        let texture = self.gpu.texture(name, size, format, usage);
+        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        Store::Texture(texture, view)
+    }
+
+    /// The pool's values as a texture of f32, a row of texels for each key or value.
+    pub fn pool(&self, values: &[f32], pool: Option<&Pool>) -> Store {
+        let n_rows = pool.map_or(1, |pool| 2 * pool.n_rows);
+        let row_texels = values.len() / 4 / n_rows;
+        let usage = wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST;
+        let format = wgpu::TextureFormat::Rgba32Float;
+        let size = [row_texels as u32, n_rows as u32];
+        let texture = self.gpu.texture("pool", size, format, usage);
+        if !values.is_empty() {
+            self.gpu.queue.write_texture(
+                texture.as_image_copy(),
+                bytemuck::cast_slice(values),
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(16 * row_texels as u32),
+                    rows_per_image: None,
+                },
+                texture.size(),
+            );
+        }
+        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        Store::Texture(texture, view)
+    }
+
+    /// Writes whole rows, from row `first` of the store on. In a texture, `first` begins a row of
+    /// texels, and the rest of the last row of texels is filled with zeros.
+    fn write(&self, store: &Store, first: usize, dtype: Dtype, n_in: usize, rows: Vec<u8>) {
+        let queue = &self.gpu.queue;
+        match store {
+            Store::Buffer(buffer) => {
+                let at = first * buffer_row_bytes(dtype, n_in);
+                queue.write_buffer(buffer, at as u64, &in_buffer(dtype, n_in, rows));
+            }
+            Store::Texture(texture, _) => {
+                let texels = in_texture(dtype, n_in, &rows);
+                let width = texture_width(dtype, n_in);
+                queue.write_texture(
+                    wgpu::TexelCopyTextureInfo {
+                        origin: wgpu::Origin3d {
+                            x: 0,
+                            y: (first / TEXTURE_ROWS) as u32,
+                            z: 0,
+                        },
+                        ..texture.as_image_copy()
+                    },
+                    &texels,
+                    wgpu::TexelCopyBufferLayout {
+                        offset: 0,
+                        bytes_per_row: Some((TEXEL_BYTES * width) as u32),
+                        rows_per_image: None,
+                    },
+                    wgpu::Extent3d {
+                        width: width as u32,
+                        height: (texels.len() / TEXEL_BYTES / width) as u32,
+                        depth_or_array_layers: 1,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Fills a whole store with random values. A texture belongs to a software adapter, which runs
+    /// on the host: its values are made here.
+    fn random(&mut self, store: &Store, rows: Range<usize>, dtype: Dtype, n_in: usize) {
+        self.n_random += 1;
+        let random = RandomWeights {
+            dtype,
+            n_in,
+            n_rows: rows.len(),
+            seed: self.n_random,
+        };
+        match store {
+            Store::Buffer(buffer) => random.fill(self.gpu, buffer),
+            Store::Texture(..) => self.write(store, 0, dtype, n_in, random.rows()),
+        }
+        self.done += (rows.len() * row_bytes(dtype, n_in)) as u64;
+        (self.progress)(self.done);
+    }
+
+    /// Writes rows of `n_in` values into `store`, each padded with zeros.
+    async fn rows<'t>(
+        &mut self,
+        store: &Store,
+        rows: Range<usize>,
+        dtype: Dtype,
+        n_in: usize,
+        row_of: impl Fn(usize) -> Option<(&'t Tensor<'t>, usize)>,
+    ) -> Result<()> {
+        let row_bytes = row_bytes(dtype, n_in);
+        let rows_a_piece = (STAGED_BYTES / 4 / row_bytes).max(1);
+        let rows_a_piece = rows_a_piece.next_multiple_of(TEXTURE_ROWS);
+        for first in rows.clone().step_by(rows_a_piece) {
+            let n_rows = rows_a_piece.min(rows.end - first);
+            let mut piece = vec![0u8; n_rows * row_bytes];
+            for (i, out) in piece.chunks_mut(row_bytes).enumerate() {
+                let Some((tensor, row)) = row_of(first + i) else {
+                    continue;
+                };
+                if tensor.dtype == dtype {
+                    let bytes = tensor.row_bytes(row);
+                    out[..bytes.len()].copy_from_slice(bytes);
+                } else {
+                    let mut wide = vec![0.0; tensor.n_cols()];
+                    tensor.read_row(row, &mut wide);
+                    let bytes: &[u8] = bytemuck::cast_slice(&wide);
+                    out[..bytes.len()].copy_from_slice(bytes);
+                }
+            }
+            self.staged += piece.len();
+            self.done += piece.len() as u64;
+            self.write(store, first - rows.start, dtype, n_in, piece);
+            (self.progress)(self.done);
+            if self.staged >= STAGED_BYTES {
+                self.gpu.queue.submit([]);
+                self.gpu.wait().await?;
+                self.staged = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the matrices can lie in textures, and the inputs read with them in uniform buffers.
+pub fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
+    let c = &model.config;
+    let widths = [c.hidden, c.q_dim(), c.intermediate];
+    let is_wide = model.sizes_by_dtype().contains_key("F32");
+    let plain = if is_wide { Dtype::F32 } else { Dtype::F16 };
+    let limit = gpu.limits.max_texture_dimension_2d as usize;
+    let fits = |n_in: usize| {
+        let quant = model.quant.filter(|quant| quant.fits(n_in));
+        let formats = quant.map(|quant| [quant, Quant::OF_EMBEDDING].map(Dtype::Quantized));
+        let formats = formats.unwrap_or([plain; 2]);
+        formats
+            .into_iter()
+            .all(|dtype| texture_width(dtype, n_in) <= limit)
+    };
+    let [hidden, ..] = widths.map(padded);
+    let in_uniform = widths.into_iter().map(padded).fold(2 * hidden, usize::max);
+    widths.into_iter().all(fits)
+        && 4 * in_uniform as u64 <= UNIFORM_BYTES
+        // Scores have a row of texels for each row and head.
+        && MAX_BATCH * c.n_heads <= limit
+}
