@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use super::setup::HOST;
 use crate::engine::MAX_BATCH;
 use crate::gpu::adapter::{AdapterChoice, BACKENDS};
 use crate::gpu::{CLASSES, KernelClass};
@@ -11,6 +10,9 @@ use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
 use crate::model::quant::{QUANTS, Quant};
 use crate::model::{BUILTIN, Fetch, Model};
+
+/// The name of the plain Rust reference as a value of `--adapter`.
+pub const HOST: &str = "cpu";
 
 /// Which model.
 #[derive(Args)]

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 
 use super::args::{
-    AdapterArgs, at_least_one, finite, kv_policy, kv_type, parallel, quant, repetitions,
+    AdapterArgs, HOST, at_least_one, finite, kv_policy, kv_type, parallel, quant, repetitions,
 };
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::{compare, printable, progress, setup, stderr};
@@ -268,7 +268,7 @@ fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
     if gpu.is_none() && args.synthetic.on_device {
         bail!(
             "--on-device: expected a device, found `{}`, the plain Rust reference",
-            setup::HOST
+            HOST
         );
     }
     if gpu.is_none() && !args.adapter.is_host() {

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
+use super::args::HOST;
 use super::args::{AdapterArgs, at_least_one, kv_type, quant, repetitions};
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
-use super::setup::HOST;
 use super::{progress, stderr};
 use crate::error::Error;
 use crate::kernels::KvType;

@@ -18,9 +18,6 @@ use crate::kernels::KvType;
 use crate::measure::report::AdapterFacts;
 use crate::model::Model;
 
-/// The name of the plain Rust reference as a value of `--adapter`.
-pub const HOST: &str = "cpu";
-
 /// Said where the reference steps in.
 pub fn no_adapter() -> String {
     let drivers = match DRIVERS {

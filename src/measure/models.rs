@@ -1,13 +1,13 @@
 //! How fast a model runs: prompts and generation, by the conventions of llama-bench.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::check::token_ids;
 use super::report::{Detail, ModelDetail, Row, Unit};
 use super::stats::Stats;
+pub use super::texts::Place;
 use super::texts::Texts;
-use crate::engine::{DeviceModel, Logits, Options, Work};
+use crate::engine::{Logits, Options, Work};
 use crate::error::Result;
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -27,12 +27,6 @@ pub struct Test {
     pub kv_type: KvType,
     pub cap: Option<usize>,
     pub exit: ExitRule,
-}
-
-/// Where a model runs.
-pub enum Place {
-    Host,
-    Device(Arc<DeviceModel>),
 }
 
 /// A model with the facts that do not change from test to test.

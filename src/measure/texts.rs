@@ -1,9 +1,16 @@
 //! The texts that a test of a model extends: one, or several at once.
 
-use super::models::Place;
-use crate::engine::{Engine, Logits, MAX_BATCH, Next, Options, Sequences, Work};
+use std::sync::Arc;
+
+use crate::engine::{DeviceModel, Engine, Logits, MAX_BATCH, Next, Options, Sequences, Work};
 use crate::error::Result;
 use crate::model::Model;
+
+/// Where a model runs.
+pub enum Place {
+    Host,
+    Device(Arc<DeviceModel>),
+}
 
 /// One text on the engine of a single sequence, or several in shared passes.
 pub enum Texts<'m> {

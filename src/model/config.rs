@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::family::{Activation, Bias, Family, NormKind, PositionKind, Window};
+use super::generation::token_ids;
 use super::json::{Object, kind, parse_object};
 use super::quant::{QUANTS, Quant};
 use super::rope_config::parse_rope;
+use super::sizes::MAX_LAYERS;
 use super::ztt::parse_ztt;
 use crate::error::Result;
 
@@ -20,9 +22,6 @@ pub const MAX_HEAD_DIM: usize = 256;
 
 /// The field that says whether the output projection is the embedding.
 pub(super) const TIED: &str = "tie_word_embeddings";
-
-/// More layers, stored or run, are a mistake in the file, not a model.
-pub(super) const MAX_LAYERS: usize = 65_536;
 
 /// The settings of `config.json`, in one vocabulary for all families.
 #[derive(Clone, Debug)]
@@ -254,24 +253,6 @@ fn parse_windows(json: &Object, family: &Family, n: usize) -> Result<Vec<Option<
     let first = json.whole("max_window_layers")?;
     let first = first.unwrap_or(family.defaults.max_window_layers);
     Ok((0..n).map(|i| window.filter(|_| i >= first)).collect())
-}
-
-/// A token id or a list of them; absent is an empty list.
-pub(super) fn token_ids(json: &Object, field: &str) -> Result<Vec<u32>> {
-    let Some(value) = json.get(field) else {
-        return Ok(Vec::new());
-    };
-    let list = match value {
-        Value::Array(list) => list.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    list.iter()
-        .map(|id| {
-            id.as_u64()
-                .and_then(|n| u32::try_from(n).ok())
-                .ok_or_else(|| json.error(field, "a token id", &kind(id)))
-        })
-        .collect()
 }
 
 fn refuse_unsupported(json: &Object, family: &Family) -> Result<()> {

@@ -1,7 +1,8 @@
 //! `generation_config.json`.
 
-use super::config::token_ids;
-use super::json::{Object, parse_object};
+use serde_json::Value;
+
+use super::json::{Object, kind, parse_object};
 use crate::error::Result;
 
 /// Repeat penalties outside this range make logits overflow.
@@ -47,4 +48,22 @@ impl GenerationConfig {
             eos: token_ids(&json, "eos_token_id")?,
         })
     }
+}
+
+/// A token id or a list of them; absent is an empty list.
+pub(super) fn token_ids(json: &Object, field: &str) -> Result<Vec<u32>> {
+    let Some(value) = json.get(field) else {
+        return Ok(Vec::new());
+    };
+    let list = match value {
+        Value::Array(list) => list.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    list.iter()
+        .map(|id| {
+            id.as_u64()
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or_else(|| json.error(field, "a token id", &kind(id)))
+        })
+        .collect()
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::Model;
 use super::quant::BLOCK;
 
+/// More layers, stored or run, are a mistake in the file, not a model.
+pub(super) const MAX_LAYERS: usize = 65_536;
+
 /// The size of all tensors of one type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {

@@ -1,7 +1,7 @@
 //! The `ztt` block of `config.json`: cycles, pool, exit rule.
 
-use super::config::MAX_LAYERS;
 use super::json::Object;
+use super::sizes::MAX_LAYERS;
 use crate::error::Result;
 
 /// The `ztt` block: how the stored layers are cycled, and how the pool is indexed.

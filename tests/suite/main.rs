@@ -5,6 +5,7 @@
 
 mod adapter;
 mod ahead;
+mod arrows;
 mod chat;
 mod cli;
 mod command_line;
@@ -55,6 +56,7 @@ fn main() {
     thorough::tell();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(ahead::trials());
+    trials.extend(arrows::trials());
     trials.extend(compare::trials());
     trials.extend(control_characters::trials());
     trials.extend(chat::trials());

@@ -15,10 +15,8 @@ use rustyline::{
 use super::bounded;
 use super::typed_ahead::{TypedAhead, leave_on_signals};
 #[cfg(unix)]
-use super::whole_lines::WholeLines;
+use super::whole_lines::{PROMPT, WholeLines};
 use crate::cli::setup;
-
-pub const PROMPT: &str = "> ";
 
 /// A terminal with line editing and a history of this session, one without, or any other standard
 /// input, read line by line.

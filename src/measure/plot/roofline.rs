@@ -7,7 +7,7 @@ use super::draw::{
     Area, BLUE, FAINT, GREEN, Marker, Pen, VERMILLION, WIDTH, cut, line, marker, text_width, title,
 };
 use super::place::Placer;
-use super::roofs::Roofs;
+use super::roofs::{LABEL, Roofs};
 use super::{Figure, adapter_name};
 use crate::error::{Error, Result};
 use crate::measure::number;
@@ -18,9 +18,6 @@ const TABLE_PITCH: i32 = 16;
 const TABLE_TOP: i32 = 58;
 const LEAST_HEIGHT: i32 = 560;
 const NOTE_HEIGHT: i32 = 26;
-/// The size of the letters of labels.
-pub const LABEL: f64 = 11.0;
-
 /// The kernels of a report below the measured peaks, ready to draw.
 pub struct Roofline<'a> {
     title: String,

@@ -5,10 +5,12 @@ use plotters::prelude::*;
 use super::axis::{Frame, has_logarithm};
 use super::draw::{Area, FAINT, INK, Pen, Point, dashed, line, text_width};
 use super::place::Placer;
-use super::roofline::LABEL;
 use crate::error::Result;
 use crate::measure::number;
 use crate::measure::report::Peaks;
+
+/// The size of the letters of labels.
+pub const LABEL: f64 = 11.0;
 
 /// The peaks that were measured and have a place on logarithmic axes.
 pub struct Roofs {

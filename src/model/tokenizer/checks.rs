@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::components;
+use super::components::{self, Complaint, complaint};
 use super::limits::{
     MAX_AFFIX, MAX_ID, MAX_TOKEN, MAX_UNIGRAM, MAX_UNIGRAM_BYTES, MAX_WORD, Tokens,
 };
@@ -135,13 +135,6 @@ pub fn check(file: &str, text: &str) -> Result<Vec<(u32, String)>> {
     Ok(added
         .filter_map(|token| Some((u32::try_from(token.id).ok()?, token.content.into_owned())))
         .collect())
-}
-
-/// A field, the expected value, and the one found.
-pub type Complaint = (String, String, String);
-
-pub fn complaint(field: &str, expected: String, found: String) -> Complaint {
-    (field.to_string(), expected, found)
 }
 
 fn added(tokens: &[Added]) -> std::result::Result<(), Complaint> {

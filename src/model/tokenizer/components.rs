@@ -3,12 +3,18 @@
 
 use serde_json::Value;
 
-use super::checks::{Complaint, complaint};
 use super::limits::{
     MAX_AFFIX, MAX_COMPONENTS, MAX_CONTENT, MAX_DEPTH, MAX_GROWING, MAX_MAPPED, MAX_PATTERN,
     MAX_REPETITIONS, MAX_TEMPLATE_TEXTS, MAX_TEMPLATE_TOKENS,
 };
 use crate::model::json::kind;
+
+/// A field, the expected value, and the one found.
+pub type Complaint = (String, String, String);
+
+pub fn complaint(field: &str, expected: String, found: String) -> Complaint {
+    (field.to_string(), expected, found)
+}
 
 type Checked = Result<(), Complaint>;
 

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::error::ApiError;
+use super::form::Form;
 use super::prepare::Prepared;
 use super::reply::Reply;
 use super::stream;
@@ -15,16 +16,7 @@ use super::track::Tally;
 use crate::generate::Finish;
 use crate::serve::app::App;
 use crate::serve::batching::{Event, Piece};
-use crate::serve::openai::{Format, Head, Text};
-
-/// How the texts of a request are given out.
-pub struct Form {
-    pub app: Arc<App>,
-    pub format: Format,
-    pub head: Head,
-    pub with_logprobs: bool,
-    pub include_usage: bool,
-}
+use crate::serve::openai::{Head, Text};
 
 /// Queues the jobs, all or none, and responds.
 pub async fn respond(

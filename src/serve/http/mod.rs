@@ -5,6 +5,7 @@ mod body;
 mod callers;
 mod conversation;
 mod error;
+mod form;
 mod generate;
 mod held;
 mod host;

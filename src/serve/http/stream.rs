@@ -9,7 +9,7 @@ use futures_util::stream::unfold;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::generate::Form;
+use super::form::Form;
 use super::reply::Reply;
 use crate::serve::batching::Event;
 use crate::serve::openai::Text;

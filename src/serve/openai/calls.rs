@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{BODY, without_nothing};
+use super::fields::without_nothing;
 use super::message::object;
+use super::parsing::BODY;
 use crate::error::Result;
 use crate::model::json::{Object, kind};
 

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{BODY, check_names, parse};
+use super::fields::{check_names, parse};
+use super::parsing::BODY;
 use super::{Generation, RequestMessage};
 use crate::error::Result;
 use crate::model::json::{Object, kind};

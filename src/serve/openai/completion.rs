@@ -1,7 +1,8 @@
 //! The body of a request to /v1/completions.
 
 use super::Generation;
-use super::fields::{BODY, check_names, parse_with_prompt};
+use super::fields::{check_names, parse_with_prompt};
+use super::parsing::BODY;
 use super::prompts::{Found, MAX_PROMPTS, Prompt};
 use crate::error::Result;
 use crate::model::json::Object;

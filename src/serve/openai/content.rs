@@ -3,8 +3,9 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::fields::{BODY, without_nothing};
+use super::fields::without_nothing;
 use super::message::{CHANGE_NOTHING, Role, object};
+use super::parsing::BODY;
 use crate::error::Result;
 use crate::model::json::{Object, kind};
 

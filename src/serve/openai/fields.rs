@@ -3,13 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::neutral::{CHANGE_NOTHING, NEUTRAL, NEVER_NOTHING};
-use super::parsing;
+use super::parsing::{self, BODY};
 use super::prompts::Found;
 use crate::error::Result;
 use crate::model::json::Object;
-
-/// How errors name the body of a request.
-pub const BODY: &str = "request";
 
 /// Parses a body, which must be one JSON object, and leaves out all fields that ask for nothing,
 /// known or not; those called `kept` stay.

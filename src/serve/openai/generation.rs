@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{BODY, without_nothing};
+use super::fields::without_nothing;
+use super::parsing::BODY;
 use crate::engine::sampling::SamplingOptions;
 use crate::error::Result;
 use crate::model::generation::REPEAT_PENALTIES;

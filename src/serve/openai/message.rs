@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::calls;
 use super::content::Content;
-use super::fields::{BODY, without_nothing};
+use super::fields::without_nothing;
+use super::parsing::BODY;
 use crate::error::{Error, Result};
 use crate::model::json::{Object, kind};
 

@@ -17,9 +17,9 @@ mod usage;
 
 pub use chat::ChatRequest;
 pub use completion::CompletionRequest;
-pub use fields::BODY;
 pub use format::{Format, Head, Text, unix_time};
 pub use generation::Generation;
 pub use message::{RequestMessage, Role};
+pub use parsing::BODY;
 pub use prompts::Prompt;
 pub use usage::Usage;

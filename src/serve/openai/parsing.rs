@@ -7,12 +7,14 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::fields::BODY;
 use super::neutral::CHANGE_NOTHING;
 use super::prompts::{Found, Prompts};
 use crate::error::{Error, Result, first_line};
 use crate::model::json::kind;
 use crate::model::python_json;
+
+/// How errors name the body of a request.
+pub const BODY: &str = "request";
 
 /// Values that a body may have, those of its lists and objects and their items included, besides
 /// prompts and fields that change nothing.
