@@ -151,7 +151,7 @@ microbench() {
 tests "matrices and norms" 60 kernels:: --skip ::attention --skip ::sampling
 tests "attention" 45 kernels::attention
 tests "drawing" 20 kernels::sampling
-for class in subgroup workgroup texture; do
+for class in subgroup workgroup software; do
     tests "golden data, class $class" 30 "::$class" --skip kernels:: --skip models:: --skip quant::
 done
 bench "$main in f16" 60 --synthetic "$main" -p 512 -n 128 -r 3

@@ -203,7 +203,7 @@ pub fn main(args: Args) -> Result<()> {
             model,
             kernels: match place {
                 Place::Host => "host".to_string(),
-                Place::Device(ref device) => device.gpu.kernels.name().to_string(),
+                Place::Device(ref device) => device.target().class.name().to_string(),
             },
             place,
             read_gb_per_s,

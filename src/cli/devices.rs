@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wgpu::{AdapterInfo, CooperativeMatrixProperties, CooperativeScalarType, Features};
 
 use super::{output, printable, setup};
-use crate::gpu::KernelClass;
+use crate::gpu::Target;
 use crate::gpu::adapter::{AdapterChoice, choose, list, type_name};
 
 const EXAMPLES: &str = "\
@@ -86,7 +86,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
         },
         "cooperative_matrices": matrices(adapter),
         "wgpu_features": features.iter_names().map(|(name, _)| name).collect::<Vec<_>>(),
-        "kernels": KernelClass::of(&info, features).name(),
+        "kernels": Target::of_adapter(adapter).class.name(),
     })
 }
 

@@ -173,7 +173,7 @@ pub fn open(
         return Ok(None);
     };
     let gpu = match experimental {
-        true => pollster::block_on(Gpu::open_experimental(&adapter))?,
+        true => pollster::block_on(Gpu::open_for_probes(&adapter))?,
         false => pollster::block_on(Gpu::open(&adapter))?,
     };
     Ok(Some(Arc::new(gpu.with_kernels(kernels)?)))

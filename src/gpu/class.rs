@@ -1,7 +1,5 @@
 //! Classes of kernels, and which one suits an adapter.
 
-use wgpu::{AdapterInfo, DeviceType, Features};
-
 /// How kernels are written. Every class runs on every adapter that has the features it needs;
 /// they differ in speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,31 +14,34 @@ pub enum KernelClass {
     /// buffer. Mesa's llvmpipe loads from both without a loop over lanes, and from storage buffers
     /// with one, which takes twenty times as long. Lanes load a shared value once, and exchange it
     /// through subgroups.
-    Texture,
+    Software,
 }
 
 /// The classes by the names flags use.
 pub const CLASSES: &[(&str, KernelClass)] = &[
     ("subgroup", KernelClass::Subgroup),
     ("workgroup", KernelClass::Workgroup),
-    ("texture", KernelClass::Texture),
+    ("software", KernelClass::Software),
 ];
 
+/// Older names of classes, which flags take as well.
+pub const CLASS_ALIASES: &[(&str, KernelClass)] = &[("texture", KernelClass::Software)];
+
 impl KernelClass {
-    /// The class for an adapter of these features.
-    pub fn of(info: &AdapterInfo, features: Features) -> Self {
-        match info.device_type {
-            DeviceType::Cpu if Self::Texture.runs_on(info, features) => Self::Texture,
-            _ if Self::Subgroup.runs_on(info, features) => Self::Subgroup,
+    /// The class for an adapter, a software one or not, whose subgroups have `subgroup_min` lanes
+    /// or more; 0 where that is not known.
+    pub fn of(is_software: bool, subgroup_min: u32) -> Self {
+        match is_software {
+            true if Self::Software.runs_on(subgroup_min) => Self::Software,
+            _ if Self::Subgroup.runs_on(subgroup_min) => Self::Subgroup,
             _ => Self::Workgroup,
         }
     }
 
-    /// Whether an adapter has what the class needs.
-    pub fn runs_on(self, info: &AdapterInfo, features: Features) -> bool {
+    /// Whether subgroups of `subgroup_min` lanes or more are what the class needs.
+    pub fn runs_on(self, subgroup_min: u32) -> bool {
         let least = self.least_lanes();
-        let has_lanes = features.contains(Features::SUBGROUP) && info.subgroup_min_size >= least;
-        least == 1 || has_lanes
+        least == 1 || subgroup_min >= least
     }
 
     /// Neighbouring lanes that must share a subgroup.
@@ -48,15 +49,15 @@ impl KernelClass {
         match self {
             Self::Subgroup => 8,
             Self::Workgroup => 1,
-            Self::Texture => 4,
+            Self::Software => 4,
         }
     }
 
     /// Neighbouring lanes that the class's kernels count on sharing a subgroup: the more an
     /// adapter has, up to eight, the fewer loads.
-    pub fn lanes(self, info: &AdapterInfo) -> u32 {
+    pub(super) fn lanes(self, subgroup_min: u32) -> u32 {
         match self {
-            Self::Texture if info.subgroup_min_size >= 8 => 8,
+            Self::Software if subgroup_min >= 8 => 8,
             _ => self.least_lanes(),
         }
     }
@@ -71,7 +72,7 @@ impl KernelClass {
         match self {
             Self::Subgroup => "subgroup",
             Self::Workgroup => "workgroup",
-            Self::Texture => "texture",
+            Self::Software => "software",
         }
     }
 }
@@ -80,30 +81,21 @@ impl KernelClass {
 mod tests {
     use super::*;
 
-    fn adapter(device_type: DeviceType, least: u32) -> AdapterInfo {
-        AdapterInfo {
-            subgroup_min_size: least,
-            ..AdapterInfo::new(device_type, wgpu::Backend::Vulkan)
-        }
-    }
-
     #[test]
     fn a_class_is_chosen_that_the_adapter_runs() {
-        let of = |device_type, least, features| {
-            let info = adapter(device_type, least);
-            let class = KernelClass::of(&info, features);
-            assert!(class.runs_on(&info, features), "{info:?}");
-            (class, class.lanes(&info))
+        let of = |is_software, subgroup_min| {
+            let class = KernelClass::of(is_software, subgroup_min);
+            assert!(class.runs_on(subgroup_min), "{class:?}, {subgroup_min}");
+            (class, class.lanes(subgroup_min))
         };
-        let (cpu, gpu) = (DeviceType::Cpu, DeviceType::DiscreteGpu);
-        let (some, none) = (Features::SUBGROUP, Features::empty());
-        assert_eq!(of(cpu, 8, some), (KernelClass::Texture, 8));
-        assert_eq!(of(cpu, 4, some), (KernelClass::Texture, 4));
-        assert_eq!(of(cpu, 2, some), (KernelClass::Workgroup, 1));
-        assert_eq!(of(cpu, 8, none), (KernelClass::Workgroup, 1));
-        assert_eq!(of(gpu, 32, some), (KernelClass::Subgroup, 8));
-        assert_eq!(of(gpu, 4, some), (KernelClass::Workgroup, 1));
+        let (software, gpu) = (true, false);
+        assert_eq!(of(software, 8), (KernelClass::Software, 8));
+        assert_eq!(of(software, 4), (KernelClass::Software, 4));
+        assert_eq!(of(software, 2), (KernelClass::Workgroup, 1));
+        assert_eq!(of(software, 0), (KernelClass::Workgroup, 1));
+        assert_eq!(of(gpu, 32), (KernelClass::Subgroup, 8));
+        assert_eq!(of(gpu, 4), (KernelClass::Workgroup, 1));
         // Some drivers do not say how large their subgroups are.
-        assert_eq!(of(gpu, 0, some), (KernelClass::Workgroup, 1));
+        assert_eq!(of(gpu, 0), (KernelClass::Workgroup, 1));
     }
 }

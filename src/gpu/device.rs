@@ -12,6 +12,7 @@ use super::class::KernelClass;
 use super::faults::{self, Faults, Planted};
 use super::kernel::Kernel;
 use super::pipelines::{Constants, Pipelines};
+use super::target::Target;
 use super::timestamps::Timestamps;
 use crate::error::{Error, Result, first_line};
 
@@ -19,7 +20,6 @@ use crate::error::{Error, Result, first_line};
 const USEFUL: Features = Features::TIMESTAMP_QUERY
     .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
     .union(Features::TIMESTAMP_QUERY_INSIDE_PASSES)
-    .union(Features::SHADER_F16)
     .union(Features::PIPELINE_CACHE)
     .union(Features::SUBGROUP);
 
@@ -28,12 +28,9 @@ pub struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
-    pub limits: wgpu::Limits,
     /// Features of the adapter that the engine uses.
     pub features: wgpu::Features,
-    pub kernels: KernelClass,
-    /// Sizes and types of cooperative matrices; empty without the feature.
-    pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
+    pub target: Target,
     is_first_run: bool,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
@@ -45,12 +42,13 @@ impl Gpu {
         Self::open_with(adapter, USEFUL, ExperimentalFeatures::disabled()).await
     }
 
-    /// Opens `adapter` with all of its own limits, and with cooperative matrices where it has them.
-    pub async fn open_experimental(adapter: &wgpu::Adapter) -> Result<Self> {
+    /// Opens `adapter` with all of its own limits, and with the features that probes use besides
+    /// those of the engine: f16 and cooperative matrices, where it has them.
+    pub async fn open_for_probes(adapter: &wgpu::Adapter) -> Result<Self> {
         // SAFETY: wgpu asks for this because the feature is young: a fault of its own could be
         // undefined behaviour. The one shader that uses it is measured, and computes no result.
         let experimental = unsafe { ExperimentalFeatures::enabled() };
-        let features = USEFUL | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let features = USEFUL | Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         Self::open_with(adapter, features, experimental).await
     }
 
@@ -87,17 +85,16 @@ impl Gpu {
             }
         });
         let disk = DiskCache::open(&device, &info);
+        let matrices = match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            true => adapter.cooperative_matrix_properties(),
+            false => Vec::new(),
+        };
         Ok(Self {
             device,
             queue,
+            target: Target::of(&info, features, limits, matrices),
             info,
-            limits,
             features,
-            kernels: KernelClass::of(&adapter.get_info(), features),
-            matrices: match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-                true => adapter.cooperative_matrix_properties(),
-                false => Vec::new(),
-            },
             is_first_run: disk.as_ref().is_some_and(DiskCache::is_new),
             faults,
             pipelines: Mutex::new(Pipelines::new(disk)),
@@ -108,17 +105,12 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Option`] when the adapter lacks what the class needs.
-    pub fn with_kernels(mut self, class: Option<KernelClass>) -> Result<Self> {
-        let class = class.unwrap_or(self.kernels);
-        if !class.runs_on(&self.info, self.features) {
-            return Err(Error::Option {
-                option: "--kernels",
-                expected: "a class that the adapter can run".to_string(),
-                found: format!("{}, which needs {}", class.name(), class.need()),
-            });
-        }
-        self.kernels = class;
-        Ok(self)
+    pub fn with_kernels(self, class: Option<KernelClass>) -> Result<Self> {
+        let class = class.unwrap_or(self.target.class);
+        Ok(Self {
+            target: self.target.with_class(class)?,
+            ..self
+        })
     }
 
     /// Where timestamps can be written.
@@ -168,16 +160,9 @@ impl Gpu {
         }
     }
 
-    /// Bytes that one binding can hold. Shaders count elements in 32 bits, and bytes are no fewer.
-    pub fn binding_limit(&self) -> u64 {
-        let limits = &self.limits;
-        let binding = limits.max_storage_buffer_binding_size;
-        binding.min(limits.max_buffer_size).min(u32::MAX.into())
-    }
-
     /// Refuses `n_bytes` that no single binding of this adapter can hold.
     pub fn check_binding(&self, what: &str, n_bytes: u64, advice: &'static str) -> Result<()> {
-        let limit = self.binding_limit();
+        let limit = self.target.binding_limit();
         match n_bytes <= limit {
             true => Ok(()),
             false => Err(self.too_large(what, n_bytes, limit, "bytes", advice)),
@@ -191,7 +176,7 @@ impl Gpu {
         [width, height, n_layers]: [usize; 3],
         advice: &'static str,
     ) -> Result<()> {
-        let limits = &self.limits;
+        let limits = &self.target.limits;
         let sides = (width.max(height), limits.max_texture_dimension_2d);
         let layers = (n_layers, limits.max_texture_array_layers);
         for ((found, limit), unit) in [

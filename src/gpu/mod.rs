@@ -10,11 +10,15 @@ mod kernel;
 mod pipelines;
 pub mod plan;
 pub mod read_back;
+mod store;
+mod target;
 pub mod timer;
 mod timestamps;
 
-pub use class::{CLASSES, KernelClass};
+pub use class::{CLASS_ALIASES, CLASSES, KernelClass};
 pub use cost::{Cost, Moved};
 pub use device::Gpu;
 pub use kernel::{Access, Binding, Call, Kernel, Resource, UNIFORM_BYTES, on_buffers};
+pub use store::Store;
+pub use target::Target;
 pub use timestamps::Timestamps;

@@ -40,7 +40,7 @@ impl Plan {
     /// Makes pipelines and bind groups for `calls`. `indirect` holds the sizes `[x, y, z]` of
     /// indirect dispatches. All parameters lie in one uniform buffer.
     pub fn new(gpu: &Gpu, calls: &[(Call<'_>, Rows)], indirect: &wgpu::Buffer) -> Self {
-        let align = gpu.limits.min_uniform_buffer_offset_alignment as usize;
+        let align = gpu.target.limits.min_uniform_buffer_offset_alignment as usize;
         let mut arena = Vec::new();
         let offsets: Vec<usize> = calls
             .iter()

@@ -4,7 +4,7 @@ use super::linear::weight_format;
 use wgpu::Features;
 
 use super::{LANES, TEXTURE_LANES, bound, compose, params, read, read_write, words};
-use crate::gpu::{Access, Call, Cost, Kernel, Resource};
+use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 use crate::model::tensor::Dtype;
 
 params! {
@@ -48,14 +48,15 @@ pub static TEXTURE: Kernel = Kernel {
 
 /// Ids, weights, positions (f32), rows, x.
 pub fn call<'a>(
+    target: &Target,
     dtype: Dtype,
     params: Params,
     weights: Resource<'a>,
     [ids, positions, rows, x]: [&'a wgpu::Buffer; 4],
 ) -> Call<'a> {
-    let (kernel, lanes) = match weights {
-        Resource::Texture(_) => (&TEXTURE, TEXTURE_LANES),
-        _ => (&KERNEL, LANES),
+    let (kernel, lanes) = match target.uses_textures() {
+        true => (&TEXTURE, TEXTURE_LANES),
+        false => (&KERNEL, LANES),
     };
     Call {
         kernel,

@@ -1,9 +1,9 @@
 //! Keys and values of one cycle to the cycles after it.
 
-use wgpu::{Buffer, Features, TextureView};
+use wgpu::{Buffer, Features};
 
 use super::{KvType, LANES, TEXTURE_LANES, bound, compose, params, read, read_write, words};
-use crate::gpu::{Access, Call, Cost, Kernel, Resource};
+use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 
 params! {
     n_kv_heads: u32,
@@ -36,28 +36,21 @@ pub static TEXTURE: Kernel = Kernel {
     needs: Features::empty(),
 };
 
-/// The cache.
-#[derive(Clone, Copy)]
-pub enum Cache<'a> {
-    Buffer(&'a Buffer),
-    /// Views of the layers that are read, and of those that are written: no layer is in both.
-    Texture {
-        from: &'a TextureView,
-        to: &'a TextureView,
-    },
-}
-
-pub fn call<'a>(kv_type: KvType, params: Params, rows: &'a Buffer, cache: Cache<'a>) -> Call<'a> {
+/// `kv`: the cache as it is read, and as it is written; in textures no layer is in both, a buffer is
+/// bound once.
+pub fn call<'a>(
+    target: &Target,
+    kv_type: KvType,
+    params: Params,
+    rows: &'a Buffer,
+    [from, to]: [Resource<'a>; 2],
+) -> Call<'a> {
     let n_octets = 2 * params.n_kv_heads * params.head_octets;
     let n_words = n_octets * 8 * kv_type.n_bytes() as u32 / 4;
     let rows = Resource::Buffer(rows);
-    let (kernel, lanes, resources) = match cache {
-        Cache::Buffer(kv) => (&KERNEL, LANES, vec![rows, Resource::Buffer(kv)]),
-        Cache::Texture { from, to } => (
-            &TEXTURE,
-            TEXTURE_LANES,
-            vec![rows, Resource::Texture(from), Resource::Texture(to)],
-        ),
+    let (kernel, lanes, resources) = match target.uses_textures() {
+        true => (&TEXTURE, TEXTURE_LANES, vec![rows, from, to]),
+        false => (&KERNEL, LANES, vec![rows, to]),
     };
     Call {
         kernel,

@@ -2,10 +2,10 @@
 //! buffers or with the weights in a texture, and each with rows of outputs or with outputs that
 //! are queries, keys and values.
 
-use wgpu::{Buffer, Features, TextureView};
+use wgpu::{Buffer, Features};
 
-use super::{KvType, TEXTURE_LANES, bound, compose, params, read, read_write, words};
-use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource};
+use super::{BatchKind, KvType, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use crate::gpu::{Access, Binding, Call, Cost, Kernel, KernelClass, Resource, Target};
 use crate::model::quant::Quant;
 use crate::model::tensor::Dtype;
 
@@ -101,13 +101,6 @@ pub enum InputNorm {
     Layer = 2,
 }
 
-/// How many rows come at a time, which decides between `matvec` and `matmul`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Batch {
-    One,
-    Many,
-}
-
 /// The value of the shaders' `WEIGHT_FORMAT`.
 pub fn weight_format(dtype: Dtype) -> (&'static str, u32) {
     let format = match dtype {
@@ -125,18 +118,15 @@ pub fn weight_format(dtype: Dtype) -> (&'static str, u32) {
 pub struct Operands<'a> {
     /// f32 `[row][n_in]`
     pub x: &'a Buffer,
-    /// Where [`pack_rows`](super::pack_rows) put the rows of `x`: for many rows and weights in a
-    /// texture.
-    pub packed: &'a TextureView,
+    /// Where [`pack_rows`](super::pack_rows) put the rows of `x`, where that is called for.
+    pub packed: Resource<'a>,
+    pub weights: Resource<'a>,
     /// f32 `[n_out]`
     pub bias: &'a Buffer,
     pub rows: &'a Buffer,
     /// f32 `[weights, biases][n_in]` of the norm.
     pub norm: &'a Buffer,
     pub input_norm: InputNorm,
-    /// Neighbouring lanes that are sure to share a subgroup, as far as kernels count on it: 1, 4
-    /// or 8. With weights in a texture 4 or 8.
-    pub lanes: u32,
 }
 
 /// Where outputs go.
@@ -166,38 +156,40 @@ pub struct Qkv<'a> {
 /// row must be alone in its list, lie at the beginning of `x` and fit
 /// [`UNIFORM_BYTES`](crate::gpu::UNIFORM_BYTES), and many rows must have been packed.
 pub fn call<'a>(
-    batch: Batch,
+    target: &Target,
+    kind: BatchKind,
     dtype: Dtype,
     params: Params,
-    weights: Resource<'a>,
     operands: Operands<'a>,
     output: Output<'a>,
 ) -> Call<'a> {
-    let in_texture = matches!(weights, Resource::Texture(_));
+    let in_texture = target.uses_textures();
+    let is_one = kind == BatchKind::OneRow;
     let is_qkv = matches!(output, Output::Qkv(_));
-    let kernel = match (batch, in_texture, is_qkv) {
-        (Batch::One, false, false) if operands.lanes == 8 => &MATVEC_SUBGROUP,
-        (Batch::One, false, true) if operands.lanes == 8 => &QKV_MATVEC_SUBGROUP,
-        (Batch::One, false, false) => &MATVEC,
-        (Batch::One, false, true) => &QKV_MATVEC,
-        (Batch::One, true, false) => &MATVEC_TEXTURE,
-        (Batch::One, true, true) => &QKV_MATVEC_TEXTURE,
-        (Batch::Many, false, false) => &MATMUL,
-        (Batch::Many, false, true) => &QKV_MATMUL,
-        (Batch::Many, true, false) => &MATMUL_TEXTURE,
-        (Batch::Many, true, true) => &QKV_MATMUL_TEXTURE,
+    use KernelClass::{Software, Subgroup, Workgroup};
+    let kernel = match (is_one, target.class, is_qkv) {
+        (true, Subgroup, false) => &MATVEC_SUBGROUP,
+        (true, Subgroup, true) => &QKV_MATVEC_SUBGROUP,
+        (true, Workgroup, false) => &MATVEC,
+        (true, Workgroup, true) => &QKV_MATVEC,
+        (true, Software, false) => &MATVEC_TEXTURE,
+        (true, Software, true) => &QKV_MATVEC_TEXTURE,
+        (false, Subgroup | Workgroup, false) => &MATMUL,
+        (false, Subgroup | Workgroup, true) => &QKV_MATMUL,
+        (false, Software, false) => &MATMUL_TEXTURE,
+        (false, Software, true) => &QKV_MATMUL_TEXTURE,
     };
     // Outputs and rows of a workgroup.
-    let (outputs, rows_per_group, x) = match (batch, in_texture) {
-        (Batch::One, false) => (8, 1, Resource::Buffer(operands.x)),
-        (Batch::One, true) => (8 * TEXTURE_LANES, 1, Resource::Uniform(operands.x)),
-        (Batch::Many, false) => (64, 32, Resource::Buffer(operands.x)),
-        (Batch::Many, true) => (8 * TEXTURE_LANES, 8, Resource::Texture(operands.packed)),
+    let (outputs, rows_per_group, x) = match (is_one, in_texture) {
+        (true, false) => (8, 1, Resource::Buffer(operands.x)),
+        (true, true) => (8 * TEXTURE_LANES, 1, Resource::Uniform(operands.x)),
+        (false, false) => (64, 32, Resource::Buffer(operands.x)),
+        (false, true) => (8 * TEXTURE_LANES, 8, operands.packed),
     };
     let mut constants = vec![weight_format(dtype)];
     let mut resources = vec![
         x,
-        weights,
+        operands.weights,
         Resource::Buffer(operands.bias),
         Resource::Buffer(operands.rows),
     ];
@@ -212,9 +204,9 @@ pub fn call<'a>(
         }
     }
     if in_texture {
-        constants.push(("LANES", operands.lanes));
+        constants.push(("LANES", target.lanes()));
     }
-    if batch == Batch::One {
+    if is_one {
         constants.push(("NORM", operands.input_norm as u32));
         resources.push(match in_texture {
             true => Resource::Uniform(operands.norm),

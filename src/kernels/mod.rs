@@ -26,11 +26,11 @@ use crate::gpu::{Access, Binding, Kernel};
 
 /// Every kernel of the engine, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
-    &attention::KERNEL,
-    &attention::MERGE,
-    &attention::SCORES,
-    &attention::TEXTURE,
-    &attention::VALUES,
+    &attention::gpu::KERNEL,
+    &attention::gpu::MERGE,
+    &attention::software::SCORES,
+    &attention::software::TEXTURE,
+    &attention::software::VALUES,
     &chunk_max::KERNEL,
     &draw::KERNEL,
     &embed::KERNEL,
@@ -76,6 +76,16 @@ pub const LANES: u32 = 64;
 /// Invocations of a workgroup of kernels that work on textures: a vector of a software adapter.
 /// Small workgroups spread the work over its cores.
 pub const TEXTURE_LANES: u32 = 8;
+
+/// How the rows of a batch belong together, which decides how kernels share them out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchKind {
+    OneRow,
+    /// Many rows of one sequence.
+    OneSequence,
+    /// Rows of several sequences, which share no keys.
+    SeveralSequences,
+}
 
 /// How an element of the key-value cache is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

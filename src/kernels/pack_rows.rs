@@ -2,8 +2,8 @@
 
 use wgpu::Features;
 
-use super::{TEXTURE_LANES, bound, compose, params, read, words};
-use crate::gpu::{Access, Call, Cost, Kernel, Resource};
+use super::{BatchKind, TEXTURE_LANES, bound, compose, params, read, words};
+use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 
 params! {
     n_octets: u32,
@@ -26,22 +26,23 @@ pub static KERNEL: Kernel = Kernel {
 /// Rows that `matmul_texture` reads at a time: the texture's height is a multiple of it.
 pub const PACKED_TILE: usize = 8;
 
+/// Whether a linear map of such a batch wants its rows packed.
+pub fn is_wanted(target: &Target, kind: BatchKind) -> bool {
+    target.uses_textures() && kind != BatchKind::OneRow
+}
+
 /// The i-th listed row of `x` becomes row i of `packed`.
 pub fn call<'a>(
     params: Params,
     x: &'a wgpu::Buffer,
     rows: &'a wgpu::Buffer,
-    packed: &'a wgpu::TextureView,
+    packed: Resource<'a>,
 ) -> Call<'a> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
         params: bytemuck::bytes_of(&params).to_vec(),
-        resources: vec![
-            Resource::Buffer(x),
-            Resource::Buffer(rows),
-            Resource::Texture(packed),
-        ],
+        resources: vec![Resource::Buffer(x), Resource::Buffer(rows), packed],
         x: (2 * params.n_octets).div_ceil(TEXTURE_LANES),
         rows_per_group: 1,
         cost: Cost {

@@ -4,7 +4,7 @@ use wgpu::{Buffer, Features};
 
 use super::linear::{PARAMS, Params, Qkv};
 use super::{LANES, bound, compose, read, words};
-use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource};
+use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource, Target};
 
 const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
     [
@@ -40,6 +40,7 @@ pub static TEXTURE: Kernel = Kernel {
 /// `projected`: f32 `[row][y_stride]`. `norm`: f32 `[query, key][8 head_octets]`. `unused` stands
 /// for the bias, which was added before.
 pub fn call<'a>(
+    target: &Target,
     params: Params,
     projected: &'a Buffer,
     norm: &'a Buffer,
@@ -56,9 +57,9 @@ pub fn call<'a>(
         ..Cost::default()
     };
     Call {
-        kernel: match qkv.kv {
-            Resource::Texture(_) => &TEXTURE,
-            _ => &KERNEL,
+        kernel: match target.uses_textures() {
+            true => &TEXTURE,
+            false => &KERNEL,
         },
         constants: vec![qkv.kv_type.constant()],
         params: bytemuck::bytes_of(&params).to_vec(),

@@ -173,10 +173,10 @@ impl Arrows {
             for to in self.0.get(module).into_iter().flatten() {
                 let apart = !is_inside(to, module) && !is_inside(module, to);
                 let known = self.0.get_key_value(to).map(|(to, _)| to);
-                if let Some(to) = known.filter(|_| apart) {
-                    if reached.insert(to) {
-                        waiting.push(to);
-                    }
+                if let Some(to) = known.filter(|_| apart)
+                    && reached.insert(to)
+                {
+                    waiting.push(to);
                 }
             }
         }

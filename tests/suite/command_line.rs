@@ -148,7 +148,7 @@ fn variables() -> Result<()> {
 fn bad_variables() -> Result<()> {
     let bad = [
         ("ZTT_CTX", "many", "--ctx"),
-        ("ZTT_KERNELS", "warp", "workgroup, texture"),
+        ("ZTT_KERNELS", "warp", "workgroup, software"),
         ("ZTT_BACKEND", "gl", "vulkan"),
         ("ZTT_KV_TYPE", "f8", "f16, f32"),
     ];

@@ -35,7 +35,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         adapter::trial("models::f16_cache_is_close", f16_cache),
         adapter::trial_of(
-            Some(KernelClass::Texture),
+            Some(KernelClass::Software),
             "models::a_context_beyond_textures",
             context_beyond_textures,
         ),
@@ -292,7 +292,7 @@ fn work_per_token(gpu: Arc<Gpu>) -> Result<()> {
 /// tokens give one by one.
 fn few_rows(gpu: Arc<Gpu>) -> Result<()> {
     let (model, ids) = classics()?;
-    let on_textures = gpu.kernels == KernelClass::Texture;
+    let on_textures = gpu.target.class == KernelClass::Software;
     let device_model = upload(gpu, &model)?;
     let options = options(&model, ExitRule::default());
     for n in [1, 3, 16, 17] {
@@ -318,7 +318,7 @@ fn few_rows(gpu: Arc<Gpu>) -> Result<()> {
 /// say what is too long.
 fn context_beyond_textures(gpu: Arc<Gpu>) -> Result<()> {
     let (mut model, _) = classics()?;
-    let limit = gpu.limits.max_texture_dimension_2d as usize;
+    let limit = gpu.target.limits.max_texture_dimension_2d as usize;
     let n_ctx = 4 * limit + 1;
     model.config.max_positions = n_ctx;
     let device_model = upload(gpu, &model)?;
@@ -438,7 +438,7 @@ fn large_vocabulary(gpu: Arc<Gpu>) -> Result<()> {
     };
     let row_bytes = 2 * HIDDEN as u64;
     let mut rows = vec![0, 1, 77_777, VOCAB as u64 - 1];
-    let a_part = gpu.limits.max_storage_buffer_binding_size / row_bytes;
+    let a_part = gpu.target.limits.max_storage_buffer_binding_size / row_bytes;
     rows.extend(
         (1..9)
             .map(|i| i * a_part)

@@ -22,7 +22,7 @@ const DEFAULT_SHAPES: usize = 200;
 const SAMPLED_SHAPES: usize = 14;
 
 /// More heads than a texture has room for with a batch of rows each: on such a device the class
-/// `texture` keeps everything in buffers.
+/// `software` keeps everything in buffers.
 const MANY_HEADS: usize = 130;
 
 /// Trials the shapes are shared out over, so that they run in parallel and fail apart.

@@ -84,7 +84,7 @@ impl Generator {
             "temperature": SamplingOptions::of(model).temperature,
             "has_pool": model.pool.is_some(),
             "exit_threshold": config.exit().threshold,
-            "kernels": self.device_model.gpu.kernels.name(),
+            "kernels": self.device_model.target().class.name(),
             "shades": DEPTH.steps(n_cycles),
         })
         .to_string()

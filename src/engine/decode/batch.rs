@@ -2,9 +2,10 @@
 
 use web_time::Instant;
 
-use crate::engine::memory::rows::{BatchRows, Place};
+use crate::engine::memory::rows::Place;
 use crate::engine::sampling::device::DeviceSampler;
 use crate::gpu::Moved;
+use crate::kernels::BatchKind;
 use crate::reference::Output;
 
 /// A batch to be computed.
@@ -20,12 +21,12 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub fn rows(&self) -> BatchRows {
+    pub fn kind(&self) -> BatchKind {
         let start = self.places[0].cache_start;
         match self.places.len() {
-            1 => BatchRows::One,
-            _ if self.places.iter().all(|p| p.cache_start == start) => BatchRows::OfOneSequence,
-            _ => BatchRows::OfSeveral,
+            1 => BatchKind::OneRow,
+            _ if self.places.iter().all(|p| p.cache_start == start) => BatchKind::OneSequence,
+            _ => BatchKind::SeveralSequences,
         }
     }
 }
@@ -39,7 +40,7 @@ pub struct Submitted {
     pub n_answer: usize,
     /// When it was submitted.
     pub at: Instant,
-    pub rows: BatchRows,
+    pub kind: BatchKind,
     pub places: Vec<Place>,
     pub with_logits: Vec<u32>,
     /// Bytes and operations of drawing a token, where one is drawn.

@@ -7,7 +7,7 @@ use web_time::Instant;
 
 use crate::engine::decode::batch::{Request, Results, Submitted};
 use crate::engine::memory::buffers::Buffers;
-use crate::engine::memory::rows::{BatchRows, Place};
+use crate::engine::memory::rows::Place;
 use crate::engine::memory::sizes::Sizes;
 use crate::engine::observe::profile::{Profile, Profiler};
 use crate::engine::observe::work::{Work, moved};
@@ -18,7 +18,8 @@ use crate::engine::sampling::Sampler;
 use crate::engine::sampling::device::DeviceSampler;
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelClass, Moved, Timestamps};
+use crate::gpu::{Gpu, Moved, Timestamps};
+use crate::kernels::BatchKind;
 use crate::reference::Output;
 use crate::schedule::Schedule;
 
@@ -28,14 +29,14 @@ pub struct Session {
     schedule: Schedule,
     buffers: Buffers,
     /// Recorded when they are first needed.
-    passes: Vec<(BatchRows, Pass)>,
+    passes: Vec<(BatchKind, Pass)>,
     pub work: Work,
     profiler: Option<Profiler>,
 }
 
-/// The most products of a few-row batch (about a tenth of a second). In the class `texture` such
-/// a batch runs row by row, so that a short prompt needs no kernels of its own: a software adapter
-/// compiles those for a second.
+/// The most products of a few-row batch (about a tenth of a second). Where kernels take long to
+/// compile such a batch runs row by row, so that a short prompt needs no kernels of its own: a
+/// software adapter compiles those for a second.
 const FEW_PRODUCTS: u64 = 1 << 26;
 
 /// Bounds of a few-row batch: the rows that are few even with more than [`FEW_PRODUCTS`], as a
@@ -69,7 +70,7 @@ impl Session {
     fn of_sizes(model: Arc<DeviceModel>, schedule: Schedule, sizes: Sizes) -> Result<Self> {
         let buffers = Buffers::new(
             &model.gpu,
-            model.weights.kernels,
+            &model.weights.target,
             &model.config,
             &schedule,
             sizes,
@@ -129,7 +130,7 @@ impl Session {
         let a_layer = c.hidden * (2 * c.q_dim() + 2 * c.kv_dim() + 3 * c.intermediate);
         let a_row = self.schedule.steps().count() as u64 * a_layer as u64;
         let few = (FEW_PRODUCTS / a_row.max(1)).clamp(*FEW_ROWS.start(), *FEW_ROWS.end());
-        self.model.weights.kernels == KernelClass::Texture && n as u64 <= few
+        self.model.weights.target.compiles_slowly() && n as u64 <= few
     }
 
     /// Runs tokens of several sequences in one batch: `places` says which sequence and position
@@ -210,8 +211,8 @@ impl Session {
         }
         gpu.queue
             .write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
-        let rows = request.rows();
-        if pass_of(&self.passes, rows).is_none() {
+        let kind = request.kind();
+        if pass_of(&self.passes, kind).is_none() {
             let forward = Forward {
                 gpu,
                 config: &self.model.config,
@@ -219,11 +220,11 @@ impl Session {
                 pool: self.model.pool.as_ref(),
                 weights: &self.model.weights,
                 buffers: b,
-                rows,
+                kind,
             };
-            self.passes.push((rows, forward.record()));
+            self.passes.push((kind, forward.record()));
         }
-        let pass = pass_of(&self.passes, rows).expect("recorded above");
+        let pass = pass_of(&self.passes, kind).expect("recorded above");
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let counts = [n_rows as u32, with_logits.len() as u32];
         let mut submitted = Instant::now();
@@ -249,7 +250,7 @@ impl Session {
             index: gpu.queue.submit([commands]),
             at: submitted,
             n_bytes,
-            rows,
+            kind,
             places: request.places,
             drawing: request.draws.map(|sampler| sampler.moved),
             with_logits: request.with_logits,
@@ -275,7 +276,7 @@ impl Session {
         let Some(mut profiler) = self.profiler.take() else {
             return Ok(());
         };
-        if let Some(pass) = pass_of(&self.passes, submitted.rows) {
+        if let Some(pass) = pass_of(&self.passes, submitted.kind) {
             let gpu = &self.model.gpu;
             profiler.collect(gpu, pass, submitted.at).await?;
         }
@@ -313,7 +314,7 @@ impl Session {
     /// Counts a batch in the session's work.
     fn count(&mut self, submitted: &Submitted, outputs: &[Output]) {
         let (places, with_logits) = (&submitted.places, &submitted.with_logits);
-        let pass = pass_of(&self.passes, submitted.rows);
+        let pass = pass_of(&self.passes, submitted.kind);
         let mut moved = pass.map_or(Moved::default(), |pass| {
             moved(pass, places, outputs, with_logits)
         });
@@ -325,8 +326,8 @@ impl Session {
     }
 }
 
-fn pass_of(passes: &[(BatchRows, Pass)], rows: BatchRows) -> Option<&Pass> {
-    let found = passes.iter().find(|(of, _)| *of == rows);
+fn pass_of(passes: &[(BatchKind, Pass)], kind: BatchKind) -> Option<&Pass> {
+    let found = passes.iter().find(|(of, _)| *of == kind);
     found.map(|(_, pass)| pass)
 }
 

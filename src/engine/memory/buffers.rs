@@ -2,14 +2,13 @@
 
 use wgpu::BufferUsages;
 
-use crate::engine::memory::kv_cache::Kv;
-use crate::engine::memory::layout::{OCTET, padded};
-use crate::engine::memory::rows::Lists;
-use crate::engine::memory::sizes::{LESS_CONTEXT, Sizes};
-use crate::engine::memory::textures::Textures;
+use super::activations;
+use super::kv_cache::KvCache;
+use super::layout::padded;
+use super::rows::Lists;
+use super::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelClass, UNIFORM_BYTES};
-use crate::kernels::attention::{Shape, Tiling};
+use crate::gpu::{Gpu, Store, Target, UNIFORM_BYTES};
 use crate::model::config::Config;
 use crate::model::family::PositionKind;
 use crate::rope::RopeTable;
@@ -30,7 +29,7 @@ pub struct Buffers {
     /// before they go on; a placeholder for others.
     pub qkv: wgpu::Buffer,
     /// Position-encoded queries, f32 `[row][head][head_stride]`.
-    pub q: wgpu::Buffer,
+    pub q: Store,
     /// Attention's outputs, f32 `[row][n_heads * head_dim]`.
     pub heads: wgpu::Buffer,
     /// f32 `[row][intermediate]`
@@ -39,30 +38,20 @@ pub struct Buffers {
     pub logits: wgpu::Buffer,
     /// Zero attention, f32 `[row][middle layer][head]`.
     pub zeros: wgpu::Buffer,
-    /// Partial outputs of split-K attention; see `shaders/shared/split.wgsl`.
-    pub parts: wgpu::Buffer,
+    /// What the kernels of attention hand each other; see [`activations::attention`].
+    pub attention: Store,
+    /// Input rows of a linear map, gathered; see [`activations::packed`].
+    pub packed: Store,
     /// f32 `[row][cycles run, score of each cycle]`.
     pub progress: wgpu::Buffer,
     /// The KV cache of each parameter layer.
-    pub kv: Vec<Kv>,
+    pub kv: Vec<KvCache>,
     /// f32 `[position][4 head_octets][cos, sin]`; a placeholder without rotary embedding.
     pub rope_angles: wgpu::Buffer,
-    /// Activations that kernels of the class `texture` read from textures rather than buffers.
-    pub textures: Textures,
     /// A placeholder for bindings that a model does not use.
     pub nothing: wgpu::Buffer,
     /// Where the host reads logits and progress from.
     pub staging: wgpu::Buffer,
-}
-
-/// The heads and positions that attention is tiled by.
-pub fn attention_shape(config: &Config, n_ctx: usize) -> Shape {
-    Shape {
-        n_heads: config.n_heads as u32,
-        n_kv_heads: config.n_kv_heads as u32,
-        head_octets: (padded(config.head_dim) / OCTET) as u32,
-        n_ctx: n_ctx as u32,
-    }
 }
 
 impl Buffers {
@@ -72,32 +61,26 @@ impl Buffers {
             &self.x,
             &self.normed,
             &self.qkv,
-            &self.q,
             &self.heads,
             &self.mlp,
             &self.zeros,
             &self.logits,
         ];
-        let caches = self.kv.iter().filter_map(|kv| match kv {
-            Kv::Buffer(buffer) => Some(buffer),
-            Kv::Texture(_) => None,
-        });
-        rows.into_iter().chain(caches)
+        let caches = self.kv.iter().filter_map(KvCache::buffer);
+        rows.into_iter().chain(self.q.buffer()).chain(caches)
     }
 
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when a cache does not fit one binding.
     pub fn new(
         gpu: &Gpu,
-        kernels: KernelClass,
+        target: &Target,
         config: &Config,
         schedule: &Schedule,
         sizes: Sizes,
     ) -> Result<Self> {
         let n_cycles = schedule.n_cycles();
         let lists = Lists::of(sizes.n_rows);
-        let shape = attention_shape(config, sizes.n_ctx);
-        let tiling = Tiling::one_row(shape);
         let f32s = |label: &str, rows: usize, width: usize| {
             gpu.storage(
                 label,
@@ -124,7 +107,7 @@ impl Buffers {
         gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
         let mut kv = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
-            kv.push(Kv::new(gpu, kernels, config, layer, n_cycles, sizes)?);
+            kv.push(KvCache::new(gpu, target, config, layer, n_cycles, sizes)?);
         }
         // Only these families keep what they project.
         let qkv_width = match config.family.tensors.qk_norm {
@@ -141,14 +124,14 @@ impl Buffers {
             x: inputs("x", padded(config.hidden)),
             normed: inputs("normed", padded(config.hidden)),
             qkv: rows("qkv", qkv_width),
-            q: rows("q", config.n_heads * padded(config.head_dim)),
+            q: activations::queries(gpu, target, config, sizes)?,
             heads: inputs("heads", padded(config.q_dim())),
             mlp: inputs("mlp", padded(config.intermediate)),
-            textures: Textures::new(gpu, kernels, config, sizes)?,
+            attention: activations::attention(gpu, target, config, sizes)?,
+            packed: activations::packed(gpu, target, config, sizes)?,
             // Sampling reads four at a time.
             logits: gpu.storage("logits", logits_bytes.next_multiple_of(16)),
             zeros: rows("zeros", config.middle_layers() * config.n_heads),
-            parts: gpu.storage("parts", tiling.parts_bytes(shape, 1)),
             progress: gpu.storage("progress", progress_bytes),
             kv,
             rope_angles: gpu.buffer_with(

@@ -3,8 +3,8 @@
 use crate::engine::memory::layout::{OCTET, padded};
 use crate::engine::memory::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelClass, Resource};
-use crate::kernels::{KvType, kv_copy};
+use crate::gpu::{Gpu, Resource, Target};
+use crate::kernels::KvType;
 use crate::model::config::Config;
 
 /// The name of a KV cache in errors.
@@ -33,78 +33,84 @@ fn cycles_of(config: &Config, layer: usize, n_cycles: usize) -> usize {
 }
 
 /// The cache of a parameter layer; see `shaders/shared/kv_cache.wgsl`.
-pub enum Kv {
+pub struct KvCache(Place);
+
+enum Place {
     Buffer(wgpu::Buffer),
     Texture(Box<KvTexture>),
 }
 
 /// Views of the texture of a cache.
-pub struct KvTexture {
+struct KvTexture {
     /// Places of a head in a row of texels, 2 to this power.
     places_log2: u32,
     /// A view of all layers.
-    pub all: wgpu::TextureView,
+    all: wgpu::TextureView,
     /// Views for each cycle but the last: its own layers, and those of the cycles after it.
     cycles: Vec<[wgpu::TextureView; 2]>,
 }
 
-impl Kv {
+impl KvCache {
     /// The cache of parameter layer `layer`.
     ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when it does not fit one binding.
     pub fn new(
         gpu: &Gpu,
-        kernels: KernelClass,
+        target: &Target,
         config: &Config,
         layer: usize,
         n_cycles: usize,
         sizes: Sizes,
     ) -> Result<Self> {
-        match kernels {
-            KernelClass::Subgroup | KernelClass::Workgroup => {
-                let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_places(), sizes.kv_type);
-                gpu.check_binding(CACHE, n_bytes, LESS_CONTEXT)?;
-                Ok(Kv::Buffer(gpu.storage("kv", n_bytes)))
-            }
-            KernelClass::Texture => {
-                kv_texture(gpu, config, cycles_of(config, layer, n_cycles), sizes)
-            }
+        if target.uses_textures() {
+            let n_cycles = cycles_of(config, layer, n_cycles);
+            let texture = kv_texture(gpu, config, n_cycles, sizes)?;
+            return Ok(Self(Place::Texture(Box::new(texture))));
+        }
+        let n_bytes = kv_bytes(config, layer, n_cycles, sizes.n_places(), sizes.kv_type);
+        gpu.check_binding(CACHE, n_bytes, LESS_CONTEXT)?;
+        Ok(Self(Place::Buffer(gpu.storage("kv", n_bytes))))
+    }
+
+    /// The whole cache as kernels bind it.
+    pub fn resource(&self) -> Resource<'_> {
+        match &self.0 {
+            Place::Buffer(buffer) => Resource::Buffer(buffer),
+            Place::Texture(kv) => Resource::Texture(&kv.all),
         }
     }
 
-    /// The cache as a kernel that writes it binds it.
-    pub fn write(&self) -> Resource<'_> {
-        match self {
-            Kv::Buffer(buffer) => Resource::Buffer(buffer),
-            Kv::Texture(kv) => Resource::Texture(&kv.all),
+    /// The cache as a kernel that copies from cycle `cycle` to later ones binds it: what is read,
+    /// and what is written. Two textures share no layer; a buffer is bound once, as the second.
+    pub fn copy(&self, cycle: usize) -> [Resource<'_>; 2] {
+        match &self.0 {
+            Place::Buffer(buffer) => [Resource::Buffer(buffer); 2],
+            Place::Texture(kv) => kv.cycles[cycle].each_ref().map(Resource::Texture),
         }
     }
 
-    /// The cache as a kernel that copies from cycle `cycle` to later ones binds it.
-    pub fn copy(&self, cycle: usize) -> kv_copy::Cache<'_> {
-        match self {
-            Kv::Buffer(buffer) => kv_copy::Cache::Buffer(buffer),
-            Kv::Texture(kv) => {
-                let [from, to] = &kv.cycles[cycle];
-                kv_copy::Cache::Texture { from, to }
-            }
+    /// The buffer; `None` for a texture.
+    pub fn buffer(&self) -> Option<&wgpu::Buffer> {
+        match &self.0 {
+            Place::Buffer(buffer) => Some(buffer),
+            Place::Texture(_) => None,
         }
     }
 
     /// The `kv_places` of the kernels' parameters.
     pub fn places(&self, sizes: &Sizes) -> u32 {
-        match self {
-            Kv::Buffer(_) => sizes.n_places() as u32,
-            Kv::Texture(kv) => kv.places_log2,
+        match &self.0 {
+            Place::Buffer(_) => sizes.n_places() as u32,
+            Place::Texture(kv) => kv.places_log2,
         }
     }
 }
 
 /// A cache in a texture, as many places of a head in a row of texels as fit.
-fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Result<Kv> {
+fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Result<KvTexture> {
     let texels = padded(config.head_dim) / OCTET * sizes.kv_type.n_bytes() / 2;
-    let limit = gpu.limits.max_texture_dimension_2d as usize;
+    let limit = gpu.target.texture_limit();
     let n_places = sizes.n_places();
     let places_log2 = n_places.min(limit / texels).max(1).ilog2();
     let width = texels << places_log2;
@@ -140,9 +146,9 @@ fn kv_texture(gpu: &Gpu, config: &Config, n_cycles: usize, sizes: Sizes) -> Resu
             view(first_later, n_layers - first_later),
         ]
     });
-    Ok(Kv::Texture(Box::new(KvTexture {
+    Ok(KvTexture {
         cycles: cycles.collect(),
         all: view(0, n_layers),
         places_log2,
-    })))
+    })
 }

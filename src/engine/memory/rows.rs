@@ -1,7 +1,5 @@
 //! The rows of a batch: where each belongs, and the lists that kernels take them from.
 
-use crate::kernels::linear::Batch;
-
 /// Where a row of a batch belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -19,24 +17,6 @@ impl Place {
             cache_start: 0,
         };
         (first_position..first_position + n).map(place).collect()
-    }
-}
-
-/// The rows of a batch, as far as a pass depends on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchRows {
-    One,
-    OfOneSequence,
-    /// Rows of several sequences, which share no keys.
-    OfSeveral,
-}
-
-impl BatchRows {
-    pub fn batch(self) -> Batch {
-        match self {
-            BatchRows::One => Batch::One,
-            BatchRows::OfOneSequence | BatchRows::OfSeveral => Batch::Many,
-        }
     }
 }
 

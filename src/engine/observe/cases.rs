@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::engine::memory::buffers::Buffers;
-use crate::engine::memory::rows::{BatchRows, Place};
+use crate::engine::memory::rows::Place;
 use crate::engine::memory::sizes::Sizes;
 use crate::engine::pass::forward::Forward;
 use crate::engine::pass::recorder::{DispatchSizes, Note, Recorder, Size};
@@ -17,7 +17,7 @@ use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
 use crate::gpu::plan::{Plan, Rows};
 use crate::gpu::{Call, Gpu, Moved, Resource};
-use crate::kernels::KvType;
+use crate::kernels::{BatchKind, KvType};
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::schedule::Schedule;
 
@@ -76,7 +76,7 @@ pub fn visit_cases(
     };
     let buffers = Buffers::new(
         gpu,
-        model.weights.kernels,
+        &model.weights.target,
         &model.config,
         &schedules[0],
         sizes,
@@ -91,9 +91,9 @@ pub fn visit_cases(
         pool: model.pool.as_ref(),
         weights: &model.weights,
         buffers: &buffers,
-        rows: match n_rows {
-            1 => BatchRows::One,
-            _ => BatchRows::OfOneSequence,
+        kind: match n_rows {
+            1 => BatchKind::OneRow,
+            _ => BatchKind::OneSequence,
         },
     });
     let sampler = device_sampler(gpu, model, &buffers);

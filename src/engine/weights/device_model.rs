@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::weights::{Matrices, Weights};
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Target};
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::weights::Pool;
@@ -18,6 +18,11 @@ pub struct DeviceModel {
 }
 
 impl DeviceModel {
+    /// What kernels of this model are written for.
+    pub fn target(&self) -> &Target {
+        &self.weights.target
+    }
+
     /// Uploads the weights of `model`. `progress` gets the bytes written so far.
     pub async fn upload(
         gpu: Arc<Gpu>,

@@ -1,6 +1,6 @@
 //! Matrices and norms on the device.
 
-use crate::gpu::Resource;
+use crate::gpu::Store;
 use crate::model::tensor::Dtype;
 
 /// A matrix on the device, split by rows where one binding cannot hold it.
@@ -16,26 +16,12 @@ pub struct Matrix {
 
 /// Rows `first_row .. first_row + n_rows` of a matrix.
 pub struct MatrixPart {
+    /// In a texture, a row of texels for each eight rows of the matrix: their first texels, their
+    /// second ones, and so on. An invocation that computes eight outputs so reads one run of
+    /// memory.
     pub store: Store,
     pub first_row: u32,
     pub n_rows: u32,
-}
-
-/// Where a matrix, or the pool, lies.
-pub enum Store {
-    Buffer(wgpu::Buffer),
-    /// A row of texels for each eight rows of the matrix: their first texels, their second ones,
-    /// and so on. An invocation that computes eight outputs so reads one run of memory.
-    Texture(wgpu::Texture, wgpu::TextureView),
-}
-
-impl Store {
-    pub fn resource(&self) -> Resource<'_> {
-        match self {
-            Store::Buffer(buffer) => Resource::Buffer(buffer),
-            Store::Texture(_, view) => Resource::Texture(view),
-        }
-    }
 }
 
 /// A normalisation's vectors, f32 `[weights, biases][n]`, where there are biases.

@@ -6,14 +6,14 @@ mod order;
 pub mod random;
 mod upload;
 
-pub use matrix::{Matrix, NormBuffer, Store};
+pub use matrix::{Matrix, NormBuffer};
 pub use upload::Matrices;
 
 use wgpu::BufferUsages;
 
 use super::memory::layout::padded;
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelClass};
+use crate::gpu::{Gpu, Store, Target};
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::family::PositionKind;
@@ -38,10 +38,8 @@ pub struct LayerBuffers {
 
 /// All weights.
 pub struct Weights {
-    /// The class that suits both the adapter and the shapes.
-    pub kernels: KernelClass,
-    /// Lanes that these kernels count on sharing a subgroup.
-    pub lanes: u32,
+    /// What suits both the adapter and the shapes.
+    pub target: Target,
     pub embedding: Matrix,
     /// Learned positions, f32, rows padded to octets.
     pub positions: Option<wgpu::Buffer>,
@@ -64,11 +62,11 @@ impl Weights {
     ) -> Result<Self> {
         let reader = model.weights();
         let c = &model.config;
-        let kernels = match gpu.kernels {
-            KernelClass::Texture if !fits_textures(gpu, model) => KernelClass::Workgroup,
-            class => class,
+        let target = match fits_textures(&gpu.target, model) {
+            true => gpu.target.clone(),
+            false => gpu.target.without_textures(),
         };
-        let mut uploader = Uploader::new(gpu, kernels, matrices, progress);
+        let mut uploader = Uploader::new(gpu, &target, matrices, progress);
         let outer = reader.outer()?;
         let alone = |tensor| Linear {
             matrices: vec![tensor],
@@ -114,23 +112,19 @@ impl Weights {
         }
         let pool = pool_values(model.pool.as_ref(), c);
         gpu.check_binding("the zero-token pool", 4 * pool.len() as u64, "")?;
+        let final_norm = uploader.norm(&outer.final_norm);
+        let pool = uploader.pool(&pool, model.pool.as_ref());
         let weights = Self {
-            kernels,
-            lanes: kernels.lanes(&gpu.info),
+            target,
             embedding,
             positions: outer.positions.map(|tensor| {
                 let rows = padded_rows(&tensor);
                 gpu.buffer_with("positions", &rows, storage)
             }),
             layers,
-            final_norm: uploader.norm(&outer.final_norm),
+            final_norm,
             lm_head,
-            pool: match kernels {
-                KernelClass::Texture => uploader.pool(&pool, model.pool.as_ref()),
-                KernelClass::Subgroup | KernelClass::Workgroup => {
-                    Store::Buffer(gpu.buffer_with("pool", &pool, storage))
-                }
-            },
+            pool,
         };
         gpu.wait().await?;
         model.checkpoint.check_unchanged()?;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use wgpu::BufferUsages;
 
-use super::matrix::{Matrix, MatrixPart, NormBuffer, Store};
+use super::matrix::{Matrix, MatrixPart, NormBuffer};
 use super::order::{Order, locate};
 use super::random::RandomWeights;
 use crate::engine::memory::layout::{
@@ -13,7 +13,7 @@ use crate::engine::memory::layout::{
 };
 use crate::engine::memory::sizes::MAX_BATCH;
 use crate::error::Result;
-use crate::gpu::{Gpu, KernelClass, UNIFORM_BYTES};
+use crate::gpu::{Gpu, Store, Target, UNIFORM_BYTES};
 use crate::model::Model;
 use crate::model::quant::Quant;
 use crate::model::tensor::{Dtype, Tensor};
@@ -34,7 +34,7 @@ pub enum Matrices {
 /// Writes weights piece by piece, telling how far it is.
 pub struct Uploader<'a> {
     gpu: &'a Gpu,
-    kernels: KernelClass,
+    target: &'a Target,
     matrices: Matrices,
     /// Random matrices made so far: each has a seed of its own.
     n_random: u32,
@@ -46,13 +46,13 @@ pub struct Uploader<'a> {
 impl<'a> Uploader<'a> {
     pub fn new(
         gpu: &'a Gpu,
-        kernels: KernelClass,
+        target: &'a Target,
         matrices: Matrices,
         progress: &'a mut dyn FnMut(u64),
     ) -> Self {
         Self {
             gpu,
-            kernels,
+            target,
             matrices,
             n_random: 0,
             staged: 0,
@@ -76,10 +76,10 @@ impl<'a> Uploader<'a> {
         let (n_out, n_in) = (order.n_out(linear.n_out()), linear.n_in());
         let dtype = linear.dtype();
         let row_bytes = buffer_row_bytes(dtype, n_in);
-        let in_texture = self.kernels == KernelClass::Texture;
+        let in_texture = self.target.uses_textures();
         let limit = match in_texture {
-            true => self.gpu.limits.max_texture_dimension_2d as usize * TEXTURE_ROWS,
-            false => self.gpu.binding_limit() as usize / row_bytes,
+            true => self.target.texture_limit() * TEXTURE_ROWS,
+            false => self.target.binding_limit() as usize / row_bytes,
         };
         // Whole groups of the outputs that one invocation computes.
         let rows_a_part = (limit / OCTET * OCTET).max(OCTET).min(n_out);
@@ -129,18 +129,20 @@ impl<'a> Uploader<'a> {
     }
 
     fn texture(&self, name: &str, width: usize, n_rows: usize) -> Store {
-        let limit = self.gpu.limits.max_texture_dimension_2d;
+        let limit = self.target.limits.max_texture_dimension_2d;
         let size = texture_size([width, n_rows.div_ceil(TEXTURE_ROWS)], limit);
         let copied = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC;
         let usage = wgpu::TextureUsages::STORAGE_BINDING | copied;
         let format = wgpu::TextureFormat::Rgba32Uint;
-        let texture = self.gpu.texture(name, size, format, usage);
-        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-        Store::Texture(texture, view)
+        self.gpu.texture(name, size, format, usage).into()
     }
 
-    /// The pool's values as a texture of f32, a row of texels for each key or value.
+    /// The pool's values: in a texture of f32, a row of texels for each key or value.
     pub fn pool(&self, values: &[f32], pool: Option<&Pool>) -> Store {
+        if !self.target.uses_textures() {
+            let usage = BufferUsages::STORAGE;
+            return Store::Buffer(self.gpu.buffer_with("pool", values, usage));
+        }
         let n_rows = pool.map_or(1, |pool| 2 * pool.n_rows);
         let row_texels = values.len() / 4 / n_rows;
         let usage = wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST;
@@ -159,8 +161,7 @@ impl<'a> Uploader<'a> {
                 texture.size(),
             );
         }
-        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-        Store::Texture(texture, view)
+        texture.into()
     }
 
     /// Writes whole rows, from row `first` of the store on. In a texture, `first` begins a row of
@@ -262,12 +263,12 @@ impl<'a> Uploader<'a> {
 }
 
 /// Whether the matrices can lie in textures, and the inputs read with them in uniform buffers.
-pub fn fits_textures(gpu: &Gpu, model: &Model) -> bool {
+pub fn fits_textures(target: &Target, model: &Model) -> bool {
     let c = &model.config;
     let widths = [c.hidden, c.q_dim(), c.intermediate];
     let is_wide = model.sizes_by_dtype().contains_key("F32");
     let plain = if is_wide { Dtype::F32 } else { Dtype::F16 };
-    let limit = gpu.limits.max_texture_dimension_2d as usize;
+    let limit = target.texture_limit();
     let fits = |n_in: usize| {
         let quant = model.quant.filter(|quant| quant.fits(n_in));
         let formats = quant.map(|quant| [quant, Quant::OF_EMBEDDING].map(Dtype::Quantized));

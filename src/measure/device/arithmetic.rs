@@ -65,13 +65,14 @@ pub(super) fn measure(watch: &Stopwatch<'_>, request: &Request<'_>) -> Result<Ve
 /// Whether the adapter has the matrices that the probe multiplies, in subgroups of the size that
 /// it counts on.
 fn has_matrices(gpu: &Gpu) -> bool {
-    let (min, max) = (gpu.info.subgroup_min_size, gpu.info.subgroup_max_size);
     let fits = |m: &CooperativeMatrixProperties| {
         (m.m_size, m.n_size, m.k_size) == (16, 16, 16)
             && m.ab_type == CooperativeScalarType::F16
             && m.cr_type == CooperativeScalarType::F32
     };
-    gpu.features.contains(MATRIX.needs) && (min, max) == (32, 32) && gpu.matrices.iter().any(fits)
+    gpu.features.contains(MATRIX.needs)
+        && gpu.target.subgroup == [32, 32]
+        && gpu.target.matrices.iter().any(fits)
 }
 
 fn matrix(watch: &Stopwatch<'_>) -> Result<Raw> {

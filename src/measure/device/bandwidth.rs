@@ -23,7 +23,7 @@ const LARGEST: u64 = 1 << 30;
 
 /// 1, 4, 16 ... MiB, and the largest power of two that fits a binding.
 fn working_sets(gpu: &Gpu) -> Vec<u64> {
-    let limit = gpu.binding_limit().min(LARGEST);
+    let limit = gpu.target.binding_limit().min(LARGEST);
     let largest = 1 << limit.max(MIB).ilog2();
     let mut sets: Vec<u64> = (0..6).map(|i| MIB << (2 * i)).collect();
     sets.retain(|&set| set < largest);

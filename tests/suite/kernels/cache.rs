@@ -4,16 +4,16 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::{BufferUsages, TextureFormat, TextureViewDimension};
-use ztt_wgpu::gpu::{Call, Gpu, KernelClass, Resource, UNIFORM_BYTES};
-use ztt_wgpu::kernels::linear::{self, Batch, InputNorm, Operands, Output, Params, Qkv};
+use ztt_wgpu::gpu::{Call, Gpu, KernelClass, Resource, Target, UNIFORM_BYTES};
+use ztt_wgpu::kernels::linear::{self, InputNorm, Operands, Output, Params, Qkv};
 use ztt_wgpu::kernels::pack_rows::PACKED_TILE;
-use ztt_wgpu::kernels::{KvType, kv_copy, pack_rows, qkv_store};
+use ztt_wgpu::kernels::{BatchKind, KvType, kv_copy, pack_rows, qkv_store};
 
 use super::image::Image;
 use super::layout::Layout;
 use super::matrix::{stored, weights_texture};
 use super::{DTYPES, Expected, KV_TYPES, Listing, POISON, Within};
-use super::{bits, buffer, elements, padded, run_all, values};
+use super::{bits, buffer, elements, padded, run_all, target, values};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
@@ -60,17 +60,17 @@ const F16_TOLERANCE: f64 = 1e-3;
 enum Source {
     /// `qkv_store`, of rows that are projected already and whose heads are normed.
     Stored,
-    Projected(Batch),
+    Projected(BatchKind),
     /// The projection of one row, with lanes that exchange sums within subgroups.
     Subgroups,
 }
 
 impl Source {
-    fn batch(self) -> Option<Batch> {
+    fn kind(self) -> Option<BatchKind> {
         match self {
             Source::Stored => None,
             Source::Projected(batch) => Some(batch),
-            Source::Subgroups => Some(Batch::One),
+            Source::Subgroups => Some(BatchKind::OneRow),
         }
     }
 }
@@ -78,8 +78,8 @@ impl Source {
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     let (one, many) = (
-        Source::Projected(Batch::One),
-        Source::Projected(Batch::Many),
+        Source::Projected(BatchKind::OneRow),
+        Source::Projected(BatchKind::OneSequence),
     );
     for (name, source, in_texture) in [
         ("qkv_store", Source::Stored, false),
@@ -133,7 +133,7 @@ pub fn trials() -> Vec<Trial> {
 fn class_of(source: Source, in_texture: bool) -> KernelClass {
     match source {
         Source::Subgroups => KernelClass::Subgroup,
-        _ if in_texture => KernelClass::Texture,
+        _ if in_texture => KernelClass::Software,
         _ => KernelClass::Workgroup,
     }
 }
@@ -216,7 +216,7 @@ impl Store {
     ) -> Self {
         let random = &mut Random::new((n_heads * head_dim) as u64);
         // One row in a uniform buffer is alone.
-        let alone = in_texture && source == Source::Projected(Batch::One);
+        let alone = in_texture && source == Source::Projected(BatchKind::OneRow);
         let listing = scattered(if alone { 1 } else { n_listed });
         let layout = layout(n_kv_heads, head_dim, kv_type);
         let stride = layout.stride;
@@ -376,6 +376,10 @@ impl Store {
             .check(&format!("cache, {what}"), &kv, within)
     }
 
+    fn target(&self, gpu: &Gpu) -> Target {
+        target(gpu, class_of(self.source, self.in_texture), 8)
+    }
+
     /// Runs the kernel, and returns the queries and the KV cache.
     fn run(&self, gpu: &Gpu) -> Result<[Vec<u32>; 2]> {
         let angles = buffer(gpu, &self.angles);
@@ -404,7 +408,15 @@ impl Store {
             Source::Stored => {
                 let rows = buffer(gpu, &self.listing.values());
                 let (projected, norm) = (buffer(gpu, &self.rows), buffer(gpu, &self.norm));
-                let call = qkv_store::call(self.params, &projected, &norm, &angles, &rows, qkv);
+                let call = qkv_store::call(
+                    &self.target(gpu),
+                    self.params,
+                    &projected,
+                    &norm,
+                    &angles,
+                    &rows,
+                    qkv,
+                );
                 run_all(gpu, vec![call], n_listed, output)?
             }
             _ => self.projected(gpu, qkv, |calls| run_all(gpu, calls, n_listed, output))?,
@@ -428,10 +440,10 @@ impl Store {
             let usage = BufferUsages::UNIFORM | BufferUsages::STORAGE;
             gpu.buffer_with("uniform", &values, usage)
         };
-        let batch = self.source.batch().unwrap_or(Batch::One);
+        let kind = self.source.kind().unwrap_or(BatchKind::OneRow);
         let row = self.listing.listed[0] * self.row_width;
-        let x = match (batch, self.in_texture) {
-            (Batch::One, true) => uniform(&self.rows[row..][..self.row_width]),
+        let x = match (kind, self.in_texture) {
+            (BatchKind::OneRow, true) => uniform(&self.rows[row..][..self.row_width]),
             _ => buffer(gpu, &self.rows),
         };
         let rows = buffer(gpu, &self.listing.values());
@@ -442,36 +454,36 @@ impl Store {
         let weights = buffer(gpu, &self.weights);
         let in_a_texture = weights_texture(gpu, &self.weights, self.dtype, n_in(self.dtype));
         let mut calls = Vec::new();
-        if self.in_texture && batch == Batch::Many {
+        let target = self.target(gpu);
+        if pack_rows::is_wanted(&target, kind) {
             let params = pack_rows::Params {
                 n_octets: self.row_width as u32 / 8,
                 list: self.listing.list(),
             };
-            calls.push(pack_rows::call(params, &x, &rows, &packed));
+            calls.push(pack_rows::call(
+                params,
+                &x,
+                &rows,
+                Resource::Texture(&packed),
+            ));
         }
         let (bias, norm) = (buffer(gpu, &self.bias), uniform(&[]));
-        let operands = Operands {
-            x: &x,
-            packed: &packed,
-            bias: &bias,
-            rows: &rows,
-            norm: &norm,
-            input_norm: InputNorm::None,
-            lanes: class_of(self.source, self.in_texture).lanes(&gpu.info),
-        };
         let weights = match self.in_texture {
             true => Resource::Texture(&in_a_texture),
             false => Resource::Buffer(&weights),
         };
-        let output = Output::Qkv(qkv);
-        calls.push(linear::call(
-            batch,
-            self.dtype,
-            self.params,
+        let operands = Operands {
+            x: &x,
+            packed: Resource::Texture(&packed),
             weights,
-            operands,
-            output,
-        ));
+            bias: &bias,
+            rows: &rows,
+            norm: &norm,
+            input_norm: InputNorm::None,
+        };
+        let output = Output::Qkv(qkv);
+        let call = linear::call(&target, kind, self.dtype, self.params, operands, output);
+        calls.push(call);
         run(calls)
     }
 }
@@ -541,13 +553,11 @@ fn copy(
     let kv = buffer(gpu, &kv);
     let (read, written) = (image.layers(2 * cycle, 2), image.layers(2 * cycle + 2, 4));
     let cache = match in_texture {
-        true => kv_copy::Cache::Texture {
-            from: &read,
-            to: &written,
-        },
-        false => kv_copy::Cache::Buffer(&kv),
+        true => [&read, &written].map(Resource::Texture),
+        false => [Resource::Buffer(&kv); 2],
     };
-    let call = kv_copy::call(kv_type, params, &rows, cache);
+    let target = target(gpu, class_of(Source::Stored, in_texture), 8);
+    let call = kv_copy::call(&target, kv_type, params, &rows, cache);
     let out = run_all(gpu, vec![call], listing.n_listed() + 3, &[&kv])?.remove(0);
     let out = match in_texture {
         true => layout.words(&image.read(gpu)?),

@@ -3,13 +3,13 @@
 use anyhow::{Result, ensure};
 use half::{bf16, f16};
 use libtest_mimic::Trial;
-use ztt_wgpu::gpu::{Gpu, Resource};
+use ztt_wgpu::gpu::{Gpu, KernelClass, Resource};
 use ztt_wgpu::kernels::embed;
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::matrix::{fits, stored, weights_texture};
 use super::{DTYPES, Expected, Listing, POISON, Within};
-use super::{buffer, pack, padded, run, values};
+use super::{buffer, pack, padded, run, target, values};
 use crate::adapter;
 use crate::random::Random;
 
@@ -117,9 +117,16 @@ fn embedding(
     let rows = buffer(gpu, &listing.values());
     let in_buffer = buffer(gpu, &matrix.words);
     let in_texture = weights_texture(gpu, &matrix.words, dtype, width);
-    for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {
+    for (class, weights) in places(&in_buffer, &in_texture) {
+        let target = target(gpu, class, 8);
         let x = buffer(gpu, &x);
-        let call = embed::call(dtype, params, weights, [&ids, &positions, &rows, &x]);
+        let call = embed::call(
+            &target,
+            dtype,
+            params,
+            weights,
+            [&ids, &positions, &rows, &x],
+        );
         let what = format!(
             "{}: {width} {dtype:?}, {n_listed} rows, positions {with_positions}",
             call.kernel.name
@@ -129,6 +136,17 @@ fn embedding(
         expected.check(&what, &out[0], Within::Exact)?;
     }
     Ok(())
+}
+
+/// The classes of kernels that differ, each with the weights where it reads them.
+fn places<'a>(
+    in_buffer: &'a wgpu::Buffer,
+    in_texture: &'a wgpu::TextureView,
+) -> [(KernelClass, Resource<'a>); 2] {
+    [
+        (KernelClass::Workgroup, Resource::Buffer(in_buffer)),
+        (KernelClass::Software, Resource::Texture(in_texture)),
+    ]
 }
 
 /// Every finite f16 and bf16 must widen exactly; subnormal numbers may become zero instead.
@@ -158,9 +176,16 @@ fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
         let in_texture = weights_texture(gpu, &words, dtype, WIDTH);
         let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &[0u32; 4]));
         let rows = buffer(gpu, &listing.values());
-        for weights in [Resource::Buffer(&in_buffer), Resource::Texture(&in_texture)] {
+        for (class, weights) in places(&in_buffer, &in_texture) {
+            let target = target(gpu, class, 8);
             let x = buffer(gpu, &vec![POISON; listing.n_rows() * WIDTH]);
-            let call = embed::call(dtype, params, weights, [&ids, &positions, &rows, &x]);
+            let call = embed::call(
+                &target,
+                dtype,
+                params,
+                weights,
+                [&ids, &positions, &rows, &x],
+            );
             let out = run(gpu, call, listing.n_listed(), &[&x])?.remove(0);
             for (token, &row) in listing.listed.iter().enumerate() {
                 for c in 0..WIDTH {

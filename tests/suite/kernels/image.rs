@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use wgpu::{BufferUsages, TextureFormat, TextureUsages, TextureViewDimension};
-use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::{Gpu, Store};
 
 /// A texture of 16-byte texels, of one layer or several.
 pub struct Image {
@@ -99,5 +99,11 @@ impl Image {
             .chunks(4)
             .map(bytemuck::pod_read_unaligned)
             .collect())
+    }
+}
+
+impl From<Image> for Store {
+    fn from(image: Image) -> Self {
+        image.texture.into()
     }
 }

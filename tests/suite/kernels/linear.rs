@@ -3,14 +3,15 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
-use ztt_wgpu::gpu::{Gpu, KernelClass, Resource, UNIFORM_BYTES};
-use ztt_wgpu::kernels::linear::{Batch, Epilogue, InputNorm, Operands, Output, Params, call};
+use ztt_wgpu::gpu::{Gpu, KernelClass, Resource, Target, UNIFORM_BYTES};
+use ztt_wgpu::kernels::BatchKind;
+use ztt_wgpu::kernels::linear::{Epilogue, InputNorm, Operands, Output, Params, call};
 use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::matrix::{fits, row_words, stored, weights_texture};
 use super::{DTYPES, Expected, Listing, POISON, Piece, Within};
-use super::{bits, buffer, norm, padded, run_all, tolerance, values};
+use super::{bits, buffer, norm, padded, run_all, target, tolerance, values};
 use crate::adapter;
 use crate::compare::same;
 use crate::random::Random;
@@ -68,45 +69,43 @@ impl Place {
         match self {
             Place::Buffer => KernelClass::Workgroup,
             Place::Subgroups => KernelClass::Subgroup,
-            Place::Texture | Place::TextureOfFour => KernelClass::Texture,
+            Place::Texture | Place::TextureOfFour => KernelClass::Software,
         }
     }
 
-    fn lanes(self, gpu: &Gpu) -> u32 {
-        match self {
-            Place::TextureOfFour => 4,
-            _ => self.class().lanes(&gpu.info),
-        }
+    fn target(self, gpu: &Gpu) -> Target {
+        let lanes = if self == Place::TextureOfFour { 4 } else { 8 };
+        target(gpu, self.class(), lanes)
     }
 }
 
 /// The kernels.
-const KERNELS: [(&str, Batch, Place); 7] = [
-    ("matvec", Batch::One, Place::Buffer),
-    ("matvec_subgroup", Batch::One, Place::Subgroups),
-    ("matmul", Batch::Many, Place::Buffer),
-    ("matvec_texture", Batch::One, Place::Texture),
-    ("matmul_texture", Batch::Many, Place::Texture),
+const KERNELS: [(&str, BatchKind, Place); 7] = [
+    ("matvec", BatchKind::OneRow, Place::Buffer),
+    ("matvec_subgroup", BatchKind::OneRow, Place::Subgroups),
+    ("matmul", BatchKind::OneSequence, Place::Buffer),
+    ("matvec_texture", BatchKind::OneRow, Place::Texture),
+    ("matmul_texture", BatchKind::OneSequence, Place::Texture),
     (
         "matvec_texture::four_lanes",
-        Batch::One,
+        BatchKind::OneRow,
         Place::TextureOfFour,
     ),
     (
         "matmul_texture::four_lanes",
-        Batch::Many,
+        BatchKind::OneSequence,
         Place::TextureOfFour,
     ),
 ];
 
 pub fn trials() -> Vec<Trial> {
-    let kernel = |(name, batch, place): (_, _, Place)| {
+    let kernel = |(name, kind, place): (_, _, Place)| {
         adapter::trial_of(
             Some(place.class()),
             format!("kernels::{name}"),
             move |gpu| {
-                for (seed, case) in cases(batch, place).iter().enumerate() {
-                    Data::new(case, seed as u64).check(&gpu, batch, place)?;
+                for (seed, case) in cases(kind, place).iter().enumerate() {
+                    Data::new(case, seed as u64).check(&gpu, kind, place)?;
                 }
                 Ok(())
             },
@@ -115,25 +114,25 @@ pub fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = KERNELS.map(kernel).into();
     // In textures, outputs are summed in the same order however many rows there are.
     trials.push(adapter::trial_of(
-        Some(KernelClass::Texture),
+        Some(KernelClass::Software),
         "kernels::matvec_and_matmul_of_textures_agree",
         |gpu| {
             let place = Place::Texture;
-            let cases = cases(Batch::One, place).into_iter();
+            let cases = cases(BatchKind::OneRow, place).into_iter();
             for case in cases.filter(|case| case.norm == InputNorm::None) {
                 let data = Data::new(&case, 2);
-                let one = data.run(&gpu, Batch::One, place)?;
-                let many = data.run(&gpu, Batch::Many, place)?;
+                let one = data.run(&gpu, BatchKind::OneRow, place)?;
+                let many = data.run(&gpu, BatchKind::OneSequence, place)?;
                 same(&format!("{case:?}"), &one, &many)?;
             }
             Ok(())
         },
     ));
-    for (name, batch, place) in KERNELS {
+    for (name, kind, place) in KERNELS {
         let class = Some(place.class());
         let name = format!("kernels::controls::{name}");
         trials.push(adapter::trial_of(class, name, move |gpu| {
-            control(&gpu, batch, place)
+            control(&gpu, kind, place)
         }));
     }
     trials
@@ -162,8 +161,8 @@ struct Case {
 }
 
 /// All cases, or a sample. One row from a uniform buffer is alone in its list.
-fn cases(batch: Batch, place: Place) -> Vec<Case> {
-    let alone = batch == Batch::One && place.is_texture();
+fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
+    let alone = kind == BatchKind::OneRow && place.is_texture();
     let mut cases = Vec::new();
     for &(n_in, n_columns, n_listed) in SHAPES {
         let n_listed = if alone { 1 } else { n_listed };
@@ -179,9 +178,9 @@ fn cases(batch: Batch, place: Place) -> Vec<Case> {
                         bias: flags & 1 != 0,
                         accumulate: flags & 2 != 0,
                         offsets: flags & 4 != 0,
-                        norm: match batch {
-                            Batch::One => NORMS[cases.len() % 3],
-                            Batch::Many => InputNorm::None,
+                        norm: match kind {
+                            BatchKind::OneRow => NORMS[cases.len() % 3],
+                            _ => InputNorm::None,
                         },
                     });
                 }
@@ -316,7 +315,7 @@ impl Data {
     }
 
     /// `place`: where the weights lie.
-    fn run(&self, gpu: &Gpu, batch: Batch, place: Place) -> Result<Vec<u32>> {
+    fn run(&self, gpu: &Gpu, kind: BatchKind, place: Place) -> Result<Vec<u32>> {
         let stride = padded(self.case.n_in);
         let in_texture = place.is_texture();
         let uniform = |values: &[f32]| {
@@ -325,8 +324,10 @@ impl Data {
             let usage = BufferUsages::UNIFORM | BufferUsages::STORAGE;
             gpu.buffer_with("uniform", &values, usage)
         };
-        let x = match (batch, in_texture) {
-            (Batch::One, true) => uniform(&self.x[self.listing.listed[0] * stride..][..stride]),
+        let x = match (kind, in_texture) {
+            (BatchKind::OneRow, true) => {
+                uniform(&self.x[self.listing.listed[0] * stride..][..stride])
+            }
             _ => buffer(gpu, &self.x),
         };
         let norm = uniform(&self.norm);
@@ -335,22 +336,23 @@ impl Data {
         let packed = packed(gpu, stride, self.listing.listed.len());
         let y = buffer(gpu, &self.y);
         let rows = buffer(gpu, &self.listing.values());
+        let target = place.target(gpu);
         let linear = call(
-            batch,
+            &target,
+            kind,
             self.case.dtype,
             self.params,
-            match in_texture {
-                true => Resource::Texture(&in_a_texture),
-                false => Resource::Buffer(&weights),
-            },
             Operands {
                 x: &x,
-                packed: &packed,
+                packed: Resource::Texture(&packed),
+                weights: match in_texture {
+                    true => Resource::Texture(&in_a_texture),
+                    false => Resource::Buffer(&weights),
+                },
                 bias: &bias,
                 rows: &rows,
                 norm: &norm,
                 input_norm: self.case.norm,
-                lanes: place.lanes(gpu),
             },
             Output::Rows {
                 y: &y,
@@ -358,12 +360,17 @@ impl Data {
             },
         );
         let mut calls = Vec::new();
-        if in_texture && batch == Batch::Many {
+        if pack_rows::is_wanted(&target, kind) {
             let params = pack_rows::Params {
                 n_octets: stride as u32 / 8,
                 list: self.listing.list(),
             };
-            calls.push(pack_rows::call(params, &x, &rows, &packed));
+            calls.push(pack_rows::call(
+                params,
+                &x,
+                &rows,
+                Resource::Texture(&packed),
+            ));
         }
         calls.push(linear);
         // Workgroups past the end of the list have nothing to do.
@@ -371,12 +378,12 @@ impl Data {
         Ok(run_all(gpu, calls, n_rows, &[&y])?.remove(0))
     }
 
-    fn check(&self, gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
+    fn check(&self, gpu: &Gpu, kind: BatchKind, place: Place) -> Result<()> {
         let allowed = match self.case.epilogue {
             Epilogue::None => TOLERANCE,
             _ => tolerance(gpu, TOLERANCE, COARSE),
         };
-        let out = self.run(gpu, batch, place)?;
+        let out = self.run(gpu, kind, place)?;
         self.expected
             .check(&format!("{:?}", self.case), &out, Within::Relative(allowed))
     }
@@ -457,11 +464,11 @@ impl Sum {
 }
 
 /// One wrong weight, and one value written that should not be, must be found.
-fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
+fn control(gpu: &Gpu, kind: BatchKind, place: Place) -> Result<()> {
     let case = Case {
         n_in: 65,
         n_columns: 67,
-        n_listed: if batch == Batch::One && place.is_texture() {
+        n_listed: if kind == BatchKind::OneRow && place.is_texture() {
             1
         } else {
             5
@@ -474,17 +481,17 @@ fn control(gpu: &Gpu, batch: Batch, place: Place) -> Result<()> {
         norm: InputNorm::None,
     };
     let mut data = Data::new(&case, 1);
-    data.check(gpu, batch, place)?;
+    data.check(gpu, kind, place)?;
     let piece = data.expected.pieces.pop();
     if case.n_listed > 1 {
         let complaint = "a row too many passes";
-        ensure!(data.check(gpu, batch, place).is_err(), "{complaint}");
+        ensure!(data.check(gpu, kind, place).is_err(), "{complaint}");
     }
     data.expected.pieces.extend(piece);
     let weight = &mut data.weights[padded(case.n_in) * (OFFSETS[0] + 7) + 20];
     *weight = (f32::from_bits(*weight) + 0.5).to_bits();
     ensure!(
-        data.check(gpu, batch, place).is_err(),
+        data.check(gpu, kind, place).is_err(),
         "a wrong weight passes"
     );
     Ok(())

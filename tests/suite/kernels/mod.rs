@@ -21,7 +21,7 @@ use half::f16;
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
 use ztt_wgpu::gpu::plan::{Plan, Rows};
-use ztt_wgpu::gpu::{Call, Gpu};
+use ztt_wgpu::gpu::{Call, Gpu, KernelClass, Target};
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::tensor::Dtype;
 
@@ -41,6 +41,15 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(random_weights::trials());
     trials.extend(sampling::trials());
     trials
+}
+
+/// `gpu` as kernels of `class` see it, with subgroups of `lanes` lanes at most.
+fn target(gpu: &Gpu, class: KernelClass, lanes: u32) -> Target {
+    Target {
+        class,
+        subgroup: gpu.target.subgroup.map(|n| n.min(lanes)),
+        ..gpu.target.clone()
+    }
 }
 
 /// A NaN with a payload that no kernel computes.

@@ -2,15 +2,9 @@
 
 use super::Forward;
 use super::projection::Projection;
-use crate::engine::memory::buffers::attention_shape;
-use crate::engine::memory::kv_cache::Kv;
 use crate::engine::memory::layout::{OCTET, padded};
-use crate::engine::memory::rows::BatchRows;
 use crate::engine::pass::recorder::{Over, Recorder};
-use crate::engine::weights::Store;
-use crate::gpu::{KernelClass, Resource};
-use crate::kernels::attention::{self, Tiling};
-use crate::kernels::{linear, qkv_store};
+use crate::kernels::{attention, linear, qkv_store};
 use crate::model::family::PositionKind;
 use crate::schedule::{Part, Step};
 
@@ -48,11 +42,8 @@ impl Forward<'_> {
         let (norm, x) = self.norm_on_the_way(r, "attn_norm", &w.attn_norm, over);
         let to = linear::Qkv {
             angles: &b.rope_angles,
-            q: match self.weights.kernels {
-                KernelClass::Texture => Resource::Texture(&b.textures.q),
-                KernelClass::Subgroup | KernelClass::Workgroup => Resource::Buffer(&b.q),
-            },
-            kv: b.kv[layer].write(),
+            q: b.q.resource(),
+            kv: b.kv[layer].resource(),
             kv_type: b.sizes.kv_type,
         };
         let first_output = match cycles.with_queries {
@@ -80,7 +71,8 @@ impl Forward<'_> {
             y_stride: n_out,
             ..params
         };
-        let call = qkv_store::call(params, &b.qkv, qk_norm, &b.nothing, &b.rows, to);
+        let target = &self.weights.target;
+        let call = qkv_store::call(target, params, &b.qkv, qk_norm, &b.nothing, &b.rows, to);
         r.push("qkv_store", call, over);
     }
 
@@ -95,15 +87,6 @@ impl Forward<'_> {
             first_cycle: cycles.first as u32,
             n_cycles: cycles.n as u32,
             ..Default::default()
-        }
-    }
-
-    fn tiling(&self) -> Tiling {
-        let shape = attention_shape(self.config, self.buffers.sizes.n_ctx);
-        match self.rows {
-            BatchRows::One => Tiling::one_row(shape),
-            BatchRows::OfOneSequence => Tiling::many_rows(shape),
-            BatchRows::OfSeveral => Tiling::apart(shape),
         }
     }
 
@@ -134,48 +117,18 @@ impl Forward<'_> {
             n_layers: c.middle_layers() as u32,
             ..Default::default()
         };
-        let (kv_type, rows) = (b.sizes.kv_type, &b.rows);
-        let (pool, out, zeros) = (&self.weights.pool, &b.heads, &b.zeros);
-        let calls = match (&b.kv[step.layer], pool) {
-            (Kv::Buffer(kv), Store::Buffer(pool)) => {
-                let buffers = attention::Buffers {
-                    q: &b.q,
-                    kv,
-                    pool,
-                    rows,
-                    out,
-                    zeros,
-                    parts: &b.parts,
-                };
-                attention::in_buffers(kv_type, self.tiling(), params, buffers)
-            }
-            (Kv::Texture(kv), Store::Texture(_, pool)) => {
-                let textures = attention::Textures {
-                    q: &b.textures.q,
-                    kv: &kv.all,
-                    pool,
-                    rows,
-                    scores: &b.textures.scores,
-                    out,
-                    zeros,
-                };
-                match self.rows {
-                    BatchRows::One => {
-                        let lanes = self.weights.lanes;
-                        let call = attention::of_one_row(kv_type, lanes, params, textures);
-                        vec![(call, "attention")]
-                    }
-                    BatchRows::OfOneSequence | BatchRows::OfSeveral => {
-                        let apart = self.rows == BatchRows::OfSeveral;
-                        let n_ctx = b.sizes.n_ctx as u32;
-                        let calls =
-                            attention::of_many_rows(kv_type, n_ctx, apart, params, textures);
-                        calls.into_iter().zip(["scores", "values"]).collect()
-                    }
-                }
-            }
-            _ => unreachable!("cache and pool are of one class"),
+        let operands = attention::Operands {
+            q: b.q.resource(),
+            kv: b.kv[step.layer].resource(),
+            pool: self.weights.pool.resource(),
+            rows: &b.rows,
+            out: &b.heads,
+            zeros: &b.zeros,
+            scratch: b.attention.resource(),
         };
+        let (kv_type, n_ctx) = (b.sizes.kv_type, b.sizes.n_ctx as u32);
+        let target = &self.weights.target;
+        let calls = attention::calls(target, self.kind, kv_type, n_ctx, params, operands);
         for (call, role) in calls {
             r.push(role, call, over);
         }

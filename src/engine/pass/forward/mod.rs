@@ -7,12 +7,12 @@ mod projection;
 
 use crate::engine::memory::buffers::Buffers;
 use crate::engine::memory::layout::{OCTET, padded};
-use crate::engine::memory::rows::{BATCH_ROWS, BatchRows, OUTPUT_ROWS};
+use crate::engine::memory::rows::{BATCH_ROWS, OUTPUT_ROWS};
 use crate::engine::pass::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
 use crate::engine::weights::Weights;
 use crate::gpu::Gpu;
 use crate::kernels::linear::Epilogue;
-use crate::kernels::{embed, exit, kv_copy, layer_norm};
+use crate::kernels::{BatchKind, embed, exit, kv_copy, layer_norm};
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::{Activation, NormKind};
 use crate::model::weights::Pool;
@@ -28,7 +28,7 @@ pub struct Forward<'a> {
     pub pool: Option<&'a Pool>,
     pub weights: &'a Weights,
     pub buffers: &'a Buffers,
-    pub rows: BatchRows,
+    pub kind: BatchKind,
 }
 
 impl<'a> Forward<'a> {
@@ -114,7 +114,8 @@ impl<'a> Forward<'a> {
                     cycle: cycle as u32,
                     n_copies: n_skipped as u32,
                 };
-                let call = kv_copy::call(b.sizes.kv_type, params, &b.rows, kv.copy(cycle));
+                let target = &self.weights.target;
+                let call = kv_copy::call(target, b.sizes.kv_type, params, &b.rows, kv.copy(cycle));
                 r.push("kv_copy", call, leaving);
                 continue;
             }
@@ -171,7 +172,7 @@ impl<'a> Forward<'a> {
             let buffers = [&b.ids, positions, &b.rows, &b.x];
             r.push(
                 "embed",
-                embed::call(w.embedding.dtype, params, weights, buffers),
+                embed::call(&w.target, w.embedding.dtype, params, weights, buffers),
                 over,
             );
         }

@@ -5,9 +5,8 @@ use crate::engine::memory::layout::padded;
 use crate::engine::memory::rows::OUTPUT_ROWS;
 use crate::engine::pass::recorder::{Over, Recorder, Size};
 use crate::engine::weights::{Matrix, NormBuffer};
-use crate::gpu::KernelClass;
-use crate::kernels::linear::{self, Batch, Epilogue, InputNorm};
-use crate::kernels::{layer_norm, pack_rows, rms_norm};
+use crate::kernels::linear::{self, Epilogue, InputNorm};
+use crate::kernels::{BatchKind, layer_norm, pack_rows, rms_norm};
 use crate::model::family::NormKind;
 
 /// A linear map from one buffer to another.
@@ -77,13 +76,11 @@ impl Forward<'_> {
         norm: &'b NormBuffer,
         over: Over,
     ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
-        match self.rows.batch() {
-            Batch::One => (Some(norm), &self.buffers.x),
-            Batch::Many => {
-                self.norm(r, role, norm, over, false);
-                (None, &self.buffers.normed)
-            }
+        if self.kind == BatchKind::OneRow {
+            return (Some(norm), &self.buffers.x);
         }
+        self.norm(r, role, norm, over, false);
+        (None, &self.buffers.normed)
     }
 
     /// The residual stream normed, row by row; `dense` puts the i-th listed row into row i.
@@ -132,21 +129,18 @@ impl Forward<'_> {
         let n_columns = matrix.n_out / per_column;
         // A single row of logits is row 0 of its input, as in decoding.
         let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
-        let batch = match is_one {
-            true => Batch::One,
-            false => self.rows.batch(),
+        let kind = match is_one {
+            true => BatchKind::OneRow,
+            false => self.kind,
         };
-        if self.weights.kernels == KernelClass::Texture && batch == Batch::Many {
+        let (target, packed) = (&self.weights.target, self.buffers.packed.resource());
+        if pack_rows::is_wanted(target, kind) {
             let params = pack_rows::Params {
                 n_octets: matrix.n_octets,
                 list: over.list,
             };
             let (x, rows) = (p.x, &self.buffers.rows);
-            r.push(
-                "pack_rows",
-                pack_rows::call(params, x, rows, &self.buffers.textures.packed),
-                over,
-            );
+            r.push("pack_rows", pack_rows::call(params, x, rows, packed), over);
         }
         let (params, output) = p.to.unwrap_or((
             linear::Params::default(),
@@ -181,7 +175,8 @@ impl Forward<'_> {
             let nothing = &self.buffers.nothing;
             let operands = linear::Operands {
                 x: p.x,
-                packed: &self.buffers.textures.packed,
+                packed,
+                weights: part.store.resource(),
                 bias: matrix.bias.as_ref().unwrap_or(nothing),
                 rows: &self.buffers.rows,
                 norm: p.norm.map_or(nothing, |norm| &norm.0),
@@ -190,10 +185,8 @@ impl Forward<'_> {
                     (Some(_), NormKind::Rms) => InputNorm::Rms,
                     (Some(_), NormKind::Layer) => InputNorm::Layer,
                 },
-                lanes: self.weights.lanes,
             };
-            let weights = part.store.resource();
-            let call = linear::call(batch, matrix.dtype, params, weights, operands, output);
+            let call = linear::call(target, kind, matrix.dtype, params, operands, output);
             r.push(p.role, call, over);
         }
     }

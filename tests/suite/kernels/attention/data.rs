@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use wgpu::{TextureFormat, TextureViewDimension};
-use ztt_wgpu::gpu::{Gpu, KernelClass};
-use ztt_wgpu::kernels::attention::{self, Buffers, Params, Shape, Textures, Tiling};
+use ztt_wgpu::gpu::{Gpu, KernelClass, Resource, Store};
+use ztt_wgpu::kernels::attention::gpu::Tiling;
+use ztt_wgpu::kernels::attention::{self, Operands, Params, Shape};
 
 use super::super::image::Image;
 use super::super::layout::Layout;
@@ -198,7 +199,7 @@ impl Data {
     /// The outputs and the zero attention.
     pub fn run(&self, gpu: &Gpu, form: Form) -> Result<[Vec<u32>; 2]> {
         let (case, layout) = (&self.case, &self.layout);
-        let in_textures = form.class() == KernelClass::Texture;
+        let in_textures = form.class() == KernelClass::Software;
         let params = Params {
             kv_places: layout.kv_places(in_textures),
             ..self.params
@@ -208,63 +209,51 @@ impl Data {
         // Workgroups past the end of the list have nothing to do.
         let n_rows = self.listing.n_listed() + if case.zeros { 9 } else { 0 };
         let outputs = &[&out, &zeros];
-        let left = match form {
-            _ if in_textures => {
-                let float = |words: &[u32], width: usize| {
-                    let size = [width / 4, words.len() / width, 1];
-                    let image = Image::new(gpu, TextureFormat::Rgba32Float, size);
-                    image.write(gpu, words);
-                    image.view(TextureViewDimension::D2)
-                };
-                let n_slots = self.listing.listed.len();
-                let scores_width = case.n_ctx.next_multiple_of(8);
-                let scores = vec![POISON; n_slots * case.n_heads * scores_width];
-                let kv = layout.image(gpu, &self.kv);
-                let textures = Textures {
-                    q: &float(&bits(&self.q), case.n_heads * layout.stride),
-                    kv: &kv.view(TextureViewDimension::D2Array),
-                    pool: &float(&bits(&self.pool), self.pool.len() / (2 * POOL_ROWS)),
-                    rows: &rows,
-                    scores: &float(&scores, scores_width),
-                    out: &out,
-                    zeros: &zeros,
-                };
-                let (n_ctx, kv_type) = (case.n_ctx as u32, case.kv_type);
-                let apart = form == Form::TexturesApart;
-                let calls = match form.lanes(gpu) {
-                    Some(n) => vec![attention::of_one_row(kv_type, n, params, textures)],
-                    None => attention::of_many_rows(kv_type, n_ctx, apart, params, textures).into(),
-                };
-                run_all(gpu, calls, n_rows, outputs)?
+        let float = |words: &[u32], width: usize| -> Store {
+            if !in_textures {
+                return Store::Buffer(buffer(gpu, words));
             }
-            _ => {
-                let shape = Shape {
-                    n_heads: case.n_heads as u32,
-                    n_kv_heads: case.n_kv_heads as u32,
-                    head_octets: params.head_octets,
-                    n_ctx: case.n_ctx as u32,
-                };
-                let tiling = match form {
-                    Form::Split => Tiling::one_row(shape),
-                    Form::Apart => Tiling::apart(shape),
-                    _ => Tiling::many_rows(shape),
-                };
-                let parts_bytes = tiling.parts_bytes(shape, self.listing.n_rows() as u64);
-                let parts = vec![POISON; parts_bytes as usize / 4];
-                let buffers = Buffers {
-                    q: &buffer(gpu, &self.q),
-                    kv: &buffer(gpu, &self.kv),
-                    pool: &buffer(gpu, &self.pool),
-                    rows: &rows,
-                    out: &out,
-                    zeros: &zeros,
-                    parts: &buffer(gpu, &parts),
-                };
-                let calls = attention::in_buffers(case.kv_type, tiling, params, buffers);
-                let calls = calls.into_iter().map(|(call, _)| call).collect();
-                run_all(gpu, calls, n_rows, outputs)?
+            let size = [width / 4, words.len() / width, 1];
+            let image = Image::new(gpu, TextureFormat::Rgba32Float, size);
+            image.write(gpu, words);
+            image.into()
+        };
+        let shape = Shape {
+            n_heads: case.n_heads as u32,
+            n_kv_heads: case.n_kv_heads as u32,
+            head_octets: params.head_octets,
+            n_ctx: case.n_ctx as u32,
+        };
+        let scores_width = case.n_ctx.next_multiple_of(8);
+        let n_scratch = match in_textures {
+            true => self.listing.listed.len() * case.n_heads * scores_width,
+            false => {
+                let n_rows = self.listing.n_rows() as u64;
+                Tiling::of(form.kind(), shape).parts_bytes(shape, n_rows) as usize / 4
             }
         };
+        let kv_image = layout.image(gpu, &self.kv);
+        let kv_view = kv_image.view(TextureViewDimension::D2Array);
+        let kv_buffer = buffer(gpu, &self.kv);
+        let q = float(&bits(&self.q), case.n_heads * layout.stride);
+        let pool = float(&bits(&self.pool), self.pool.len() / (2 * POOL_ROWS));
+        let scratch = float(&vec![POISON; n_scratch], scores_width);
+        let operands = Operands {
+            q: q.resource(),
+            kv: match in_textures {
+                true => Resource::Texture(&kv_view),
+                false => Resource::Buffer(&kv_buffer),
+            },
+            pool: pool.resource(),
+            rows: &rows,
+            out: &out,
+            zeros: &zeros,
+            scratch: scratch.resource(),
+        };
+        let (target, kind, n_ctx) = (form.target(gpu), form.kind(), shape.n_ctx);
+        let calls = attention::calls(&target, kind, case.kv_type, n_ctx, params, operands);
+        let calls = calls.into_iter().map(|(call, _)| call).collect();
+        let left = run_all(gpu, calls, n_rows, outputs)?;
         left.try_into().ok().context("two outputs")
     }
 

@@ -4,10 +4,10 @@ mod data;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use ztt_wgpu::gpu::{Gpu, KernelClass};
-use ztt_wgpu::kernels::KvType;
+use ztt_wgpu::gpu::{Gpu, KernelClass, Target};
+use ztt_wgpu::kernels::{BatchKind, KvType};
 
-use super::KV_TYPES;
+use super::{KV_TYPES, target};
 use crate::adapter;
 use crate::compare::same;
 use crate::thorough;
@@ -68,16 +68,24 @@ impl Form {
     fn class(self) -> KernelClass {
         match self {
             Form::Tiled | Form::Apart | Form::Split => KernelClass::Workgroup,
-            _ => KernelClass::Texture,
+            _ => KernelClass::Software,
         }
     }
 
-    /// Lanes that a row which is alone has in a subgroup.
-    fn lanes(self, gpu: &Gpu) -> Option<u32> {
+    fn target(self, gpu: &Gpu) -> Target {
+        let lanes = if self == Form::TexturesAloneFour {
+            4
+        } else {
+            8
+        };
+        target(gpu, self.class(), lanes)
+    }
+
+    fn kind(self) -> BatchKind {
         match self {
-            Form::TexturesAlone => Some(KernelClass::Texture.lanes(&gpu.info)),
-            Form::TexturesAloneFour => Some(4),
-            _ => None,
+            Form::Tiled | Form::Textures => BatchKind::OneSequence,
+            Form::Apart | Form::TexturesApart => BatchKind::SeveralSequences,
+            Form::Split | Form::TexturesAlone | Form::TexturesAloneFour => BatchKind::OneRow,
         }
     }
 

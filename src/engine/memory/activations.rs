@@ -1,0 +1,69 @@
+//! Activations that lie where the target's kernels read them: in a buffer or in a texture.
+
+use super::layout::{OCTET, padded};
+use super::sizes::{LESS_CONTEXT, Sizes};
+use crate::error::Result;
+use crate::gpu::{Gpu, Store, Target};
+use crate::kernels::BatchKind;
+use crate::kernels::attention::{Shape, gpu::Tiling};
+use crate::kernels::pack_rows::PACKED_TILE;
+use crate::model::config::Config;
+
+/// Position-encoded queries, f32 `[row][head][head_stride]`.
+pub fn queries(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Store> {
+    let width = config.n_heads * padded(config.head_dim);
+    if target.uses_textures() {
+        return texture(gpu, "the table of queries", width, sizes.n_rows);
+    }
+    let n_bytes = 4u64.saturating_mul((sizes.n_rows * width) as u64);
+    Ok(Store::Buffer(gpu.storage("q", n_bytes)))
+}
+
+/// Input rows of a linear map, f32 `[listed row][widest input]`, where the kernels of many rows
+/// want them in a texture; else a placeholder.
+pub fn packed(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Store> {
+    let widest = config.hidden.max(config.q_dim()).max(config.intermediate);
+    let height = sizes.n_rows.next_multiple_of(PACKED_TILE);
+    match target.uses_textures() {
+        true => texture(
+            gpu,
+            "the table of packed activations",
+            padded(widest),
+            height,
+        ),
+        false => Ok(Store::Buffer(gpu.storage("packed", 0))),
+    }
+}
+
+/// What the kernels of attention hand each other: scores, f32 `[listed row, head][key]`, in a
+/// texture, or the parts of split keys (`shaders/shared/split.wgsl`) in a buffer.
+pub fn attention(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Store> {
+    if target.uses_textures() {
+        let n_keys = sizes.n_ctx.next_multiple_of(OCTET);
+        let height = sizes.n_rows * config.n_heads;
+        return texture(gpu, "the table of attention scores", n_keys, height);
+    }
+    let shape = attention_shape(config, sizes.n_ctx);
+    let n_bytes = Tiling::of(BatchKind::OneRow, shape).parts_bytes(shape, 1);
+    Ok(Store::Buffer(gpu.storage("parts", n_bytes)))
+}
+
+/// The heads and positions that attention is tiled by.
+fn attention_shape(config: &Config, n_ctx: usize) -> Shape {
+    Shape {
+        n_heads: config.n_heads as u32,
+        n_kv_heads: config.n_kv_heads as u32,
+        head_octets: (padded(config.head_dim) / OCTET) as u32,
+        n_ctx: n_ctx as u32,
+    }
+}
+
+/// A texture of `height` rows of `width` f32.
+fn texture(gpu: &Gpu, label: &'static str, width: usize, height: usize) -> Result<Store> {
+    let size = [width / 4, height];
+    gpu.check_texture(label, [size[0], size[1], 1], LESS_CONTEXT)?;
+    let usage = wgpu::TextureUsages::STORAGE_BINDING;
+    let format = wgpu::TextureFormat::Rgba32Float;
+    let texture = gpu.texture(label, size.map(|n| n as u32), format, usage);
+    Ok(texture.into())
+}
