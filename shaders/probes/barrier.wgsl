@@ -2,8 +2,18 @@
 // One workgroup stands for the whole.
 // Each step has two barriers, which every lane reaches.
 
-#import shared/probe_params
+struct Params {
+    n_steps: u32,
+    lane_step: u32,
+    step: u32,
+    stream_step: u32,
+    seed: u32,
+    // Factor and term of multiply-adds.
+    a: f32,
+    b: f32,
+}
 
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> out: array<u32>; // [64]
 
 var<workgroup> values: array<u32, 64>;

@@ -2,8 +2,18 @@
 // One invocation stands for its share; how the shares lie is the access shape.
 // n_steps, lane_step, step and stream_step (in vec4) cover both buffers exactly once.
 
-#import shared/probe_params
+struct Params {
+    n_steps: u32,
+    lane_step: u32,
+    step: u32,
+    stream_step: u32,
+    seed: u32,
+    // Factor and term of multiply-adds.
+    a: f32,
+    b: f32,
+}
 
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> data: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> to: array<vec4<u32>>;
 

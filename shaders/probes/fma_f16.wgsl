@@ -4,8 +4,18 @@ enable f16;
 // One invocation stands for its chains: 32 multiply-adds a step, in 8 independent vec4.
 // The result is written so that no compiler drops the chains.
 
-#import shared/probe_params
+struct Params {
+    n_steps: u32,
+    lane_step: u32,
+    step: u32,
+    stream_step: u32,
+    seed: u32,
+    // Factor and term of multiply-adds.
+    a: f32,
+    b: f32,
+}
 
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>; // [invocation]
 
 @compute @workgroup_size(64)

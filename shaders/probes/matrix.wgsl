@@ -5,10 +5,20 @@ enable wgpu_cooperative_matrix;
 // One workgroup stands for a tile, computed by its one subgroup of 32: 4 x 8192 operations a step.
 // With all of A 1/16 each step adds 1/16 to every sum.
 
-#import shared/probe_params
+struct Params {
+    n_steps: u32,
+    lane_step: u32,
+    step: u32,
+    stream_step: u32,
+    seed: u32,
+    // Factor and term of multiply-adds.
+    a: f32,
+    b: f32,
+}
 
-@group(0) @binding(1) var<storage, read> data: array<f16>;      // [16][16]
-@group(0) @binding(2) var<storage, read> start: array<f32>;     // [16][16], zeros
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> data: array<f16>; // [16][16]
+@group(0) @binding(2) var<storage, read> start: array<f32>; // [16][16], zeros
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // [tile][16][16]
 
 @compute @workgroup_size(32)

@@ -2,8 +2,18 @@
 // One invocation stands for one value.
 // The flag is read from memory, as a skipped cycle would read its state.
 
-#import shared/probe_params
+struct Params {
+    n_steps: u32,
+    lane_step: u32,
+    step: u32,
+    stream_step: u32,
+    seed: u32,
+    // Factor and term of multiply-adds.
+    a: f32,
+    b: f32,
+}
 
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> flag: array<u32>; // [1]
 @group(0) @binding(2) var<storage, read_write> out: array<u32>; // [invocation]
 

@@ -1,4 +1,5 @@
 // History of a sampler: [tokens drawn, tokens seen, a ring of the tokens seen last].
+// Expects `history: array<u32>`.
 
 const N_DRAWN: u32 = 0u;
 const N_SEEN: u32 = 1u;

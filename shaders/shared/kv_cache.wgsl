@@ -1,12 +1,10 @@
 // The key-value cache of a parameter layer: octets of a head's values, in a buffer or a texture.
+// Expects `KV_FORMAT`, and `n_kv_heads`, `head_octets` and `kv_places` in `params`.
 //
-// Each position of each sequence has a place; a sequence's places follow each other.
-// `params` says `n_kv_heads`, `head_octets` and `kv_places`. In a buffer the order is
-// [cycle][key, value][kv head][place][octet], with `kv_places` places. In a texture each
-// [cycle][key, value] is a layer; a row of texels holds a head of 2 to the power of `kv_places`
-// places, side by side as they are read; some drivers divide slowly.
-
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+// Each position of each sequence has a place; a sequence's places follow each other. In a buffer
+// the order is [cycle][key, value][kv head][place][octet], with `kv_places` places. In a texture
+// each [cycle][key, value] is a layer; a row of texels holds a head of 2 to the power of
+// `kv_places` places, side by side as they are read; some drivers divide slowly.
 
 const KEY: u32 = 0u;
 const VALUE: u32 = 1u;

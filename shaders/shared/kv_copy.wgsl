@@ -1,21 +1,5 @@
-// Copies a position's keys and values from one cycle to the cycles after it.
-// One invocation stands for one octet of one listed row, copied as it is by `copy_octet`.
-
-struct Params {
-    n_kv_heads: u32,
-    kv_places: u32,
-    head_octets: u32,
-    list: u32,
-    cycle: u32,
-    // Cycles from `cycle + 1` on that get a copy.
-    n_copies: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> rows: array<u32>;
-
-#import shared/rows
-#import shared/kv_cache
+// Which octet of a listed row's keys and values an invocation copies. Expects `copy_octet`, `list`,
+// `n_kv_heads` and `head_octets` in `params`, and the names that it imports with `kv_cache`.
 
 // Words of an octet, in vec4.
 fn octet_width() -> u32 {

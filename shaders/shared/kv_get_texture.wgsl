@@ -1,4 +1,4 @@
-// Reading a KV cache in a texture, bound as texture_storage_2d_array<rgba32uint, read>.
+// Reading a KV cache. Expects `kv: texture_storage_2d_array<rgba32uint, read>` and `kv_cache`.
 
 fn kv_get(cycle: u32, part: u32, head: u32, place: u32, octet: u32) -> KvOctet {
     let at = kv_texel(head, place, octet);

@@ -1,7 +1,5 @@
-// Writing queries and a KV cache in buffers.
-
-@group(0) @binding(6) var<storage, read_write> q: array<vec4<f32>>; // [row][head][2 head_octets]
-@group(0) @binding(7) var<storage, read_write> kv: array<vec4<u32>>;
+// Writing queries and a KV cache in buffers. Expects `q: array<vec4<f32>>`,
+// `kv: array<vec4<u32>>`, `params.n_heads` and `kv_cache`.
 
 fn kv_put(
     cycle: u32,

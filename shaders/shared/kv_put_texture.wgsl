@@ -1,7 +1,5 @@
-// Writing queries and a KV cache in textures.
-
-@group(0) @binding(6) var q: texture_storage_2d<rgba32float, write>; // [row][head, 2 head_octets]
-@group(0) @binding(7) var kv: texture_storage_2d_array<rgba32uint, write>;
+// Writing queries and a KV cache in textures. Expects `q: texture_storage_2d<rgba32float, write>`,
+// `kv: texture_storage_2d_array<rgba32uint, write>` and `kv_cache`.
 
 fn kv_put(
     cycle: u32,

@@ -1,8 +1,6 @@
 // Lanes of a subgroup that share out the loads of values that all of them need, and exchange them:
 // on some adapters a load goes through lane after lane, and costs far more than an exchange.
-
-// Lanes that are sure to be in one subgroup, 4 or 8.
-override LANES: u32 = 4u;
+// Expects `LANES`.
 
 fn from_lane(value: vec4<f32>, lane: u32) -> vec4<f32> {
     return subgroupShuffle(value, lane);

@@ -1,4 +1,5 @@
 // Logits as unsigned integers in the same order, four neighbours at a time: compared exactly.
+// Expects `logits: array<vec4<u32>>` and `params.n_vocab`.
 
 const NONE: u32 = 0u; // below every number
 const NOT_FINITE: u32 = 0xffffffffu; // above every number

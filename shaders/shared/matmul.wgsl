@@ -1,20 +1,11 @@
-// One workgroup stands for 64 outputs of 32 listed rows, a lane for eight outputs of four rows.
-// Weights and x are copied to workgroup memory 32 inputs at a time, each as the lanes want them:
-// four outputs, or four rows, of one input in a vec4.
-
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [row][2 n_in_octets]
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // [row of weights][octets]
-
-#import shared/octet
-#import shared/weights
+// Tiles of weights and x in workgroup memory, 32 inputs at a time, each as the lanes want them:
+// four outputs, or four rows, of one input in a vec4. Expects `w_tile`, `x_tile`, `x`, `store`,
+// `rows` and `weights`.
 
 const STEP: u32 = 32u; // inputs
 const OCTETS: u32 = 4u; // of a step
 const TILE_OUTPUTS: u32 = 64u;
 const TILE_ROWS: u32 = 32u;
-
-var<workgroup> w_tile: array<vec4<f32>, 512>; // [input][outputs / 4]
-var<workgroup> x_tile: array<vec4<f32>, 256>; // [input][rows / 4]
 
 // Four octets, turned: from eight values of each to four octets' values of each.
 fn put_w(at: u32, a: Octet, b: Octet, c: Octet, d: Octet) {
@@ -54,71 +45,4 @@ fn finish(slot: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
     if slot < n_listed(params.list) && n < params.n_out {
         store(listed(params.list, slot), n, low, high);
     }
-}
-
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let first_output = group.x * TILE_OUTPUTS;
-    let first_slot = group.y * TILE_ROWS;
-    if first_slot >= n_listed(params.list) || first_output >= params.n_out {
-        return;
-    }
-    let lane_outputs = lane % 8u;
-    let lane_rows = lane / 8u;
-    // Each lane loads an octet of four outputs, and half of the lanes an octet of four rows.
-    let bring_octet = lane % OCTETS;
-    let bring_quad = lane / OCTETS;
-    var low0 = vec4<f32>();
-    var low1 = vec4<f32>();
-    var low2 = vec4<f32>();
-    var low3 = vec4<f32>();
-    var high0 = vec4<f32>();
-    var high1 = vec4<f32>();
-    var high2 = vec4<f32>();
-    var high3 = vec4<f32>();
-    for (var first_octet = 0u; first_octet < params.n_in_octets; first_octet += OCTETS) {
-        let octet = first_octet + bring_octet;
-        let output = first_output + 4u * bring_quad;
-        put_w(
-            8u * bring_octet * 16u + bring_quad,
-            w_octet(output, octet),
-            w_octet(output + 1u, octet),
-            w_octet(output + 2u, octet),
-            w_octet(output + 3u, octet),
-        );
-        if bring_quad < 8u {
-            let slot = first_slot + 4u * bring_quad;
-            put_x(
-                8u * bring_octet * 8u + bring_quad,
-                x_octet(slot, octet),
-                x_octet(slot + 1u, octet),
-                x_octet(slot + 2u, octet),
-                x_octet(slot + 3u, octet),
-            );
-        }
-        workgroupBarrier();
-        for (var k = 0u; k < STEP; k++) {
-            let w_low = w_tile[k * 16u + 2u * lane_outputs];
-            let w_high = w_tile[k * 16u + 2u * lane_outputs + 1u];
-            let v = x_tile[k * 8u + lane_rows];
-            low0 = fma(w_low, vec4<f32>(v.x), low0);
-            low1 = fma(w_low, vec4<f32>(v.y), low1);
-            low2 = fma(w_low, vec4<f32>(v.z), low2);
-            low3 = fma(w_low, vec4<f32>(v.w), low3);
-            high0 = fma(w_high, vec4<f32>(v.x), high0);
-            high1 = fma(w_high, vec4<f32>(v.y), high1);
-            high2 = fma(w_high, vec4<f32>(v.z), high2);
-            high3 = fma(w_high, vec4<f32>(v.w), high3);
-        }
-        workgroupBarrier();
-    }
-    let n = first_output + 8u * lane_outputs;
-    let slot = first_slot + 4u * lane_rows;
-    finish(slot, n, low0, high0);
-    finish(slot + 1u, n, low1, high1);
-    finish(slot + 2u, n, low2, high2);
-    finish(slot + 3u, n, low3, high3);
 }

@@ -1,14 +1,5 @@
-// One invocation stands for eight outputs of eight listed rows, weights and x in textures.
-// `pack_rows` put the listed rows of x into the texture, the i-th one into its row i. Each lane
-// loads one or two of the eight.
-
-@group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // [listed row][2 n_in_octets]
-@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;
-
-#import shared/octet
-#import shared/lanes
-#import shared/weights_texture
-#import shared/quad
+// The sums of eight outputs of eight rows. Expects `x: texture_storage_2d<rgba32float, read>`,
+// `store`, `quad` and `rows`.
 
 const TILE_ROWS: u32 = 8u;
 
@@ -111,38 +102,4 @@ fn add_part(before: Tile, a: QuadTexels, b: QuadTexels, own: u32, k: u32) -> Til
         tile = add_octet(tile, quad_of(a, 3u), quad_of(b, 3u), own_rows(own, k + 3u));
     }
     return tile;
-}
-
-@compute @workgroup_size(8)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(global_invocation_id) id: vec3<u32>,
-    @builtin(subgroup_invocation_id) lane: u32,
-) {
-    let n = 8u * id.x;
-    let first = TILE_ROWS * group.y;
-    if first >= n_listed(params.list) {
-        return;
-    }
-    let own = first + lane % LANES;
-    let low = place_of(params.weight_row + present_output(n));
-    let high = low + vec2<u32>(4u, 0u);
-    var tile = Tile();
-    let n_steps = params.n_in_octets / octets_a_step();
-    for (var step = 0u; step < n_steps; step++) {
-        let k = step * octets_a_step();
-        tile = add_part(tile, quad_texels(low, step, 0u), quad_texels(high, step, 0u), own, k);
-        if parts_a_step() == 2u {
-            let next = k + octets_a_part();
-            tile = add_part(tile, quad_texels(low, step, 1u), quad_texels(high, step, 1u), own, next);
-        }
-    }
-    finish(first + 0u, n, tile.a0, tile.b0);
-    finish(first + 1u, n, tile.a1, tile.b1);
-    finish(first + 2u, n, tile.a2, tile.b2);
-    finish(first + 3u, n, tile.a3, tile.b3);
-    finish(first + 4u, n, tile.a4, tile.b4);
-    finish(first + 5u, n, tile.a5, tile.b5);
-    finish(first + 6u, n, tile.a6, tile.b6);
-    finish(first + 7u, n, tile.a7, tile.b7);
 }

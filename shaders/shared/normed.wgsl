@@ -2,8 +2,7 @@
 //
 // RMS: the sum of squares is gathered along with the products, and scales their sums at the end.
 // Layer norm needs mean and deviation beforehand. `norm` holds weights, then biases.
-
-override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
+// Expects `NORM`, `norm: array<vec4<f32>>`, and `n_in_octets`, `n_cols` and `eps` in `params`.
 
 struct Moments {
     mean: f32,

@@ -1,7 +1,6 @@
 // Eight weights at a time: rows are padded with zeros to whole octets. Every format widens to f32
 // exactly.
-
-override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
+// Expects `WEIGHT_FORMAT`.
 
 struct Octet {
     low: vec4<f32>,

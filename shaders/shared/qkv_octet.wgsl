@@ -1,10 +1,10 @@
 // Queries, keys and values: queries and keys are turned by the rotary angles of the row's
-// position; queries go to `q`, keys and values to the KV cache of the given cycles.
+// position; queries go to `q`, keys and values to the KV cache of the given cycles. Expects
+// `angles: array<vec4<f32>>`, `q_put`, `kv_put`, `rows` and, in `params`, `n_heads`, `n_kv_heads`,
+// `head_octets`, `has_rope`, `first_cycle` and `n_cycles`.
 //
 // Outputs are query heads, key heads, value heads, each padded to octets. In queries and keys the
 // two dimensions of a rotary pair are neighbours: the upload of the weights puts them so.
-
-@group(0) @binding(5) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
 
 // Two pairs, turned.
 fn turned(v: vec4<f32>, angle: vec4<f32>) -> vec4<f32> {

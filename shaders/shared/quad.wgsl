@@ -1,4 +1,5 @@
-// Four outputs at a time, weights in a texture.
+// Four outputs at a time, weights in a texture. Expects `weights_texture`, `lanes` and
+// `params.n_out`.
 
 // The first of an invocation's eight outputs, or, where it has none, of the last ones: its lane
 // works for the others.

@@ -3,6 +3,7 @@
 // A workgroup of the second dimension stands for `rows_per_tile` listed rows, at most four: all
 // query heads of a KV head in these rows, row by row, make at most as many quartets as there are
 // heads. Past the end of the list a quartet repeats the last query vector, and drops its result.
+// Expects `rows`, `first_key`, and `n_heads`, `n_kv_heads` and `rows_per_tile` in `params`.
 
 struct Quartet {
     kv_head: u32,

@@ -1,7 +1,6 @@
 // The value of a rank from the top, found digit by digit, four bits each, from the highest down.
 // For each place every lane adds its values; after a barrier all lanes pick one and the same digit.
-
-var<workgroup> counts: array<atomic<u32>, 256>; // [place][digit]; a search takes eight places
+// Expects `counts: array<atomic<u32>, 256>` in workgroup memory.
 
 struct Selection {
     known: u32, // the digits found so far, the others 0

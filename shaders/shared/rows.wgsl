@@ -3,6 +3,7 @@
 // `rows` begins with two values for each row: its position in its sequence, and the place in the
 // cache where that sequence begins. Then come lists, each a count followed by row numbers in
 // rising order. A list is named by the index of its count.
+// Expects `rows: array<u32>`.
 
 fn n_listed(list: u32) -> u32 {
     return rows[list];

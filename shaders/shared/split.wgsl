@@ -2,6 +2,7 @@
 // Split s has keys s * split_keys on, and writes its part of a row's output to `parts`, for
 // `merge`. The zero token belongs to the first split that a row sees. `n_splits` counts those of a
 // full KV cache; 1: nothing is split.
+// Expects `n_splits`, `n_heads` and `head_octets` in `params`.
 
 // Where the part of a split begins in `parts`, in vec4: a head's sum of values, not yet divided,
 // and a vec4 of the maximum, the sum of weights, and the zero token's score.

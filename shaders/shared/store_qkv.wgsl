@@ -1,6 +1,5 @@
 // Outputs that are queries, keys and values.
-
-#import shared/qkv_octet
+// Expects `linear` and `qkv_octet`.
 
 // Outputs n .. n + 7 of a row.
 fn store(row: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {

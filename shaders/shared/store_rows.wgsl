@@ -1,8 +1,5 @@
-// Rows of outputs: an activation, then stored to `y` or added to it.
-
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // [row][y_stride]
-
-override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
+// Rows of outputs: an activation, then stored to `y` or added to it. Expects `EPILOGUE`,
+// `y: array<f32>`, `linear`, and `y_stride`, `accumulate`, `first_output` and `n_out` in `params`.
 
 fn gelu_tanh(v: vec4<f32>) -> vec4<f32> {
     // tanh overflows on some drivers, and is 1 to the last bit from 10 on.

@@ -1,7 +1,6 @@
 // Sums over eight neighbouring lanes, by way of workgroup memory, in a fixed order.
 // Every lane must call it, and every lane gets the sums of its eight.
-
-var<workgroup> eights: array<vec2<f32>, 64>;
+// Expects `eights: array<vec2<f32>, 64>` in workgroup memory.
 
 fn sum_of_eight(values: vec2<f32>, lane: u32) -> vec2<f32> {
     eights[lane] = values;

@@ -2,6 +2,7 @@
 // weights of a first step of inputs side by side, then of a second step, and so on. A step is an
 // octet: a texel an output (two with f32, one after the other); or, quantised, a block: a texel
 // with the eight outputs' scales, then a texel an output (two with q8_0).
+// Expects `weights: texture_storage_2d<rgba32uint, read>` and `octet`.
 
 fn octets_a_step() -> u32 {
     return select(1u, BLOCK_OCTETS, is_quantised());

@@ -1,9 +1,8 @@
 // The sum of one value a lane over the 64 lanes of a workgroup, in a fixed order.
 // Every lane must call it, and every lane gets the sum.
+// Expects `lane_values: array<f32, 64>` in workgroup memory.
 
 const LANES: u32 = 64u;
-
-var<workgroup> lane_values: array<f32, 64>;
 
 fn workgroup_sum(value: f32, lane: u32) -> f32 {
     lane_values[lane] = value;

@@ -2,21 +2,20 @@
 
 use wgpu::Features;
 
-use super::{LANES, compose, params, read, read_write, words};
+use super::{LANES, kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     n_vocab: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "chunk_max",
-    source: include_str!("../../shaders/chunk_max.wgsl"),
-    compose,
-    bindings: &[read("logits"), read_write("maxima")],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "chunk_max",
+    FIELDS,
+    Features::empty(),
+    &[read("logits"), read_write("maxima")]
+);
 
 /// Chunks of a vocabulary, empty ones included.
 pub const N_CHUNKS: u32 = 1024;

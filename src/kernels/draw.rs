@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{compose, params, read, read_write, words};
+use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
@@ -14,14 +14,13 @@ params! {
     seed: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "draw",
-    source: include_str!("../../shaders/draw.wgsl"),
-    compose,
-    bindings: &[read("candidates"), read_write("history"), read_write("ids")],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "draw",
+    FIELDS,
+    Features::empty(),
+    &[read("candidates"), read_write("history"), read_write("ids")]
+);
 
 /// The id drawn where a logit is not finite.
 pub const NO_TOKEN: u32 = u32::MAX;

@@ -3,7 +3,7 @@
 use super::linear::weight_format;
 use wgpu::Features;
 
-use super::{LANES, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use super::{LANES, TEXTURE_LANES, bound, kernel, params, read, read_write, words};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 use crate::model::tensor::Dtype;
 
@@ -15,36 +15,34 @@ params! {
     has_positions: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "embed",
-    source: include_str!("../../shaders/embed.wgsl"),
-    compose,
-    bindings: &[
+pub static KERNEL: Kernel = kernel!(
+    "gpu",
+    "embed",
+    FIELDS,
+    Features::empty(),
+    &[
         read("ids"),
         read("weights"),
         read("positions"),
         read("rows"),
         read_write("x"),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// Embeddings from a matrix in a texture.
-pub static TEXTURE: Kernel = Kernel {
-    name: "embed_texture",
-    source: include_str!("../../shaders/embed_texture.wgsl"),
-    compose,
-    bindings: &[
+pub static TEXTURE: Kernel = kernel!(
+    "software",
+    "embed_texture",
+    FIELDS,
+    Features::empty(),
+    &[
         read("ids"),
         bound("weights", Access::Texture),
         read("positions"),
         read("rows"),
         read_write("x"),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// Ids, weights, positions (f32), rows, x.
 pub fn call<'a>(

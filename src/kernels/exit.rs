@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{compose, params, read, read_write, words};
+use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 use crate::model::config::Reduce;
 
@@ -21,20 +21,19 @@ params! {
     n_grids: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "exit",
-    source: include_str!("../../shaders/exit.wgsl"),
-    compose,
-    bindings: &[
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "exit",
+    FIELDS,
+    Features::empty(),
+    &[
         read("zeros"),
         read("grids"),
         read_write("rows"),
         read_write("progress"),
         read_write("dispatches"),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// A dispatch that works on a list which this kernel writes. The layout is the shader's.
 #[repr(C)]

@@ -2,7 +2,7 @@
 
 use wgpu::{Buffer, Features};
 
-use super::{KvType, LANES, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use super::{KvType, LANES, TEXTURE_LANES, bound, kernel, params, read, read_write, words};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 
 params! {
@@ -14,27 +14,25 @@ params! {
     n_copies: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "kv_copy",
-    source: include_str!("../../shaders/kv_copy.wgsl"),
-    compose,
-    bindings: &[read("rows"), read_write("kv")],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "gpu",
+    "kv_copy",
+    FIELDS,
+    Features::empty(),
+    &[read("rows"), read_write("kv")]
+);
 
-pub static TEXTURE: Kernel = Kernel {
-    name: "kv_copy_texture",
-    source: include_str!("../../shaders/kv_copy_texture.wgsl"),
-    compose,
-    bindings: &[
+pub static TEXTURE: Kernel = kernel!(
+    "software",
+    "kv_copy_texture",
+    FIELDS,
+    Features::empty(),
+    &[
         read("rows"),
         bound("kv_from", Access::TextureArray),
         bound("kv_to", Access::WriteTextureArray),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// `kv`: the cache as it is read, and as it is written; in textures no layer is in both, a buffer is
 /// bound once.

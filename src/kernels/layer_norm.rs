@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{compose, params, read, read_write, words};
+use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
@@ -13,14 +13,13 @@ params! {
     eps: f32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "layer_norm",
-    source: include_str!("../../shaders/layer_norm.wgsl"),
-    compose,
-    bindings: &[read("x"), read("norm"), read("rows"), read_write("y")],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "layer_norm",
+    FIELDS,
+    Features::empty(),
+    &[read("x"), read("norm"), read("rows"), read_write("y")]
+);
 
 /// One workgroup a row. `buffers`: x, norm (weights, then biases), rows, y.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {

@@ -4,7 +4,7 @@
 
 use wgpu::{Buffer, Features};
 
-use super::{BatchKind, KvType, TEXTURE_LANES, bound, compose, params, read, read_write, words};
+use super::{BatchKind, KvType, TEXTURE_LANES, bound, kernel, params, read, read_write, words};
 use crate::gpu::{Access, Binding, Call, Cost, Kernel, KernelClass, Resource, Target};
 use crate::model::quant::Quant;
 use crate::model::tensor::Dtype;
@@ -38,20 +38,6 @@ const KV_TEXTURE: Binding = bound("kv", Access::WriteTextureArray);
 const Q_TEXTURE: Binding = bound("q", Access::WriteTexture);
 const NORM_UNIFORM: Binding = bound("norm", Access::Uniform);
 
-/// Declares a kernel by its shader's name, what it needs of a device, and its bindings.
-macro_rules! kernel {
-    ($id:ident, $name:literal, $needs:expr, $($binding:expr),+) => {
-        pub static $id: Kernel = Kernel {
-            name: $name,
-            source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
-            compose,
-            bindings: &[$($binding),+],
-            params: FIELDS,
-            needs: $needs,
-        };
-    };
-}
-
 #[rustfmt::skip]
 mod declared {
     use super::*;
@@ -59,27 +45,27 @@ mod declared {
     const CORE: Features = Features::empty();
     const SUBGROUP: Features = Features::SUBGROUP;
 
-    kernel!(MATVEC, "matvec", CORE, read("x"), read("weights"), read("bias"), read("rows"),
-        read_write("y"), read("norm"));
-    kernel!(MATMUL, "matmul", CORE, read("x"), read("weights"), read("bias"), read("rows"),
-        read_write("y"));
-    kernel!(MATVEC_SUBGROUP, "matvec_subgroup", SUBGROUP, read("x"), read("weights"), read("bias"),
-        read("rows"), read_write("y"), read("norm"));
-    kernel!(QKV_MATVEC_SUBGROUP, "qkv_matvec_subgroup", SUBGROUP, read("x"), read("weights"),
+    pub static MATVEC: Kernel = kernel!("gpu", "matvec", FIELDS, CORE, &[read("x"), read("weights"), read("bias"), read("rows"),
+        read_write("y"), read("norm")]);
+    pub static MATMUL: Kernel = kernel!("gpu", "matmul", FIELDS, CORE, &[read("x"), read("weights"), read("bias"), read("rows"),
+        read_write("y")]);
+    pub static MATVEC_SUBGROUP: Kernel = kernel!("gpu", "matvec_subgroup", FIELDS, SUBGROUP, &[read("x"), read("weights"), read("bias"),
+        read("rows"), read_write("y"), read("norm")]);
+    pub static QKV_MATVEC_SUBGROUP: Kernel = kernel!("gpu", "qkv_matvec_subgroup", FIELDS, SUBGROUP, &[read("x"), read("weights"),
         read("bias"), read("rows"), read("angles"), read_write("q"), read_write("kv"),
-        read("norm"));
-    kernel!(MATVEC_TEXTURE, "matvec_texture", SUBGROUP, X_UNIFORM, W_TEXTURE, read("bias"),
-        read("rows"), read_write("y"), NORM_UNIFORM);
-    kernel!(MATMUL_TEXTURE, "matmul_texture", SUBGROUP, X_TEXTURE, W_TEXTURE, read("bias"),
-        read("rows"), read_write("y"));
-    kernel!(QKV_MATVEC, "qkv_matvec", CORE, read("x"), read("weights"), read("bias"), read("rows"),
-        read("angles"), read_write("q"), read_write("kv"), read("norm"));
-    kernel!(QKV_MATMUL, "qkv_matmul", CORE, read("x"), read("weights"), read("bias"), read("rows"),
-        read("angles"), read_write("q"), read_write("kv"));
-    kernel!(QKV_MATVEC_TEXTURE, "qkv_matvec_texture", SUBGROUP, X_UNIFORM, W_TEXTURE, read("bias"),
-        read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE, NORM_UNIFORM);
-    kernel!(QKV_MATMUL_TEXTURE, "qkv_matmul_texture", SUBGROUP, X_TEXTURE, W_TEXTURE, read("bias"),
-        read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE);
+        read("norm")]);
+    pub static MATVEC_TEXTURE: Kernel = kernel!("software", "matvec_texture", FIELDS, SUBGROUP, &[X_UNIFORM, W_TEXTURE, read("bias"),
+        read("rows"), read_write("y"), NORM_UNIFORM]);
+    pub static MATMUL_TEXTURE: Kernel = kernel!("software", "matmul_texture", FIELDS, SUBGROUP, &[X_TEXTURE, W_TEXTURE, read("bias"),
+        read("rows"), read_write("y")]);
+    pub static QKV_MATVEC: Kernel = kernel!("gpu", "qkv_matvec", FIELDS, CORE, &[read("x"), read("weights"), read("bias"), read("rows"),
+        read("angles"), read_write("q"), read_write("kv"), read("norm")]);
+    pub static QKV_MATMUL: Kernel = kernel!("gpu", "qkv_matmul", FIELDS, CORE, &[read("x"), read("weights"), read("bias"), read("rows"),
+        read("angles"), read_write("q"), read_write("kv")]);
+    pub static QKV_MATVEC_TEXTURE: Kernel = kernel!("software", "qkv_matvec_texture", FIELDS, SUBGROUP, &[X_UNIFORM, W_TEXTURE, read("bias"),
+        read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE, NORM_UNIFORM]);
+    pub static QKV_MATMUL_TEXTURE: Kernel = kernel!("software", "qkv_matmul_texture", FIELDS, SUBGROUP, &[X_TEXTURE, W_TEXTURE, read("bias"),
+        read("rows"), read("angles"), Q_TEXTURE, KV_TEXTURE]);
 }
 pub use declared::*;
 

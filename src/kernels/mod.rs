@@ -121,6 +121,29 @@ const fn words(n: u32) -> u64 {
     4 * n as u64
 }
 
+/// The kernel of `shaders/FOLDER/NAME.wgsl`: folder, name, the fields of its `Params`, what it needs
+/// of a device, its bindings.
+macro_rules! kernel {
+    ($folder:literal, $name:literal, $params:expr, $needs:expr, $bindings:expr) => {
+        crate::gpu::Kernel {
+            name: $name,
+            source: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/shaders/",
+                $folder,
+                "/",
+                $name,
+                ".wgsl"
+            )),
+            compose: crate::kernels::compose,
+            bindings: $bindings,
+            params: $params,
+            needs: $needs,
+        }
+    };
+}
+use kernel;
+
 /// Declares a kernel's `Params`: all members are 4 bytes, in the shader's order.
 macro_rules! params {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {

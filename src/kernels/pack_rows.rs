@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{BatchKind, TEXTURE_LANES, bound, compose, params, read, words};
+use super::{BatchKind, TEXTURE_LANES, bound, kernel, params, read, words};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 
 params! {
@@ -10,18 +10,17 @@ params! {
     list: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "pack_rows",
-    source: include_str!("../../shaders/pack_rows.wgsl"),
-    compose,
-    bindings: &[
+pub static KERNEL: Kernel = kernel!(
+    "software",
+    "pack_rows",
+    FIELDS,
+    Features::empty(),
+    &[
         read("x"),
         read("rows"),
         bound("packed", Access::WriteTexture),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// Rows that `matmul_texture` reads at a time: the texture's height is a multiple of it.
 pub const PACKED_TILE: usize = 8;

@@ -4,7 +4,7 @@
 
 use wgpu::Features;
 
-use super::{bound, compose, params, read, read_write};
+use super::{bound, kernel, params, read, read_write};
 use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource};
 
 params! {
@@ -33,51 +33,59 @@ pub static PROBES: &[&Kernel] = &[
     &WRITE,
 ];
 
-/// Declares a probe: its name, what it needs of the device, and its bindings.
-macro_rules! probe {
-    ($item:ident, $name:literal, $needs:expr, $bindings:expr) => {
-        pub static $item: Kernel = Kernel {
-            name: $name,
-            source: include_str!(concat!("../../shaders/probes/", $name, ".wgsl")),
-            compose,
-            bindings: $bindings,
-            params: FIELDS,
-            needs: $needs,
-        };
-    };
-}
-
 const NOTHING: Features = Features::empty();
 const COOPERATIVE: Features = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 const OUT: &[Binding] = &[read_write("out")];
 
-probe!(BARRIER, "barrier", NOTHING, OUT);
-probe!(COPY, "copy", NOTHING, &[read("data"), read_write("to")]);
-probe!(FMA_F16, "fma_f16", Features::SHADER_F16, OUT);
-probe!(FMA_F32, "fma_f32", NOTHING, OUT);
-probe!(
-    MATRIX,
+pub static BARRIER: Kernel = kernel!("probes", "barrier", FIELDS, NOTHING, OUT);
+pub static COPY: Kernel = kernel!(
+    "probes",
+    "copy",
+    FIELDS,
+    NOTHING,
+    &[read("data"), read_write("to")]
+);
+pub static FMA_F16: Kernel = kernel!("probes", "fma_f16", FIELDS, Features::SHADER_F16, OUT);
+pub static FMA_F32: Kernel = kernel!("probes", "fma_f32", FIELDS, NOTHING, OUT);
+pub static MATRIX: Kernel = kernel!(
+    "probes",
     "matrix",
+    FIELDS,
     Features::SHADER_F16.union(COOPERATIVE),
     &[read("data"), read("start"), read_write("out")]
 );
-probe!(READ, "read", NOTHING, &[read("data"), read_write("out")]);
-probe!(
-    READ_STORAGE_TEXTURE,
+pub static READ: Kernel = kernel!(
+    "probes",
+    "read",
+    FIELDS,
+    NOTHING,
+    &[read("data"), read_write("out")]
+);
+pub static READ_STORAGE_TEXTURE: Kernel = kernel!(
+    "probes",
     "read_storage_texture",
+    FIELDS,
     NOTHING,
     &[bound("data", Access::Texture), read_write("out")]
 );
-probe!(
-    READ_TEXTURE,
+pub static READ_TEXTURE: Kernel = kernel!(
+    "probes",
     "read_texture",
+    FIELDS,
     NOTHING,
     &[bound("data", Access::SampledTexture), read_write("out")]
 );
-probe!(SKIP, "skip", NOTHING, &[read("flag"), read_write("out")]);
-probe!(SUBGROUP_SUM, "subgroup_sum", Features::SUBGROUP, OUT);
-probe!(WORKGROUP_SUM, "workgroup_sum", NOTHING, OUT);
-probe!(WRITE, "write", NOTHING, &[read_write("data")]);
+pub static SKIP: Kernel = kernel!(
+    "probes",
+    "skip",
+    FIELDS,
+    NOTHING,
+    &[read("flag"), read_write("out")]
+);
+pub static SUBGROUP_SUM: Kernel =
+    kernel!("probes", "subgroup_sum", FIELDS, Features::SUBGROUP, OUT);
+pub static WORKGROUP_SUM: Kernel = kernel!("probes", "workgroup_sum", FIELDS, NOTHING, OUT);
+pub static WRITE: Kernel = kernel!("probes", "write", FIELDS, NOTHING, &[read_write("data")]);
 
 /// `x` workgroups. `resources`: as the probe's bindings.
 pub fn call<'a>(

@@ -3,7 +3,7 @@
 use wgpu::{Buffer, Features};
 
 use super::linear::{PARAMS, Params, Qkv};
-use super::{LANES, bound, compose, read, words};
+use super::{LANES, bound, kernel, read, words};
 use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource, Target};
 
 const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
@@ -18,24 +18,22 @@ const fn bindings(q: Access, kv: Access) -> [Binding; 7] {
     ]
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "qkv_store",
-    source: include_str!("../../shaders/qkv_store.wgsl"),
-    compose,
-    bindings: &bindings(Access::ReadWrite, Access::ReadWrite),
-    params: PARAMS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "gpu",
+    "qkv_store",
+    PARAMS,
+    Features::empty(),
+    &bindings(Access::ReadWrite, Access::ReadWrite)
+);
 
 /// Queries, keys and values stored to textures.
-pub static TEXTURE: Kernel = Kernel {
-    name: "qkv_store_texture",
-    source: include_str!("../../shaders/qkv_store_texture.wgsl"),
-    compose,
-    bindings: &bindings(Access::WriteTexture, Access::WriteTextureArray),
-    params: PARAMS,
-    needs: Features::empty(),
-};
+pub static TEXTURE: Kernel = kernel!(
+    "software",
+    "qkv_store_texture",
+    PARAMS,
+    Features::empty(),
+    &bindings(Access::WriteTexture, Access::WriteTextureArray)
+);
 
 /// `projected`: f32 `[row][y_stride]`. `norm`: f32 `[query, key][8 head_octets]`. `unused` stands
 /// for the bias, which was added before.

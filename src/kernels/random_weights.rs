@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{LANES, compose, params, read_write};
+use super::{LANES, kernel, params, read_write};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
@@ -17,14 +17,13 @@ params! {
     seed: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "random_weights",
-    source: include_str!("../../shaders/random_weights.wgsl"),
-    compose,
-    bindings: &[read_write("matrix")],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "random_weights",
+    FIELDS,
+    Features::empty(),
+    &[read_write("matrix")]
+);
 
 /// Workgroups of a dispatch: more than any GPU runs at a time.
 const N_GROUPS: u32 = 4096;

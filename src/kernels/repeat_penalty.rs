@@ -2,7 +2,7 @@
 
 use wgpu::Features;
 
-use super::{compose, params, read, read_write, words};
+use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
@@ -10,14 +10,13 @@ params! {
     negative: f32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "repeat_penalty",
-    source: include_str!("../../shaders/repeat_penalty.wgsl"),
-    compose,
-    bindings: &[read("history"), read_write("logits")],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "repeat_penalty",
+    FIELDS,
+    Features::empty(),
+    &[read("history"), read_write("logits")]
+);
 
 /// The number of latest tokens that are penalised, as in llama.cpp.
 pub const WINDOW: usize = 64;

@@ -1,50 +1,46 @@
 //! Composing a shader from its file and the shared text it imports.
 
+/// Texts of `shaders/shared/` by the names that imports use.
 macro_rules! shared {
-    ($name:literal) => {
-        (
+    ($($name:literal,)*) => {
+        &[$((
             concat!("shared/", $name),
             include_str!(concat!("../../shaders/shared/", $name, ".wgsl")),
-        )
+        ),)*]
     };
 }
 
 /// Text that shaders import, by name.
-const SHARED: &[(&str, &str)] = &[
-    shared!("attention"),
-    shared!("fixed_point"),
-    shared!("history"),
-    shared!("kv_cache"),
-    shared!("kv_copy"),
-    shared!("kv_get_buffer"),
-    shared!("kv_get_texture"),
-    shared!("kv_put_buffer"),
-    shared!("kv_put_texture"),
-    shared!("lanes"),
-    shared!("linear"),
-    shared!("logit_keys"),
-    shared!("matmul"),
-    shared!("matmul_texture"),
-    shared!("matvec"),
-    shared!("matvec_texture"),
-    shared!("normed"),
-    shared!("octet"),
-    shared!("probe_params"),
-    shared!("qkv_octet"),
-    shared!("qkv_store"),
-    shared!("quad"),
-    shared!("quartet"),
-    shared!("radix_select"),
-    shared!("read_texels"),
-    shared!("rows"),
-    shared!("split"),
-    shared!("store_qkv"),
-    shared!("store_rows"),
-    shared!("sum_of_eight"),
-    shared!("sum_of_eight_subgroup"),
-    shared!("weights"),
-    shared!("weights_texture"),
-    shared!("workgroup_sum"),
+const SHARED: &[(&str, &str)] = shared![
+    "attention",
+    "history",
+    "kv_cache",
+    "kv_copy",
+    "kv_get_texture",
+    "kv_put_buffer",
+    "kv_put_texture",
+    "lanes",
+    "linear",
+    "logit_keys",
+    "matmul",
+    "matmul_texture",
+    "matvec",
+    "matvec_texture",
+    "normed",
+    "octet",
+    "qkv_octet",
+    "quad",
+    "quartet",
+    "radix_select",
+    "rows",
+    "split",
+    "store_qkv",
+    "store_rows",
+    "sum_of_eight",
+    "sum_of_eight_subgroup",
+    "weights",
+    "weights_texture",
+    "workgroup_sum",
 ];
 
 /// `source` with every line `#import NAME` replaced by the text of that name.

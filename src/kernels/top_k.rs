@@ -3,7 +3,7 @@
 use wgpu::Features;
 
 use super::chunk_max::N_CHUNKS;
-use super::{compose, params, read, read_write, words};
+use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
@@ -11,14 +11,13 @@ params! {
     k: u32,
 }
 
-pub static KERNEL: Kernel = Kernel {
-    name: "top_k",
-    source: include_str!("../../shaders/top_k.wgsl"),
-    compose,
-    bindings: &[read("logits"), read("maxima"), read_write("candidates")],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "top_k",
+    FIELDS,
+    Features::empty(),
+    &[read("logits"), read("maxima"), read_write("candidates")]
+);
 
 /// The largest `k`.
 pub const MAX_CANDIDATES: usize = 256;

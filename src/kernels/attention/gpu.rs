@@ -4,13 +4,14 @@ use wgpu::Features;
 
 use super::{FIELDS, Operands, Params, Shape, cost};
 use crate::gpu::{Call, Cost, Kernel, Resource};
-use crate::kernels::{BatchKind, KvType, LANES, compose, read, read_write};
+use crate::kernels::{BatchKind, KvType, LANES, kernel, read, read_write};
 
-pub static KERNEL: Kernel = Kernel {
-    name: "attention",
-    source: include_str!("../../../shaders/attention.wgsl"),
-    compose,
-    bindings: &[
+pub static KERNEL: Kernel = kernel!(
+    "gpu",
+    "attention",
+    FIELDS,
+    Features::empty(),
+    &[
         read("q"),
         read("kv"),
         read("pool"),
@@ -18,24 +19,21 @@ pub static KERNEL: Kernel = Kernel {
         read_write("out"),
         read_write("zeros"),
         read_write("parts"),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
-pub static MERGE: Kernel = Kernel {
-    name: "merge",
-    source: include_str!("../../../shaders/merge.wgsl"),
-    compose,
-    bindings: &[
+pub static MERGE: Kernel = kernel!(
+    "gpu",
+    "merge",
+    FIELDS,
+    Features::empty(),
+    &[
         read("parts"),
         read("rows"),
         read_write("out"),
         read_write("zeros"),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// Query vectors that a workgroup of [`KERNEL`] holds at most.
 const MAX_ITEMS: u32 = 8;

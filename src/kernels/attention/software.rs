@@ -5,46 +5,45 @@ use wgpu::Features;
 
 use super::{FIELDS, Operands, Params, cost};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource};
-use crate::kernels::{BatchKind, KvType, TEXTURE_LANES, bound, compose, read, read_write};
+use crate::kernels::{BatchKind, KvType, TEXTURE_LANES, bound, kernel, read, read_write};
 
 /// Attention of a row that is alone, with everything in textures.
-pub static TEXTURE: Kernel = Kernel {
-    name: "attention_texture",
-    source: include_str!("../../../shaders/attention_texture.wgsl"),
-    compose,
-    bindings: &[
+pub static TEXTURE: Kernel = kernel!(
+    "software",
+    "attention_texture",
+    FIELDS,
+    Features::SUBGROUP,
+    &[
         bound("q", Access::FloatTexture),
         bound("kv", Access::TextureArray),
         bound("pool", Access::FloatTexture),
         read("rows"),
         read_write("out"),
         read_write("zeros"),
-    ],
-    params: FIELDS,
-    needs: Features::SUBGROUP,
-};
+    ]
+);
 
 /// The scores of all keys: the first half of attention of many rows.
-pub static SCORES: Kernel = Kernel {
-    name: "scores_texture",
-    source: include_str!("../../../shaders/scores_texture.wgsl"),
-    compose,
-    bindings: &[
+pub static SCORES: Kernel = kernel!(
+    "software",
+    "scores_texture",
+    FIELDS,
+    Features::empty(),
+    &[
         bound("q", Access::FloatTexture),
         bound("kv", Access::TextureArray),
         read("rows"),
         bound("scores", Access::WriteTexture),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// The softmax of the scores, applied to the values: the second half of attention of many rows.
-pub static VALUES: Kernel = Kernel {
-    name: "values_texture",
-    source: include_str!("../../../shaders/values_texture.wgsl"),
-    compose,
-    bindings: &[
+pub static VALUES: Kernel = kernel!(
+    "software",
+    "values_texture",
+    FIELDS,
+    Features::empty(),
+    &[
         bound("q", Access::FloatTexture),
         bound("kv", Access::TextureArray),
         bound("pool", Access::FloatTexture),
@@ -52,10 +51,8 @@ pub static VALUES: Kernel = Kernel {
         bound("scores", Access::FloatTexture),
         read_write("out"),
         read_write("zeros"),
-    ],
-    params: FIELDS,
-    needs: Features::empty(),
-};
+    ]
+);
 
 /// Attention of a row that is alone in its batch; `lanes`: see [`Target::lanes`].
 ///

@@ -1,7 +1,0 @@
-// Queries, keys and values from projected rows: query and key heads pass a norm of their own.
-
-#import shared/linear
-#import shared/kv_cache
-#import shared/kv_put_buffer
-#import shared/qkv_octet
-#import shared/qkv_store

@@ -1,0 +1,158 @@
+// scores[row][head][key] = scale * (query . key), for keys that the row sees; others get -3e38.
+// One invocation stands for four query vectors and eight keys here and there.
+
+struct Params {
+    n_heads: u32,
+    n_kv_heads: u32,
+    head_dim: u32,
+    head_octets: u32,
+    kv_places: u32,
+    // Tiles and splits of `attention`. With textures, the rows are those of a workgroup's quartets,
+    // and a split is a workgroup of those that share a quartet's keys in `scores_texture`; Direct3D
+    // does not tell it how many there are.
+    heads_per_tile: u32,
+    rows_per_tile: u32,
+    n_splits: u32,
+    split_keys: u32,
+    cycle: u32,
+    list: u32,
+    out_stride: u32,
+    scale: f32,
+    // Zero token: whether there is one, and the rows of `pool` with its key and value.
+    has_zero: u32,
+    zero_key: u32,
+    zero_value: u32,
+    pool_heads: u32,
+    // Keys that a row sees, its own counted.
+    window: u32,
+    // Where the zero attention goes: the middle layer, or nowhere.
+    writes_zeros: u32,
+    layer: u32,
+    n_layers: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>; // [row][head, 2 head_octets]
+@group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>; // see `shared/kv_cache`
+@group(0) @binding(3) var<storage, read> rows: array<u32>; // see `shared/rows`
+// [listed row, head][key / 4]
+@group(0) @binding(4) var scores: texture_storage_2d<rgba32float, write>;
+
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+
+#import shared/attention
+#import shared/rows
+#import shared/kv_cache
+#import shared/kv_get_texture
+#import shared/quartet
+
+struct Sums {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
+fn dot_octet(k: KvOctet, low: vec4<f32>, high: vec4<f32>) -> f32 {
+    return dot(k.low, low) + dot(k.high, high);
+}
+
+// An octet's products with eight keys, added to their sums.
+fn add(
+    sums: Sums,
+    low: vec4<f32>,
+    high: vec4<f32>,
+    k0: KvOctet,
+    k1: KvOctet,
+    k2: KvOctet,
+    k3: KvOctet,
+    k4: KvOctet,
+    k5: KvOctet,
+    k6: KvOctet,
+    k7: KvOctet,
+) -> Sums {
+    let near = vec4<f32>(
+        dot_octet(k0, low, high),
+        dot_octet(k1, low, high),
+        dot_octet(k2, low, high),
+        dot_octet(k3, low, high),
+    );
+    let far = vec4<f32>(
+        dot_octet(k4, low, high),
+        dot_octet(k5, low, high),
+        dot_octet(k6, low, high),
+        dot_octet(k7, low, high),
+    );
+    return Sums(sums.low + near, sums.high + far);
+}
+
+fn put(four: Quartet, i: u32, key: u32, sums: Sums) {
+    if i >= four.n {
+        return;
+    }
+    let near = vec4<u32>(key, key + 1u, key + 2u, key + 3u);
+    let far = near + 4u;
+    let position = vec4<u32>(four.positions[i]);
+    let window = vec4<u32>(params.window);
+    let lowest = vec4<f32>(LOWEST);
+    let sees_near = (near <= position) & (position - near < window);
+    let sees_far = (far <= position) & (position - far < window);
+    let at = vec2<u32>(key / 4u, four.slots[i] * params.n_heads + four.heads[i]);
+    textureStore(scores, at, select(lowest, params.scale * sums.low, sees_near));
+    textureStore(scores, at + vec2<u32>(1u, 0u), select(lowest, params.scale * sums.high, sees_far));
+}
+
+// Keys past the last one repeat it.
+fn eight_keys(four: Quartet, key: u32, last: u32) {
+    var s0: Sums;
+    var s1: Sums;
+    var s2: Sums;
+    var s3: Sums;
+    let first = four.start + key;
+    let end = four.start + last;
+    for (var o = 0u; o < params.head_octets; o++) {
+        let k0 = kv_get(params.cycle, KEY, four.kv_head, first, o);
+        let k1 = kv_get(params.cycle, KEY, four.kv_head, min(first + 1u, end), o);
+        let k2 = kv_get(params.cycle, KEY, four.kv_head, min(first + 2u, end), o);
+        let k3 = kv_get(params.cycle, KEY, four.kv_head, min(first + 3u, end), o);
+        let k4 = kv_get(params.cycle, KEY, four.kv_head, min(first + 4u, end), o);
+        let k5 = kv_get(params.cycle, KEY, four.kv_head, min(first + 5u, end), o);
+        let k6 = kv_get(params.cycle, KEY, four.kv_head, min(first + 6u, end), o);
+        let k7 = kv_get(params.cycle, KEY, four.kv_head, min(first + 7u, end), o);
+        let x = 2u * (four.heads * params.head_octets + o);
+        let a0 = textureLoad(q, vec2<u32>(x.x, four.rows.x));
+        let b0 = textureLoad(q, vec2<u32>(x.x + 1u, four.rows.x));
+        let a1 = textureLoad(q, vec2<u32>(x.y, four.rows.y));
+        let b1 = textureLoad(q, vec2<u32>(x.y + 1u, four.rows.y));
+        let a2 = textureLoad(q, vec2<u32>(x.z, four.rows.z));
+        let b2 = textureLoad(q, vec2<u32>(x.z + 1u, four.rows.z));
+        let a3 = textureLoad(q, vec2<u32>(x.w, four.rows.w));
+        let b3 = textureLoad(q, vec2<u32>(x.w + 1u, four.rows.w));
+        s0 = add(s0, a0, b0, k0, k1, k2, k3, k4, k5, k6, k7);
+        s1 = add(s1, a1, b1, k0, k1, k2, k3, k4, k5, k6, k7);
+        s2 = add(s2, a2, b2, k0, k1, k2, k3, k4, k5, k6, k7);
+        s3 = add(s3, a3, b3, k0, k1, k2, k3, k4, k5, k6, k7);
+    }
+    put(four, 0u, key, s0);
+    put(four, 1u, key, s1);
+    put(four, 2u, key, s2);
+    put(four, 3u, key, s3);
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first_slot = group.y * params.rows_per_tile;
+    if first_slot >= n_listed(params.list) {
+        return;
+    }
+    let four = quartet(group.x % params.n_heads, first_slot);
+    if four.n == 0u {
+        return;
+    }
+    let n_keys = last_key(four.positions);
+    let begin = begin_key(four.positions) + 8u * (group.x / params.n_heads * 8u + lane);
+    for (var key = begin; key < n_keys; key += 64u * params.n_splits) {
+        eight_keys(four, key, n_keys - 1u);
+    }
+}
