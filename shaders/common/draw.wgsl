@@ -21,7 +21,7 @@ struct Params {
 #import shared/history
 
 const ONE: u32 = 8388608u; // the weight of the likeliest token, 2^23
-const LANES: u32 = 64u;
+const WORKGROUP_SIZE: u32 = 64u;
 const MAX_CANDIDATES: u32 = 256u;
 const KEEP_ALL: u32 = 0xffffffffu;
 const NOT_FINITE: u32 = 0xffffffffu; // a key
@@ -81,7 +81,7 @@ fn scaled(distance: f32, scale: f32) -> u32 {
 // Differences and products stand apart from each other, so that no compiler fuses them.
 fn weigh(lane: u32) {
     let largest = logit(0u);
-    for (var i = lane; i < params.n_candidates; i += LANES) {
+    for (var i = lane; i < params.n_candidates; i += WORKGROUP_SIZE) {
         let distance = min(largest - logit(i), LARGEST);
         distances[i] = distance;
         weights[PLAIN + i] = weight(scaled(distance, params.plain_scale));

@@ -1,10 +1,9 @@
-// Scores of a cycle, and which rows exit after it.
+// Scores of a cycle from the zero attention that `attention` wrote, and which rows exit after it.
 // One workgroup stands for the whole batch; a lane for a run of neighbouring listed rows.
-// `zeros`, each head's zero attention, were written by `attention`. They are summed in a fixed
-// order: heads, then layers.
+// Sums are in a fixed order: heads, then middle layers.
 
 struct Params {
-    n_layers: u32, // middle layers
+    n_middle_layers: u32,
     n_heads: u32,
     reduce: u32, // 0 mean, 1 max, 2 min, 3 first, 4 last
     cycle: u32,
@@ -21,15 +20,15 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> zeros: array<f32>; // [row][layer][head]
-@group(0) @binding(2) var<storage, read> grids: array<Grid>;
+@group(0) @binding(1) var<storage, read> zeros: array<f32>; // [row][middle layer][head]
+@group(0) @binding(2) var<storage, read> grids: array<Grid>; // [grid]
 @group(0) @binding(3) var<storage, read_write> rows: array<u32>; // see `shared/rows`
 @group(0) @binding(4) var<storage, read_write> progress: array<f32>; // [row][cycles run, scores]
 @group(0) @binding(5) var<storage, read_write> dispatches: array<u32>; // [grid][x, y, z]
 
 #import shared/rows
 
-const LANES: u32 = 64u;
+const WORKGROUP_SIZE: u32 = 64u;
 
 var<workgroup> n_staying: array<u32, 64>;
 var<workgroup> n_leaving: array<u32, 64>;
@@ -42,8 +41,8 @@ struct Grid {
     unused: u32,
 }
 
-fn layer_score(row: u32, layer: u32) -> f32 {
-    let start = (row * params.n_layers + layer) * params.n_heads;
+fn layer_score(row: u32, middle_layer: u32) -> f32 {
+    let start = (row * params.n_middle_layers + middle_layer) * params.n_heads;
     var sum = 0.0;
     for (var i = 0u; i < params.n_heads; i++) {
         sum += zeros[start + i];
@@ -53,21 +52,21 @@ fn layer_score(row: u32, layer: u32) -> f32 {
 
 fn score(row: u32) -> f32 {
     if params.reduce == 4u {
-        return layer_score(row, params.n_layers - 1u);
+        return layer_score(row, params.n_middle_layers - 1u);
     }
     var value = layer_score(row, 0u);
     if params.reduce == 3u {
         return value;
     }
-    for (var layer = 1u; layer < params.n_layers; layer++) {
-        let next = layer_score(row, layer);
+    for (var i = 1u; i < params.n_middle_layers; i++) {
+        let next = layer_score(row, i);
         switch params.reduce {
             case 1u: { value = max(value, next); }
             case 2u: { value = min(value, next); }
             default: { value += next; }
         }
     }
-    return select(value, value / f32(params.n_layers), params.reduce == 0u);
+    return select(value, value / f32(params.n_middle_layers), params.reduce == 0u);
 }
 
 // Records the score of a row; true when the row exits.
@@ -95,7 +94,7 @@ fn has_left(row: u32) -> bool {
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let n = n_listed(params.list);
-    let run = (n + LANES - 1u) / LANES;
+    let run = (n + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
     let begin = min(n, lane * run);
     let end = min(n, begin + run);
     var leaving = 0u;
@@ -114,7 +113,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var leave_at = params.leaving + 1u;
     var total_staying = 0u;
     var total_leaving = 0u;
-    for (var i = 0u; i < LANES; i++) {
+    for (var i = 0u; i < WORKGROUP_SIZE; i++) {
         if i == lane {
             stay_at += total_staying;
             leave_at += total_leaving;
@@ -136,7 +135,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         rows[params.staying] = total_staying;
         rows[params.leaving] = total_leaving;
     }
-    for (var i = lane; i < params.n_grids; i += LANES) {
+    for (var i = lane; i < params.n_grids; i += WORKGROUP_SIZE) {
         let grid = grids[params.first_grid + i];
         let count = select(total_staying, total_leaving, grid.of_leaving == 1u);
         let y = (count + grid.rows_per_group - 1u) / grid.rows_per_group;

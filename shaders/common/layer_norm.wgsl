@@ -34,18 +34,18 @@ fn main(
     let start = row * params.stride;
     let to = select(row, group.y, params.dense == 1u) * params.stride;
     var sum = 0.0;
-    for (var i = lane; i < params.n_cols; i += LANES) {
+    for (var i = lane; i < params.n_cols; i += WORKGROUP_SIZE) {
         sum += x[start + i];
     }
     let mean = workgroup_sum(sum, lane) / f32(params.n_cols);
     var squares = 0.0;
-    for (var i = lane; i < params.n_cols; i += LANES) {
+    for (var i = lane; i < params.n_cols; i += WORKGROUP_SIZE) {
         let d = x[start + i] - mean;
         squares = fma(d, d, squares);
     }
     let variance = workgroup_sum(squares, lane) / f32(params.n_cols);
     let scale = 1.0 / sqrt(variance + params.eps);
-    for (var i = lane; i < params.n_cols; i += LANES) {
+    for (var i = lane; i < params.n_cols; i += WORKGROUP_SIZE) {
         y[to + i] = (x[start + i] - mean) * scale * norm[i] + norm[params.stride + i];
     }
 }

@@ -34,12 +34,12 @@ fn main(
     let start = row * params.stride;
     let to = select(row, group.y, params.dense == 1u) * params.stride;
     var squares = 0.0;
-    for (var i = lane; i < params.n_cols; i += LANES) {
+    for (var i = lane; i < params.n_cols; i += WORKGROUP_SIZE) {
         squares = fma(x[start + i], x[start + i], squares);
     }
     let mean = workgroup_sum(squares, lane) / f32(params.n_cols);
     let scale = 1.0 / sqrt(mean + params.eps);
-    for (var i = lane; i < params.n_cols; i += LANES) {
+    for (var i = lane; i < params.n_cols; i += WORKGROUP_SIZE) {
         y[to + i] = x[start + i] * scale * norm[i];
     }
 }

@@ -1,11 +1,10 @@
 // candidates = the k largest logits, largest first, among equals the smaller id first
-// One workgroup stands for the whole vocabulary.
-// k is at most MAX_CANDIDATES and n_vocab. The k-th largest chunk maximum is no larger than the
-// k-th largest logit: only chunks that reach it are read again, and few of their logits do.
+// One workgroup stands for the whole vocabulary. The k-th largest chunk maximum is no larger than
+// the k-th largest logit: only chunks that reach it are read again, and few of their logits do.
 
 struct Params {
     n_vocab: u32,
-    k: u32,
+    k: u32, // at most MAX_CANDIDATES and n_vocab
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -16,7 +15,7 @@ struct Params {
 #import shared/logit_keys
 #import shared/radix_select
 
-const LANES: u32 = 64u;
+const WORKGROUP_SIZE: u32 = 64u;
 const MAX_CANDIDATES: u32 = 256u;
 const CAPACITY: u32 = 1024u;
 
@@ -34,7 +33,7 @@ fn precedes(a: vec2<u32>, b: vec2<u32>) -> bool {
 }
 
 fn load(lane: u32) {
-    for (var i = lane; i < N_CHUNKS; i += LANES) {
+    for (var i = lane; i < N_CHUNKS; i += WORKGROUP_SIZE) {
         keys[i] = maxima[i];
     }
     clear_counts(lane);
@@ -49,7 +48,7 @@ fn load(lane: u32) {
 fn least_key(lane: u32) -> u32 {
     var selection = Selection(0u, params.k);
     for (var place = 0u; place < 8u; place++) {
-        for (var i = lane; i < N_CHUNKS; i += LANES) {
+        for (var i = lane; i < N_CHUNKS; i += WORKGROUP_SIZE) {
             add_value(place, selection, keys[i]);
         }
         workgroupBarrier();
@@ -72,7 +71,7 @@ fn last_candidate(lane: u32) -> vec2<u32> {
         if place == 8u {
             id.rank = key.rank;
         }
-        for (var quad = lane; quad < n_quads(); quad += LANES) {
+        for (var quad = lane; quad < n_quads(); quad += WORKGROUP_SIZE) {
             let quad_key = quad_keys(quad);
             for (var i = 0u; i < 4u; i++) {
                 if place < 8u {
@@ -111,7 +110,7 @@ fn collect(quad: u32, last: vec2<u32>) {
 
 // Lists the logits that reach `least`. Returns how many there are, or 0 for too many to list.
 fn collect_chunks(least: u32, lane: u32) -> u32 {
-    for (var chunk = lane; chunk < N_CHUNKS; chunk += LANES) {
+    for (var chunk = lane; chunk < N_CHUNKS; chunk += WORKGROUP_SIZE) {
         if keys[chunk] >= least {
             let at = atomicAdd(&n_chunks, 1u);
             if at < MAX_CANDIDATES {
@@ -123,7 +122,7 @@ fn collect_chunks(least: u32, lane: u32) -> u32 {
     let n = atomicLoad(&n_chunks);
     let n_read = min(n, MAX_CANDIDATES);
     let n_rounds = (n_quads() + N_CHUNKS - 1u) / N_CHUNKS;
-    for (var i = lane; i < n_read * n_rounds; i += LANES) {
+    for (var i = lane; i < n_read * n_rounds; i += WORKGROUP_SIZE) {
         collect(chunks[i % n_read] + i / n_read * N_CHUNKS, vec2<u32>(least, NOT_FINITE));
     }
     workgroupBarrier();
@@ -141,14 +140,14 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if n == 0u {
         // Many are equal.
         let last = last_candidate(lane);
-        for (var quad = lane; quad < n_quads(); quad += LANES) {
+        for (var quad = lane; quad < n_quads(); quad += WORKGROUP_SIZE) {
             collect(quad, last);
         }
         workgroupBarrier();
         n = params.k;
     }
     // A candidate's place is the number of those before it.
-    for (var i = lane; i < n; i += LANES) {
+    for (var i = lane; i < n; i += WORKGROUP_SIZE) {
         let mine = found[i];
         var place = 0u;
         for (var j = 0u; j < n; j++) {

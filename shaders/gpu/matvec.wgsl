@@ -1,6 +1,6 @@
-// y[row] = epilogue(weights norm(x[row]) + bias), for few rows.
-// One workgroup stands for eight outputs of one listed row, eight lanes for each output: together
-// they read 128 neighbouring bytes of its weights (with f16) at a time.
+// Outputs of a linear map for few rows: weights norm(x[row]) + bias, which become values of y or
+// queries, keys and values. One workgroup stands for eight outputs of one listed row, eight lanes
+// for each output, which exchange their sums through workgroup memory.
 
 struct Params {
     n_in_octets: u32,
@@ -10,19 +10,12 @@ struct Params {
     // Which of the whole map's outputs the first one is, a multiple of eight.
     first_output: u32,
     list: u32,
-    has_bias: u32,
-    // The norm that inputs pass first (`shared/normed`): their number without the padding.
+    // Of the norm: inputs without their padding, and what is added to their variance.
     n_cols: u32,
     eps: f32,
-    // Where rows of outputs go (`shared/store_rows`): values of a row of `y`, and 1 to add to its
-    // old values (the residual stream).
+    // Of rows of outputs: values from one row of `y` to the next.
     y_stride: u32,
-    accumulate: u32,
-    // Where queries, keys and values go (`shared/store_qkv`).
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_octets: u32,
-    has_rope: u32,
+    // Of keys and values: places of the cache, and the cycles that are written.
     kv_places: u32,
     first_cycle: u32,
     n_cycles: u32,
@@ -30,29 +23,58 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [row][2 n_in_octets]
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // [row of weights][octets]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>; // see `shared/weights`
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>; // [output / 4]
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // [row][y_stride]
-@group(0) @binding(6) var<storage, read> norm: array<vec4<f32>>; // [weights, biases][2 n_in_octets]
+// [row][y_stride] of outputs, or [row][head][8 HEAD_OCTETS] of queries
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
+@group(0) @binding(7) var<storage, read_write> kv: array<vec4<u32>>; // see `shared/kv_buffer`
+@group(0) @binding(8) var<storage, read> norm: array<vec4<f32>>; // [weights, biases][2 n_in_octets]
 
-override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
-override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
 override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
+override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
+override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
+override HAS_BIAS: u32 = 0u;
+// Of rows of y: the function of the outputs, and 1 to add to the old values (the residual stream).
+override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
+override ACCUMULATE: u32 = 0u;
+// Of queries, keys and values: the cache's format, heads, octets of a head, and rotary angles.
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override N_HEADS: u32 = 1u;
+override N_KV_HEADS: u32 = 1u;
+override HEAD_OCTETS: u32 = 8u;
+override HAS_ROPE: u32 = 0u;
 
 #import shared/rows
-#import shared/linear
-#import shared/store_rows
-#import shared/sum_of_eight
-#import shared/normed
 #import shared/octet
+#import shared/weight_format
 #import shared/weights
+#import shared/normed
 #import shared/workgroup_sum
 #import shared/matvec
+#import shared/kv_buffer
+#import shared/qkv_put_buffer
+#import shared/qkv
+#import shared/outputs
 
-var<workgroup> eights: array<vec2<f32>, 64>;
-var<workgroup> lane_values: array<f32, 64>;
-var<workgroup> totals: array<f32, 8>;
+var<workgroup> lane_values: array<f32, 64>; // of `workgroup_sum`
+var<workgroup> totals: array<f32, 8>; // [output]
+var<workgroup> eights: array<vec2<f32>, 64>; // [lane]
+
+// Sums over eight neighbouring lanes, in a fixed order. Every lane must call it, and every lane
+// gets the sums of its eight.
+fn sum_of_eight(values: vec2<f32>, lane: u32) -> vec2<f32> {
+    eights[lane] = values;
+    workgroupBarrier();
+    let first = lane / 8u * 8u;
+    var sums = eights[first];
+    for (var i = 1u; i < 8u; i++) {
+        sums += eights[first + i];
+    }
+    workgroupBarrier();
+    return sums;
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -64,26 +86,7 @@ fn main(
         return;
     }
     let row = listed(params.list, group.y);
-    let octets = params.n_in_octets;
-    let x_row = 2u * row * octets;
-    // Outputs past the end repeat the last row of the weights; `store` drops them.
-    let output = min(n + lane / LANES_PER_OUTPUT, params.n_out - 1u);
-    let w_row = params.weight_row + output;
-    let moments = moments(x_row, lane);
-    var sum = vec4<f32>();
-    var squares = vec4<f32>();
-    for (var k = lane % LANES_PER_OUTPUT; k < octets; k += LANES_PER_OUTPUT) {
-        let low = x[x_row + 2u * k];
-        let high = x[x_row + 2u * k + 1u];
-        if NORM == 1u {
-            squares = fma(low, low, fma(high, high, squares));
-        }
-        let w = weight_octet(w_row, k, octets);
-        sum = fma(w.low, normed(2u * k, low, moments), sum);
-        sum = fma(w.high, normed(2u * k + 1u, high, moments), sum);
-    }
-    // Every output's lanes have seen all of x between them.
-    let sums = sum_of_eight(vec2<f32>(lanes_sum(sum), lanes_sum(squares)), lane);
+    let sums = sum_of_eight(lane_sums(row, n, lane), lane);
     if lane % LANES_PER_OUTPUT == 0u {
         totals[lane / LANES_PER_OUTPUT] = sums.x * rms_scale(sums.y);
     }

@@ -2,70 +2,59 @@
 // One invocation stands for eight values of one head of a listed row.
 
 struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
     head_dim: u32,
-    head_octets: u32,
-    kv_places: u32,
-    // Tiles and splits of `attention`. With textures, the rows are those of a workgroup's quartets,
-    // and a split is a workgroup of those that share a quartet's keys in `scores_texture`; Direct3D
-    // does not tell it how many there are.
-    heads_per_tile: u32,
-    rows_per_tile: u32,
-    n_splits: u32,
-    split_keys: u32,
-    cycle: u32,
     list: u32,
+    // Values from one row of `out` to the next.
     out_stride: u32,
-    scale: f32,
-    // Zero token: whether there is one, and the rows of `pool` with its key and value.
-    has_zero: u32,
-    zero_key: u32,
-    zero_value: u32,
-    pool_heads: u32,
     // Keys that a row sees, its own counted.
     window: u32,
-    // Where the zero attention goes: the middle layer, or nowhere.
-    writes_zeros: u32,
-    layer: u32,
-    n_layers: u32,
+    // Where the zero attention goes.
+    middle_layer: u32,
+    n_middle_layers: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> parts: array<vec4<f32>>; // see `part_of`
+// [listed row][split][head], each as `part_of` says.
+@group(0) @binding(1) var<storage, read> parts: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // see `shared/rows`
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // [row][out_stride]
-@group(0) @binding(4) var<storage, read_write> zeros: array<f32>; // [row][layer][head]
+@group(0) @binding(4) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 
-#import shared/attention
-#import shared/split
+override N_HEADS: u32 = 1u;
+override HEAD_OCTETS: u32 = 8u;
+override N_SPLITS: u32 = 1u; // splits of a full KV cache
+override SPLIT_KEYS: u32 = 64u; // keys of a split
+override HAS_ZERO: u32 = 0u; // 1: there is a zero token
+override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
+
 #import shared/rows
+#import shared/attention
 
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(global_invocation_id) id: vec3<u32>,
 ) {
-    let octets = params.head_octets;
-    let head = id.x / octets;
-    if group.y >= n_listed(params.list) || head >= params.n_heads {
+    let head = id.x / HEAD_OCTETS;
+    if group.y >= n_listed(params.list) || head >= N_HEADS {
         return;
     }
-    let octet = id.x % octets;
+    let octet = id.x % HEAD_OCTETS;
     let row = listed(params.list, group.y);
     let position = position_of(row);
-    let first = first_key(position) / params.split_keys;
-    let last = position / params.split_keys;
+    let splits = group.y * N_SPLITS;
+    let first = splits + first_key(position) / SPLIT_KEYS;
+    let last = splits + position / SPLIT_KEYS;
     var maximum = LOWEST;
     for (var split = first; split <= last; split++) {
-        maximum = max(maximum, parts[part_of(group.y, split, head) + 2u * octets].x);
+        maximum = max(maximum, parts[part_of(split, head) + 2u * HEAD_OCTETS].x);
     }
     var sum = 0.0;
     var low = vec4<f32>();
     var high = vec4<f32>();
     for (var split = first; split <= last; split++) {
-        let at = part_of(group.y, split, head);
-        let state = parts[at + 2u * octets];
+        let at = part_of(split, head);
+        let state = parts[at + 2u * HEAD_OCTETS];
         let weight = exp(state.x - maximum);
         sum = fma(weight, state.y, sum);
         low = fma(vec4<f32>(weight), parts[at + 2u * octet], low);
@@ -83,9 +72,9 @@ fn main(
             out[to + d + 4u] = high[i];
         }
     }
-    if params.writes_zeros == 1u && octet == 0u {
-        let score = parts[part_of(group.y, first, head) + 2u * octets].z;
-        let zero = select(0.0, exp(score - maximum) / sum, params.has_zero == 1u);
-        zeros[(row * params.n_layers + params.layer) * params.n_heads + head] = zero;
+    if WRITES_ZEROS == 1u && octet == 0u {
+        let score = parts[part_of(first, head) + 2u * HEAD_OCTETS].z;
+        let zero = select(0.0, exp(score - maximum) / sum, HAS_ZERO == 1u);
+        zeros[(row * params.n_middle_layers + params.middle_layer) * N_HEADS + head] = zero;
     }
 }

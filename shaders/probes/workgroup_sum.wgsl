@@ -24,7 +24,7 @@ var<workgroup> lane_values: array<f32, 64>;
 fn main(@builtin(local_invocation_index) lane: u32) {
     var value = f32(lane);
     for (var i = 0u; i < params.n_steps; i++) {
-        value = workgroup_sum(value, lane) / f32(LANES);
+        value = workgroup_sum(value, lane) / f32(WORKGROUP_SIZE);
     }
     out[lane] = value;
 }

@@ -1,9 +1,9 @@
 // Four query vectors that share a KV head, so that each key and value is read once for them.
+// Expects `rows`, `attention`, `N_HEADS`, `N_KV_HEADS`, `ROWS_PER_TILE` and `params.list`.
 //
-// A workgroup of the second dimension stands for `rows_per_tile` listed rows, at most four: all
+// A workgroup of the second dimension stands for `ROWS_PER_TILE` listed rows, at most four: all
 // query heads of a KV head in these rows, row by row, make at most as many quartets as there are
 // heads. Past the end of the list a quartet repeats the last query vector, and drops its result.
-// Expects `rows`, `first_key`, and `n_heads`, `n_kv_heads` and `rows_per_tile` in `params`.
 
 struct Quartet {
     kv_head: u32,
@@ -19,9 +19,9 @@ struct Quartet {
 
 // Quartets of a KV head are neighbours.
 fn quartet(index: u32, first_slot: u32) -> Quartet {
-    let group = params.n_heads / params.n_kv_heads;
+    let group = N_HEADS / N_KV_HEADS;
     let kv_head = index / group;
-    let end = group * min(params.rows_per_tile, n_listed(params.list) - first_slot);
+    let end = group * min(ROWS_PER_TILE, n_listed(params.list) - first_slot);
     let first = 4u * (index % group);
     let items = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(end - 1u));
     let slots = first_slot + items / group;

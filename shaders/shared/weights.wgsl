@@ -1,5 +1,6 @@
 // Weights [n_out, n_in] in a buffer. A row is its octets, or, quantised, the numbers of its blocks
-// and then their scales, padded to 16 bytes. Expects `weights: array<vec4<u32>>` and `octet`.
+// and then their scales, padded to 16 bytes. Expects `weights: array<vec4<u32>>`,
+// `octet` and `weight_format`.
 
 fn quantised_octet(row: u32, octet: u32, n_octets: u32) -> Octet {
     // 16 bytes hold two octets of q8_0, four of q4_0.

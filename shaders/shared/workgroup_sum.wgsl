@@ -2,12 +2,12 @@
 // Every lane must call it, and every lane gets the sum.
 // Expects `lane_values: array<f32, 64>` in workgroup memory.
 
-const LANES: u32 = 64u;
+const WORKGROUP_SIZE: u32 = 64u;
 
 fn workgroup_sum(value: f32, lane: u32) -> f32 {
     lane_values[lane] = value;
     workgroupBarrier();
-    for (var n = LANES / 2u; n > 0u; n >>= 1u) {
+    for (var n = WORKGROUP_SIZE / 2u; n > 0u; n >>= 1u) {
         if lane < n {
             lane_values[lane] += lane_values[lane + n];
         }

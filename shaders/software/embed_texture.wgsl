@@ -1,27 +1,28 @@
 // x[row] = embedding of the row's token (+ the learned vector of its position)
-// One invocation stands for eight values of one row.
-// `weights` holds the embeddings of tokens first_token .. first_token + n_tokens - 1; rows with
-// other tokens are computed by the dispatch whose `weights` hold them.
+// One invocation stands for eight values of one row. Rows whose tokens `weights` does not hold are
+// computed by the dispatch whose `weights` does.
 
 struct Params {
     n_octets: u32,
+    // `weights` holds the tokens first_token .. first_token + n_tokens - 1.
     first_token: u32,
     n_tokens: u32,
     list: u32,
-    has_positions: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> ids: array<u32>; // [row]
-@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>; // [n_tokens][octets]
+@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>; // `shared/weights_texture`
 @group(0) @binding(3) var<storage, read> positions: array<vec4<f32>>; // [position][2 n_octets]
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
 @group(0) @binding(5) var<storage, read_write> x: array<vec4<f32>>; // [row][2 n_octets]
 
+override HAS_POSITIONS: u32 = 0u; // 1: positions have learned vectors
 override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
 
 #import shared/rows
 #import shared/octet
+#import shared/weight_format
 #import shared/weights_texture
 
 @compute @workgroup_size(8)
@@ -38,7 +39,7 @@ fn main(
         return;
     }
     var octet = weight_octet(token, id.x);
-    if params.has_positions == 1u {
+    if HAS_POSITIONS == 1u {
         let at = 2u * (position_of(row) * params.n_octets + id.x);
         octet.low += positions[at];
         octet.high += positions[at + 1u];

@@ -1,6 +1,6 @@
-// y[row] = epilogue(weights norm(x[row]) + bias), for one row, weights in a texture.
-// One invocation stands for eight outputs of the one listed row; the uniform buffers begin with its
-// x and its norm. Of LANES octets of x, each lane loads and norms one.
+// Outputs of a linear map for one row: weights norm(x) + bias, which become values of y or queries,
+// keys and values. One invocation stands for eight outputs of the one listed row; the uniform
+// buffers begin with its x and its norm. Of SUBGROUP_LANES octets of x, each lane norms one.
 
 struct Params {
     n_in_octets: u32,
@@ -10,48 +10,120 @@ struct Params {
     // Which of the whole map's outputs the first one is, a multiple of eight.
     first_output: u32,
     list: u32,
-    has_bias: u32,
-    // The norm that inputs pass first (`shared/normed`): their number without the padding.
+    // Of the norm: inputs without their padding, and what is added to their variance.
     n_cols: u32,
     eps: f32,
-    // Where rows of outputs go (`shared/store_rows`): values of a row of `y`, and 1 to add to its
-    // old values (the residual stream).
+    // Of rows of outputs: values from one row of `y` to the next.
     y_stride: u32,
-    accumulate: u32,
-    // Where queries, keys and values go (`shared/store_qkv`).
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_octets: u32,
-    has_rope: u32,
-    kv_places: u32,
+    // Of keys and values: log2 of the places in a row of texels, and the cycles that are written.
+    kv_places_log2: u32,
     first_cycle: u32,
     n_cycles: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> x: array<vec4<f32>, 4096>; // [2 n_in_octets], at most 64 KiB
-// See `shared/weights_texture`
-@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>;
+@group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>; // `shared/weights_texture`
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>; // [output / 4]
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
 @group(0) @binding(5) var<storage, read_write> y: array<f32>; // [row][y_stride]
-@group(0) @binding(6) var<uniform> norm: array<vec4<f32>, 4096>; // [weights, biases][2 n_in_octets]
+@group(0) @binding(6) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
+@group(0) @binding(7) var q: texture_storage_2d<rgba32float, write>; // [row][head, 2 HEAD_OCTETS]
+@group(0) @binding(8) var kv: texture_storage_2d_array<rgba32uint, write>; // `shared/kv_texture`
+// [weights, biases][2 n_in_octets]
+@group(0) @binding(9) var<uniform> norm: array<vec4<f32>, 4096>;
 
-override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
-override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
+override SUBGROUP_LANES: u32 = 4u; // lanes that are sure to share a subgroup, 4 or 8
 override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
-// Lanes that are sure to be in one subgroup, 4 or 8.
-override LANES: u32 = 4u;
+override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
+override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
+override HAS_BIAS: u32 = 0u;
+// Of rows of y: the function of the outputs, and 1 to add to the old values (the residual stream).
+override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
+override ACCUMULATE: u32 = 0u;
+// Of queries, keys and values: the cache's format, heads, octets of a head, and rotary angles.
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override N_HEADS: u32 = 1u;
+override N_KV_HEADS: u32 = 1u;
+override HEAD_OCTETS: u32 = 8u;
+override HAS_ROPE: u32 = 0u;
 
 #import shared/rows
-#import shared/linear
-#import shared/store_rows
-#import shared/normed
 #import shared/octet
 #import shared/lanes
+#import shared/weight_format
 #import shared/weights_texture
-#import shared/quad
-#import shared/matvec_texture
+#import shared/normed
+#import shared/kv_texture
+#import shared/qkv_put_texture
+#import shared/qkv
+#import shared/outputs
+
+// Loops break at the end of their body: of a loop that breaks at its beginning, llvmpipe goes
+// through the body once more, with every lane masked.
+
+// A lane's octet of those from `first` on; zeros past the end.
+fn x_octet(first: u32, lane: u32) -> Octet {
+    let k = first + lane;
+    let at = 2u * min(k, params.n_in_octets - 1u);
+    let is_inside = k < params.n_in_octets;
+    return Octet(select(vec4<f32>(), x[at], is_inside), select(vec4<f32>(), x[at + 1u], is_inside));
+}
+
+fn moments(lane: u32) -> Moments {
+    if NORM != 2u {
+        return Moments(0.0, 1.0);
+    }
+    var sum = vec4<f32>();
+    var first = 0u;
+    loop {
+        let octet = x_octet(first, lane);
+        sum += octet.low + octet.high;
+        first += SUBGROUP_LANES;
+        if first >= params.n_in_octets {
+            break;
+        }
+    }
+    let mean = sum_over_lanes(component_sum(sum)) / f32(params.n_cols);
+    var squares = vec4<f32>();
+    first = 0u;
+    loop {
+        let octet = x_octet(first, lane);
+        let is_inside = first + lane < params.n_in_octets;
+        let low = select(vec4<f32>(), octet.low - mean, is_inside);
+        let high = select(vec4<f32>(), octet.high - mean, is_inside);
+        squares = fma(low, low, fma(high, high, squares));
+        first += SUBGROUP_LANES;
+        if first >= params.n_in_octets {
+            break;
+        }
+    }
+    let all = sum_over_lanes(component_sum(squares));
+    return Moments(mean, deviation_scale(without_padding(all, mean)));
+}
+
+fn normed_octet(octet: Octet, k: u32, moments: Moments) -> Octet {
+    let at = 2u * min(k, params.n_in_octets - 1u);
+    return Octet(normed(at, octet.low, moments), normed(at + 1u, octet.high, moments));
+}
+
+// Adds to the sums of four outputs a part of their weights times the octets of x that the lanes
+// hold from lane `i` on.
+fn add_part(before: vec4<f32>, texels: QuadTexels, x: Octet, i: u32) -> vec4<f32> {
+    var sums = add_octet(before, texels, 0u, octet_from_lane(x, i));
+    if octets_a_part() >= 2u {
+        sums = add_octet(sums, texels, 1u, octet_from_lane(x, i + 1u));
+    }
+    if octets_a_part() == 4u {
+        sums = add_octet(sums, texels, 2u, octet_from_lane(x, i + 2u));
+        sums = add_octet(sums, texels, 3u, octet_from_lane(x, i + 3u));
+    }
+    return sums;
+}
+
+fn add_octet(sums: vec4<f32>, texels: QuadTexels, i: u32, x: Octet) -> vec4<f32> {
+    return quad_step(sums, quad_of(texels, i), x.low, x.high);
+}
 
 @compute @workgroup_size(8)
 fn main(
@@ -62,9 +134,11 @@ fn main(
     if group.y >= n_listed(params.list) {
         return;
     }
-    let lane = subgroup_lane % LANES;
+    let lane = subgroup_lane % SUBGROUP_LANES;
     let n = 8u * id.x;
-    let low_place = place_of(params.weight_row + present_output(n));
+    // Lanes without outputs repeat the last ones: they work for the others.
+    let present = min(n, (params.n_out - 1u) / 8u * 8u);
+    let low_place = place_of(params.weight_row + present);
     let high_place = low_place + vec2<u32>(4u, 0u);
     let moments = moments(lane);
     var low = vec4<f32>();
@@ -77,7 +151,7 @@ fn main(
             squares = fma(own.low, own.low, fma(own.high, own.high, squares));
         }
         let ready = normed_octet(own, first + lane, moments);
-        let end = min(LANES, params.n_in_octets - first);
+        let end = min(SUBGROUP_LANES, params.n_in_octets - first);
         var i = 0u;
         loop {
             let step = (first + i) / octets_a_step();
@@ -93,12 +167,12 @@ fn main(
                 break;
             }
         }
-        first += LANES;
+        first += SUBGROUP_LANES;
         if first >= params.n_in_octets {
             break;
         }
     }
-    let scale = rms_scale(sum_over_lanes(lanes_sum(squares)));
+    let scale = rms_scale(sum_over_lanes(component_sum(squares)));
     if n < params.n_out {
         store(listed(params.list, group.y), n, scale * low, scale * high);
     }

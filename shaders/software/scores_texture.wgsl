@@ -2,73 +2,55 @@
 // One invocation stands for four query vectors and eight keys here and there.
 
 struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
-    head_octets: u32,
-    kv_places: u32,
-    // Tiles and splits of `attention`. With textures, the rows are those of a workgroup's quartets,
-    // and a split is a workgroup of those that share a quartet's keys in `scores_texture`; Direct3D
-    // does not tell it how many there are.
-    heads_per_tile: u32,
-    rows_per_tile: u32,
-    n_splits: u32,
-    split_keys: u32,
+    // log2 of the places in a row of texels of the cache.
+    kv_places_log2: u32,
     cycle: u32,
     list: u32,
-    out_stride: u32,
     scale: f32,
-    // Zero token: whether there is one, and the rows of `pool` with its key and value.
-    has_zero: u32,
-    zero_key: u32,
-    zero_value: u32,
-    pool_heads: u32,
     // Keys that a row sees, its own counted.
     window: u32,
-    // Where the zero attention goes: the middle layer, or nowhere.
-    writes_zeros: u32,
-    layer: u32,
-    n_layers: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>; // [row][head, 2 head_octets]
-@group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>; // see `shared/kv_cache`
+@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>; // [row][head, 2 HEAD_OCTETS]
+@group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>; // `shared/kv_texture`
 @group(0) @binding(3) var<storage, read> rows: array<u32>; // see `shared/rows`
 // [listed row, head][key / 4]
 @group(0) @binding(4) var scores: texture_storage_2d<rgba32float, write>;
 
 override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override N_HEADS: u32 = 1u;
+override N_KV_HEADS: u32 = 1u;
+override HEAD_OCTETS: u32 = 8u;
+override ROWS_PER_TILE: u32 = 4u; // rows whose query vectors make quartets, at most 4
+// Workgroups that share the keys of a quartet: Direct3D does not tell how many there are.
+override KEY_GROUPS: u32 = 1u;
 
-#import shared/attention
 #import shared/rows
-#import shared/kv_cache
+#import shared/octet
+#import shared/kv_texture
 #import shared/kv_get_texture
+#import shared/attention
 #import shared/quartet
 
-struct Sums {
-    low: vec4<f32>,
-    high: vec4<f32>,
-}
-
-fn dot_octet(k: KvOctet, low: vec4<f32>, high: vec4<f32>) -> f32 {
+fn dot_octet(k: Octet, low: vec4<f32>, high: vec4<f32>) -> f32 {
     return dot(k.low, low) + dot(k.high, high);
 }
 
 // An octet's products with eight keys, added to their sums.
 fn add(
-    sums: Sums,
+    sums: Octet,
     low: vec4<f32>,
     high: vec4<f32>,
-    k0: KvOctet,
-    k1: KvOctet,
-    k2: KvOctet,
-    k3: KvOctet,
-    k4: KvOctet,
-    k5: KvOctet,
-    k6: KvOctet,
-    k7: KvOctet,
-) -> Sums {
+    k0: Octet,
+    k1: Octet,
+    k2: Octet,
+    k3: Octet,
+    k4: Octet,
+    k5: Octet,
+    k6: Octet,
+    k7: Octet,
+) -> Octet {
     let near = vec4<f32>(
         dot_octet(k0, low, high),
         dot_octet(k1, low, high),
@@ -81,10 +63,10 @@ fn add(
         dot_octet(k6, low, high),
         dot_octet(k7, low, high),
     );
-    return Sums(sums.low + near, sums.high + far);
+    return Octet(sums.low + near, sums.high + far);
 }
 
-fn put(four: Quartet, i: u32, key: u32, sums: Sums) {
+fn put(four: Quartet, i: u32, key: u32, sums: Octet) {
     if i >= four.n {
         return;
     }
@@ -95,20 +77,22 @@ fn put(four: Quartet, i: u32, key: u32, sums: Sums) {
     let lowest = vec4<f32>(LOWEST);
     let sees_near = (near <= position) & (position - near < window);
     let sees_far = (far <= position) & (position - far < window);
-    let at = vec2<u32>(key / 4u, four.slots[i] * params.n_heads + four.heads[i]);
-    textureStore(scores, at, select(lowest, params.scale * sums.low, sees_near));
-    textureStore(scores, at + vec2<u32>(1u, 0u), select(lowest, params.scale * sums.high, sees_far));
+    let at = vec2<u32>(key / 4u, four.slots[i] * N_HEADS + four.heads[i]);
+    let low = select(lowest, params.scale * sums.low, sees_near);
+    let high = select(lowest, params.scale * sums.high, sees_far);
+    textureStore(scores, at, low);
+    textureStore(scores, at + vec2<u32>(1u, 0u), high);
 }
 
 // Keys past the last one repeat it.
 fn eight_keys(four: Quartet, key: u32, last: u32) {
-    var s0: Sums;
-    var s1: Sums;
-    var s2: Sums;
-    var s3: Sums;
+    var s0: Octet;
+    var s1: Octet;
+    var s2: Octet;
+    var s3: Octet;
     let first = four.start + key;
     let end = four.start + last;
-    for (var o = 0u; o < params.head_octets; o++) {
+    for (var o = 0u; o < HEAD_OCTETS; o++) {
         let k0 = kv_get(params.cycle, KEY, four.kv_head, first, o);
         let k1 = kv_get(params.cycle, KEY, four.kv_head, min(first + 1u, end), o);
         let k2 = kv_get(params.cycle, KEY, four.kv_head, min(first + 2u, end), o);
@@ -117,7 +101,7 @@ fn eight_keys(four: Quartet, key: u32, last: u32) {
         let k5 = kv_get(params.cycle, KEY, four.kv_head, min(first + 5u, end), o);
         let k6 = kv_get(params.cycle, KEY, four.kv_head, min(first + 6u, end), o);
         let k7 = kv_get(params.cycle, KEY, four.kv_head, min(first + 7u, end), o);
-        let x = 2u * (four.heads * params.head_octets + o);
+        let x = 2u * (four.heads * HEAD_OCTETS + o);
         let a0 = textureLoad(q, vec2<u32>(x.x, four.rows.x));
         let b0 = textureLoad(q, vec2<u32>(x.x + 1u, four.rows.x));
         let a1 = textureLoad(q, vec2<u32>(x.y, four.rows.y));
@@ -142,17 +126,17 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first_slot = group.y * params.rows_per_tile;
+    let first_slot = group.y * ROWS_PER_TILE;
     if first_slot >= n_listed(params.list) {
         return;
     }
-    let four = quartet(group.x % params.n_heads, first_slot);
+    let four = quartet(group.x % N_HEADS, first_slot);
     if four.n == 0u {
         return;
     }
     let n_keys = last_key(four.positions);
-    let begin = begin_key(four.positions) + 8u * (group.x / params.n_heads * 8u + lane);
-    for (var key = begin; key < n_keys; key += 64u * params.n_splits) {
+    let begin = begin_key(four.positions) + 8u * (group.x / N_HEADS * 8u + lane);
+    for (var key = begin; key < n_keys; key += 64u * KEY_GROUPS) {
         eight_keys(four, key, n_keys - 1u);
     }
 }

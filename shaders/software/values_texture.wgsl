@@ -1,58 +1,54 @@
 // out[row][head] = softmax over the zero token and the scores of the keys, applied to the values.
 // One invocation stands for four query vectors and eight dimensions of their outputs.
-//
-// The softmax is online: scores come four at a time, and a running maximum and sum are kept for
-// each query vector. The zero token seeds them: maximum = its score, sum = 1, output = its value.
 
 struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
     head_dim: u32,
-    head_octets: u32,
-    kv_places: u32,
-    // Tiles and splits of `attention`. With textures, the rows are those of a workgroup's quartets,
-    // and a split is a workgroup of those that share a quartet's keys in `scores_texture`; Direct3D
-    // does not tell it how many there are.
-    heads_per_tile: u32,
-    rows_per_tile: u32,
-    n_splits: u32,
-    split_keys: u32,
+    // log2 of the places in a row of texels of the cache.
+    kv_places_log2: u32,
     cycle: u32,
     list: u32,
+    // Values from one row of `out` to the next.
     out_stride: u32,
     scale: f32,
-    // Zero token: whether there is one, and the rows of `pool` with its key and value.
-    has_zero: u32,
+    // Zero token: the rows of `pool` with its key and value, and the heads of a row.
     zero_key: u32,
     zero_value: u32,
     pool_heads: u32,
     // Keys that a row sees, its own counted.
     window: u32,
-    // Where the zero attention goes: the middle layer, or nowhere.
-    writes_zeros: u32,
-    layer: u32,
-    n_layers: u32,
+    // Where the zero attention goes.
+    middle_layer: u32,
+    n_middle_layers: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>; // [row][head, 2 head_octets]
-@group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>; // see `shared/kv_cache`
-// [key or value of a row][head, 2 head_octets]
+@group(0) @binding(1) var q: texture_storage_2d<rgba32float, read>; // [row][head, 2 HEAD_OCTETS]
+@group(0) @binding(2) var kv: texture_storage_2d_array<rgba32uint, read>; // `shared/kv_texture`
+// [key or value of a row][pool head, 2 HEAD_OCTETS]
 @group(0) @binding(3) var pool: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
 // [listed row, head][key / 4]
 @group(0) @binding(5) var scores: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>; // [row][out_stride]
-@group(0) @binding(7) var<storage, read_write> zeros: array<f32>; // [row][layer][head]
+@group(0) @binding(7) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 
 override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override N_HEADS: u32 = 1u;
+override N_KV_HEADS: u32 = 1u;
+override HEAD_OCTETS: u32 = 8u;
+override ROWS_PER_TILE: u32 = 4u; // rows whose query vectors make quartets, at most 4
+override HAS_ZERO: u32 = 0u; // 1: there is a zero token
+override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 
-#import shared/attention
 #import shared/rows
-#import shared/kv_cache
+#import shared/octet
+#import shared/kv_texture
 #import shared/kv_get_texture
+#import shared/attention
 #import shared/quartet
 
+// The online softmax of a query vector: scores come four at a time, and a running maximum and sum
+// are kept. The zero token seeds them: maximum = its score, sum = 1, output = its value.
 struct State {
     low: vec4<f32>,
     high: vec4<f32>,
@@ -61,22 +57,18 @@ struct State {
     zero_score: f32,
 }
 
-fn lanes_sum(v: vec4<f32>) -> f32 {
-    return (v.x + v.y) + (v.z + v.w);
-}
-
 fn seeded(row: u32, head: u32, octet: u32) -> State {
-    if params.has_zero == 0u {
+    if HAS_ZERO == 0u {
         return State(vec4<f32>(), vec4<f32>(), LOWEST, 0.0, LOWEST);
     }
-    let width = 2u * params.head_octets;
-    let pool_x = head * params.pool_heads / params.n_heads * width;
+    let width = 2u * HEAD_OCTETS;
+    let pool_x = head * params.pool_heads / N_HEADS * width;
     var products = vec4<f32>();
     for (var i = 0u; i < width; i++) {
         let query = textureLoad(q, vec2<u32>(head * width + i, row));
         products = fma(query, textureLoad(pool, vec2<u32>(pool_x + i, params.zero_key)), products);
     }
-    let score = params.scale * lanes_sum(products);
+    let score = params.scale * component_sum(products);
     let value = vec2<u32>(pool_x + 2u * octet, params.zero_value);
     let low = textureLoad(pool, value);
     let high = textureLoad(pool, value + vec2<u32>(1u, 0u));
@@ -84,7 +76,7 @@ fn seeded(row: u32, head: u32, octet: u32) -> State {
 }
 
 // Four keys' values, weighed and added; the sums so far are scaled down to the new maximum.
-fn add(s: State, score: vec4<f32>, a: KvOctet, b: KvOctet, c: KvOctet, d: KvOctet) -> State {
+fn add(s: State, score: vec4<f32>, a: Octet, b: Octet, c: Octet, d: Octet) -> State {
     let largest = max(max(score.x, score.y), max(score.z, score.w));
     let maximum = max(s.maximum, largest);
     let w = select(vec4<f32>(), exp(score - maximum), score > vec4<f32>(LOWEST));
@@ -95,7 +87,7 @@ fn add(s: State, score: vec4<f32>, a: KvOctet, b: KvOctet, c: KvOctet, d: KvOcte
     high = fma(vec4<f32>(w.w), d.high, fma(vec4<f32>(w.z), c.high, high));
     low = fma(vec4<f32>(shrink), s.low, low);
     high = fma(vec4<f32>(shrink), s.high, high);
-    return State(low, high, maximum, fma(shrink, s.sum, lanes_sum(w)), s.zero_score);
+    return State(low, high, maximum, fma(shrink, s.sum, component_sum(w)), s.zero_score);
 }
 
 fn put(four: Quartet, i: u32, octet: u32, s: State) {
@@ -114,9 +106,10 @@ fn put(four: Quartet, i: u32, octet: u32, s: State) {
             out[to + d + 4u] = high[j];
         }
     }
-    if params.writes_zeros == 1u && octet == 0u {
-        let zero = select(0.0, exp(s.zero_score - s.maximum) / s.sum, params.has_zero == 1u);
-        zeros[(four.rows[i] * params.n_layers + params.layer) * params.n_heads + four.heads[i]] = zero;
+    if WRITES_ZEROS == 1u && octet == 0u {
+        let zero = select(0.0, exp(s.zero_score - s.maximum) / s.sum, HAS_ZERO == 1u);
+        let at = four.rows[i] * params.n_middle_layers + params.middle_layer;
+        zeros[at * N_HEADS + four.heads[i]] = zero;
     }
 }
 
@@ -125,12 +118,12 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let octet = group.x / params.n_heads * 8u + lane;
-    let first_slot = group.y * params.rows_per_tile;
-    if first_slot >= n_listed(params.list) || octet >= params.head_octets {
+    let octet = group.x / N_HEADS * 8u + lane;
+    let first_slot = group.y * ROWS_PER_TILE;
+    if first_slot >= n_listed(params.list) || octet >= HEAD_OCTETS {
         return;
     }
-    let four = quartet(group.x % params.n_heads, first_slot);
+    let four = quartet(group.x % N_HEADS, first_slot);
     if four.n == 0u {
         return;
     }
@@ -138,7 +131,7 @@ fn main(
     var s1 = seeded(four.rows.y, four.heads.y, octet);
     var s2 = seeded(four.rows.z, four.heads.z, octet);
     var s3 = seeded(four.rows.w, four.heads.w, octet);
-    let y = four.slots * params.n_heads + four.heads;
+    let y = four.slots * N_HEADS + four.heads;
     let n_keys = last_key(four.positions);
     let end = four.start + n_keys - 1u;
     for (var key = begin_key(four.positions); key < n_keys; key += 4u) {

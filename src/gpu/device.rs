@@ -12,6 +12,7 @@ use super::class::KernelClass;
 use super::faults::{self, Faults, Planted};
 use super::kernel::Kernel;
 use super::pipelines::{Constants, Pipelines};
+use super::placeholders::Placeholders;
 use super::target::Target;
 use super::timestamps::Timestamps;
 use crate::error::{Error, Result, first_line};
@@ -34,6 +35,7 @@ pub struct Gpu {
     is_first_run: bool,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
+    pub(super) placeholders: Placeholders,
 }
 
 impl Gpu {
@@ -84,6 +86,7 @@ impl Gpu {
                 on_lost.report(format!("device lost: {message}"));
             }
         });
+        let placeholders = Placeholders::new(&device);
         let disk = DiskCache::open(&device, &info);
         let matrices = match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
             true => adapter.cooperative_matrix_properties(),
@@ -98,6 +101,7 @@ impl Gpu {
             is_first_run: disk.as_ref().is_some_and(DiskCache::is_new),
             faults,
             pipelines: Mutex::new(Pipelines::new(disk)),
+            placeholders,
         })
     }
 

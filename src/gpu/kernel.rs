@@ -71,6 +71,8 @@ pub enum Resource<'a> {
     Buffer(&'a wgpu::Buffer),
     Uniform(&'a wgpu::Buffer),
     Texture(&'a wgpu::TextureView),
+    /// Nothing: the call has no use for the binding.
+    Unused,
 }
 
 /// Buffers as resources.

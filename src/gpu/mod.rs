@@ -8,6 +8,7 @@ mod device;
 mod faults;
 mod kernel;
 mod pipelines;
+mod placeholders;
 pub mod plan;
 pub mod read_back;
 mod store;

@@ -64,22 +64,25 @@ impl Plan {
                         size: std::num::NonZeroU64::new(call.params.len() as u64),
                     }),
                 };
-                let storage = (1..)
-                    .zip(&call.resources)
-                    .map(|(i, r)| wgpu::BindGroupEntry {
-                        binding: i,
-                        resource: match r {
-                            Resource::Buffer(buffer) => buffer.as_entire_binding(),
-                            Resource::Uniform(buffer) => {
-                                wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                                    buffer,
-                                    offset: 0,
-                                    size: std::num::NonZeroU64::new(UNIFORM_BYTES),
-                                })
-                            }
-                            Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
-                        },
-                    });
+                let bound = call.kernel.bindings.iter().zip(&call.resources);
+                let storage =
+                    (1..)
+                        .zip(bound)
+                        .map(|(i, (binding, resource))| wgpu::BindGroupEntry {
+                            binding: i,
+                            resource: match resource {
+                                Resource::Buffer(buffer) => buffer.as_entire_binding(),
+                                Resource::Uniform(buffer) => {
+                                    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                                        buffer,
+                                        offset: 0,
+                                        size: std::num::NonZeroU64::new(UNIFORM_BYTES),
+                                    })
+                                }
+                                Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
+                                Resource::Unused => gpu.placeholders.of(binding.access),
+                            },
+                        });
                 let entries: Vec<_> = std::iter::once(params).chain(storage).collect();
                 let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some(call.kernel.name),

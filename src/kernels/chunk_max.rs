@@ -2,17 +2,19 @@
 
 use wgpu::Features;
 
-use super::{LANES, kernel, params, read, read_write, words};
+use super::{WORKGROUP_SIZE, kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
-    n_vocab: u32,
+    Params {
+        n_vocab: u32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "common",
     "chunk_max",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[read("logits"), read_write("maxima")]
 );
@@ -25,9 +27,9 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources: on_buffers(&buffers),
-        x: N_CHUNKS / LANES,
+        x: N_CHUNKS / WORKGROUP_SIZE,
         rows_per_group: 1,
         cost: Cost {
             read_per_row: words(params.n_vocab),

@@ -6,18 +6,20 @@ use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
-    n_candidates: u32,
-    top_p: u32,
-    min_p_distance: f32,
-    plain_scale: f32,
-    tempered_scale: f32,
-    seed: u32,
+    Params {
+        n_candidates: u32,
+        top_p: u32,
+        min_p_distance: f32,
+        plain_scale: f32,
+        tempered_scale: f32,
+        seed: u32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "common",
     "draw",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[read("candidates"), read_write("history"), read_write("ids")]
 );
@@ -30,7 +32,7 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources: on_buffers(&buffers),
         x: 1,
         rows_per_group: 1,

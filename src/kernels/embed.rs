@@ -1,24 +1,27 @@
 //! Embeddings of the rows' tokens, and learned positions.
 
-use super::linear::weight_format;
 use wgpu::Features;
 
-use super::{LANES, TEXTURE_LANES, bound, kernel, params, read, read_write, words};
+use super::{
+    TEXTURE_WORKGROUP_SIZE, WORKGROUP_SIZE, bound, kernel, params, read, read_write, weight_format,
+    words,
+};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 use crate::model::tensor::Dtype;
 
 params! {
-    n_octets: u32,
-    first_token: u32,
-    n_tokens: u32,
-    list: u32,
-    has_positions: u32,
+    Params {
+        n_octets: u32,
+        first_token: u32,
+        n_tokens: u32,
+        list: u32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "gpu",
     "embed",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[
         read("ids"),
@@ -33,7 +36,7 @@ pub static KERNEL: Kernel = kernel!(
 pub static TEXTURE: Kernel = kernel!(
     "software",
     "embed_texture",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[
         read("ids"),
@@ -44,26 +47,28 @@ pub static TEXTURE: Kernel = kernel!(
     ]
 );
 
-/// Ids, weights, positions (f32), rows, x.
+/// The tokens' embeddings, and learned positions where there are some.
 pub fn call<'a>(
     target: &Target,
     dtype: Dtype,
     params: Params,
     weights: Resource<'a>,
-    [ids, positions, rows, x]: [&'a wgpu::Buffer; 4],
+    positions: Option<&'a wgpu::Buffer>,
+    [ids, rows, x]: [&'a wgpu::Buffer; 3],
 ) -> Call<'a> {
     let (kernel, lanes) = match target.uses_textures() {
-        true => (&TEXTURE, TEXTURE_LANES),
-        false => (&KERNEL, LANES),
+        true => (&TEXTURE, TEXTURE_WORKGROUP_SIZE),
+        false => (&KERNEL, WORKGROUP_SIZE),
     };
+    let has_positions = u32::from(positions.is_some());
     Call {
         kernel,
-        constants: vec![weight_format(dtype)],
-        params: bytemuck::bytes_of(&params).to_vec(),
+        constants: vec![weight_format(dtype), ("HAS_POSITIONS", has_positions)],
+        params: params.bytes(),
         resources: vec![
             Resource::Buffer(ids),
             weights,
-            Resource::Buffer(positions),
+            positions.map_or(Resource::Unused, Resource::Buffer),
             Resource::Buffer(rows),
             Resource::Buffer(x),
         ],
@@ -73,7 +78,7 @@ pub fn call<'a>(
         cost: match params.first_token {
             0 => Cost {
                 read_per_row: dtype.n_bytes(8 * params.n_octets as usize) as u64
-                    + words(8 * params.n_octets * params.has_positions),
+                    + words(8 * params.n_octets * has_positions),
                 written_per_row: words(8 * params.n_octets),
                 ..Cost::default()
             },

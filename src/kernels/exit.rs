@@ -7,24 +7,26 @@ use crate::gpu::{Call, Cost, Kernel, on_buffers};
 use crate::model::config::Reduce;
 
 params! {
-    n_layers: u32,
-    n_heads: u32,
-    reduce: u32,
-    cycle: u32,
-    n_cycles: u32,
-    decides: u32,
-    threshold: f32,
-    list: u32,
-    staying: u32,
-    leaving: u32,
-    first_grid: u32,
-    n_grids: u32,
+    Params {
+        n_middle_layers: u32,
+        n_heads: u32,
+        reduce: u32,
+        cycle: u32,
+        n_cycles: u32,
+        decides: u32,
+        threshold: f32,
+        list: u32,
+        staying: u32,
+        leaving: u32,
+        first_grid: u32,
+        n_grids: u32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "common",
     "exit",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[
         read("zeros"),
@@ -62,13 +64,13 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources: on_buffers(&buffers),
         x: 1,
         rows_per_group: 1,
         cost: Cost {
-            read_per_row: words(params.n_layers * params.n_heads),
-            flops_per_row: u64::from(params.n_layers * params.n_heads),
+            read_per_row: words(params.n_middle_layers * params.n_heads),
+            flops_per_row: u64::from(params.n_middle_layers * params.n_heads),
             ..Cost::default()
         },
     }

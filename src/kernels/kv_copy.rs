@@ -1,23 +1,34 @@
-//! Keys and values of one cycle to the cycles after it.
+//! Keys and values of one cycle to the cycles after it: `kv_copy` and `kv_copy_texture`.
 
 use wgpu::{Buffer, Features};
 
-use super::{KvType, LANES, TEXTURE_LANES, bound, kernel, params, read, read_write, words};
+use super::{
+    Heads, KvType, TEXTURE_WORKGROUP_SIZE, WORKGROUP_SIZE, bound, kernel, params, read, read_write,
+    words,
+};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 
 params! {
-    n_kv_heads: u32,
-    kv_places: u32,
-    head_octets: u32,
-    list: u32,
-    cycle: u32,
-    n_copies: u32,
+    Params {
+        kv_places: u32,
+        list: u32,
+        cycle: u32,
+        n_copies: u32,
+    }
+}
+
+params! {
+    TextureParams {
+        kv_places_log2: u32,
+        list: u32,
+        n_copies: u32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "gpu",
     "kv_copy",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[read("rows"), read_write("kv")]
 );
@@ -25,7 +36,7 @@ pub static KERNEL: Kernel = kernel!(
 pub static TEXTURE: Kernel = kernel!(
     "software",
     "kv_copy_texture",
-    FIELDS,
+    TextureParams::FIELDS,
     Features::empty(),
     &[
         read("rows"),
@@ -34,32 +45,68 @@ pub static TEXTURE: Kernel = kernel!(
     ]
 );
 
-/// `kv`: the cache as it is read, and as it is written; in textures no layer is in both, a buffer is
-/// bound once.
-pub fn call<'a>(
-    target: &Target,
-    kv_type: KvType,
-    params: Params,
-    rows: &'a Buffer,
-    [from, to]: [Resource<'a>; 2],
-) -> Call<'a> {
-    let n_octets = 2 * params.n_kv_heads * params.head_octets;
+/// A layer's cache, and what is copied in it.
+#[derive(Clone, Copy)]
+pub struct Cache<'a> {
+    pub kv_type: KvType,
+    pub heads: Heads,
+    /// Places of the cache, in a texture the logarithm of those in a row of texels.
+    pub places: u32,
+    /// The cycle that is copied, and the number of cycles after it that get its copy.
+    pub cycle: u32,
+    pub n_copies: u32,
+    /// The cache as it is read, and as it is written; in textures no layer is in both, a buffer is
+    /// bound once.
+    pub kv: [Resource<'a>; 2],
+}
+
+/// The copies of the rows in `list`.
+pub fn call<'a>(target: &Target, cache: Cache<'a>, rows: &'a Buffer, list: u32) -> Call<'a> {
+    let Cache {
+        kv_type,
+        heads,
+        cycle,
+        n_copies,
+        kv: [from, to],
+        ..
+    } = cache;
+    let n_octets = 2 * heads.n_kv_heads * heads.octets;
     let n_words = n_octets * 8 * kv_type.n_bytes() as u32 / 4;
     let rows = Resource::Buffer(rows);
-    let (kernel, lanes, resources) = match target.uses_textures() {
-        true => (&TEXTURE, TEXTURE_LANES, vec![rows, from, to]),
-        false => (&KERNEL, LANES, vec![rows, to]),
+    let (kernel, lanes, resources, params) = match target.uses_textures() {
+        true => {
+            let params = TextureParams {
+                kv_places_log2: cache.places,
+                list,
+                n_copies,
+            };
+            let resources = vec![rows, from, to];
+            (&TEXTURE, TEXTURE_WORKGROUP_SIZE, resources, params.bytes())
+        }
+        false => {
+            let params = Params {
+                kv_places: cache.places,
+                list,
+                cycle,
+                n_copies,
+            };
+            (&KERNEL, WORKGROUP_SIZE, vec![rows, to], params.bytes())
+        }
     };
     Call {
         kernel,
-        constants: vec![kv_type.constant()],
-        params: bytemuck::bytes_of(&params).to_vec(),
+        constants: vec![
+            kv_type.constant(),
+            ("N_KV_HEADS", heads.n_kv_heads),
+            ("HEAD_OCTETS", heads.octets),
+        ],
+        params,
         resources,
         x: n_octets.div_ceil(lanes),
         rows_per_group: 1,
         cost: Cost {
             read_per_row: words(n_words),
-            written_per_row: words(n_words * params.n_copies),
+            written_per_row: words(n_words * n_copies),
             ..Cost::default()
         },
     }

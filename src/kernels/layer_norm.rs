@@ -6,17 +6,19 @@ use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
-    n_cols: u32,
-    stride: u32,
-    list: u32,
-    dense: u32,
-    eps: f32,
+    Params {
+        n_cols: u32,
+        stride: u32,
+        list: u32,
+        dense: u32,
+        eps: f32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "common",
     "layer_norm",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[read("x"), read("norm"), read("rows"), read_write("y")]
 );
@@ -26,7 +28,7 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources: on_buffers(&buffers),
         x: 1,
         rows_per_group: 1,

@@ -23,6 +23,8 @@ pub mod top_k;
 pub use text::compose;
 
 use crate::gpu::{Access, Binding, Kernel};
+use crate::model::quant::Quant;
+use crate::model::tensor::Dtype;
 
 /// Every kernel of the engine, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
@@ -44,11 +46,6 @@ pub static KERNELS: &[&Kernel] = &[
     &linear::MATVEC,
     &linear::MATVEC_SUBGROUP,
     &linear::MATVEC_TEXTURE,
-    &linear::QKV_MATMUL,
-    &linear::QKV_MATMUL_TEXTURE,
-    &linear::QKV_MATVEC,
-    &linear::QKV_MATVEC_SUBGROUP,
-    &linear::QKV_MATVEC_TEXTURE,
     &pack_rows::KERNEL,
     &qkv_store::KERNEL,
     &qkv_store::TEXTURE,
@@ -71,11 +68,11 @@ const fn read_write(name: &'static str) -> Binding {
 }
 
 /// Invocations of a workgroup.
-pub const LANES: u32 = 64;
+pub const WORKGROUP_SIZE: u32 = 64;
 
 /// Invocations of a workgroup of kernels that work on textures: a vector of a software adapter.
 /// Small workgroups spread the work over its cores.
-pub const TEXTURE_LANES: u32 = 8;
+pub const TEXTURE_WORKGROUP_SIZE: u32 = 8;
 
 /// How the rows of a batch belong together, which decides how kernels share them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +82,49 @@ pub enum BatchKind {
     OneSequence,
     /// Rows of several sequences, which share no keys.
     SeveralSequences,
+}
+
+/// The heads of an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    pub n_heads: u32,
+    pub n_kv_heads: u32,
+    /// Octets of a head's dimensions, padding counted.
+    pub octets: u32,
+}
+
+/// The shaders' defaults.
+impl Default for Heads {
+    fn default() -> Self {
+        Self {
+            n_heads: 1,
+            n_kv_heads: 1,
+            octets: 8,
+        }
+    }
+}
+
+impl Heads {
+    /// The values of the shaders' `N_HEADS`, `N_KV_HEADS` and `HEAD_OCTETS`.
+    fn constants(self) -> [(&'static str, u32); 3] {
+        [
+            ("N_HEADS", self.n_heads),
+            ("N_KV_HEADS", self.n_kv_heads),
+            ("HEAD_OCTETS", self.octets),
+        ]
+    }
+}
+
+/// The value of the shaders' `WEIGHT_FORMAT`.
+fn weight_format(dtype: Dtype) -> (&'static str, u32) {
+    let format = match dtype {
+        Dtype::F32 => 0,
+        Dtype::F16 => 1,
+        Dtype::Bf16 => 2,
+        Dtype::Quantized(Quant::Q8_0) => 3,
+        Dtype::Quantized(Quant::Q4_0) => 4,
+    };
+    ("WEIGHT_FORMAT", format)
 }
 
 /// How an element of the key-value cache is stored.
@@ -144,19 +184,45 @@ macro_rules! kernel {
 }
 use kernel;
 
-/// Declares a kernel's `Params`: all members are 4 bytes, in the shader's order.
+/// Declares the uniform block of a kernel: all members are 4 bytes, in the shader's order, and the
+/// shader says what each means.
 macro_rules! params {
-    ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
-        /// The uniform block; see the shader for what each member means.
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $ty:ty,)* }) => {
+        /// The uniform block; the shader says what each member means.
+        $(#[$meta])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-        pub struct Params {
-            $($(#[$meta])* pub $name: $ty,)*
+        pub struct $name {
+            $(pub $field: $ty,)*
         }
 
-        const FIELDS: &[(&str, usize)] = &[
-            $((stringify!($name), std::mem::offset_of!(Params, $name)),)*
-        ];
+        impl $name {
+            /// Members with their offsets in bytes.
+            pub const FIELDS: &[(&str, usize)] = &[
+                $((stringify!($field), std::mem::offset_of!($name, $field)),)*
+            ];
+
+            /// The block as it is uploaded.
+            pub fn bytes(&self) -> Vec<u8> {
+                bytemuck::bytes_of(self).to_vec()
+            }
+        }
     };
 }
 use params;
+
+/// Fields as kernels on textures name them: `kv_places` is a logarithm there.
+const fn on_textures<const N: usize>(
+    fields: &[(&'static str, usize)],
+) -> [(&'static str, usize); N] {
+    let mut named = [("", 0); N];
+    let mut i = 0;
+    while i < N {
+        named[i] = match fields[i].0.as_bytes() {
+            b"kv_places" => ("kv_places_log2", fields[i].1),
+            _ => fields[i],
+        };
+        i += 1;
+    }
+    named
+}

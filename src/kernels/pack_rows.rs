@@ -2,18 +2,20 @@
 
 use wgpu::Features;
 
-use super::{BatchKind, TEXTURE_LANES, bound, kernel, params, read, words};
+use super::{BatchKind, TEXTURE_WORKGROUP_SIZE, bound, kernel, params, read, words};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
 
 params! {
-    n_octets: u32,
-    list: u32,
+    Params {
+        n_octets: u32,
+        list: u32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "software",
     "pack_rows",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[
         read("x"),
@@ -40,9 +42,9 @@ pub fn call<'a>(
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources: vec![Resource::Buffer(x), Resource::Buffer(rows), packed],
-        x: (2 * params.n_octets).div_ceil(TEXTURE_LANES),
+        x: (2 * params.n_octets).div_ceil(TEXTURE_WORKGROUP_SIZE),
         rows_per_group: 1,
         cost: Cost {
             read_per_row: words(8 * params.n_octets),

@@ -8,13 +8,15 @@ use super::{bound, kernel, params, read, read_write};
 use crate::gpu::{Access, Binding, Call, Cost, Kernel, Resource};
 
 params! {
-    n_steps: u32,
-    lane_step: u32,
-    step: u32,
-    stream_step: u32,
-    seed: u32,
-    a: f32,
-    b: f32,
+    Params {
+        n_steps: u32,
+        lane_step: u32,
+        step: u32,
+        stream_step: u32,
+        seed: u32,
+        a: f32,
+        b: f32,
+    }
 }
 
 /// Every probe, for the tests that look at all of them.
@@ -37,55 +39,72 @@ const NOTHING: Features = Features::empty();
 const COOPERATIVE: Features = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 const OUT: &[Binding] = &[read_write("out")];
 
-pub static BARRIER: Kernel = kernel!("probes", "barrier", FIELDS, NOTHING, OUT);
+pub static BARRIER: Kernel = kernel!("probes", "barrier", Params::FIELDS, NOTHING, OUT);
 pub static COPY: Kernel = kernel!(
     "probes",
     "copy",
-    FIELDS,
+    Params::FIELDS,
     NOTHING,
     &[read("data"), read_write("to")]
 );
-pub static FMA_F16: Kernel = kernel!("probes", "fma_f16", FIELDS, Features::SHADER_F16, OUT);
-pub static FMA_F32: Kernel = kernel!("probes", "fma_f32", FIELDS, NOTHING, OUT);
+pub static FMA_F16: Kernel = kernel!(
+    "probes",
+    "fma_f16",
+    Params::FIELDS,
+    Features::SHADER_F16,
+    OUT
+);
+pub static FMA_F32: Kernel = kernel!("probes", "fma_f32", Params::FIELDS, NOTHING, OUT);
 pub static MATRIX: Kernel = kernel!(
     "probes",
     "matrix",
-    FIELDS,
+    Params::FIELDS,
     Features::SHADER_F16.union(COOPERATIVE),
     &[read("data"), read("start"), read_write("out")]
 );
 pub static READ: Kernel = kernel!(
     "probes",
     "read",
-    FIELDS,
+    Params::FIELDS,
     NOTHING,
     &[read("data"), read_write("out")]
 );
 pub static READ_STORAGE_TEXTURE: Kernel = kernel!(
     "probes",
     "read_storage_texture",
-    FIELDS,
+    Params::FIELDS,
     NOTHING,
     &[bound("data", Access::Texture), read_write("out")]
 );
 pub static READ_TEXTURE: Kernel = kernel!(
     "probes",
     "read_texture",
-    FIELDS,
+    Params::FIELDS,
     NOTHING,
     &[bound("data", Access::SampledTexture), read_write("out")]
 );
 pub static SKIP: Kernel = kernel!(
     "probes",
     "skip",
-    FIELDS,
+    Params::FIELDS,
     NOTHING,
     &[read("flag"), read_write("out")]
 );
-pub static SUBGROUP_SUM: Kernel =
-    kernel!("probes", "subgroup_sum", FIELDS, Features::SUBGROUP, OUT);
-pub static WORKGROUP_SUM: Kernel = kernel!("probes", "workgroup_sum", FIELDS, NOTHING, OUT);
-pub static WRITE: Kernel = kernel!("probes", "write", FIELDS, NOTHING, &[read_write("data")]);
+pub static SUBGROUP_SUM: Kernel = kernel!(
+    "probes",
+    "subgroup_sum",
+    Params::FIELDS,
+    Features::SUBGROUP,
+    OUT
+);
+pub static WORKGROUP_SUM: Kernel = kernel!("probes", "workgroup_sum", Params::FIELDS, NOTHING, OUT);
+pub static WRITE: Kernel = kernel!(
+    "probes",
+    "write",
+    Params::FIELDS,
+    NOTHING,
+    &[read_write("data")]
+);
 
 /// `x` workgroups. `resources`: as the probe's bindings.
 pub fn call<'a>(
@@ -97,7 +116,7 @@ pub fn call<'a>(
     Call {
         kernel,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources,
         x,
         rows_per_group: 1,

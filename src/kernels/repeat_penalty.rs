@@ -6,14 +6,16 @@ use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
-    positive: f32,
-    negative: f32,
+    Params {
+        positive: f32,
+        negative: f32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "common",
     "repeat_penalty",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[read("history"), read_write("logits")]
 );
@@ -30,7 +32,7 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources: on_buffers(&buffers),
         x: 1,
         rows_per_group: 1,

@@ -7,14 +7,16 @@ use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
-    n_vocab: u32,
-    k: u32,
+    Params {
+        n_vocab: u32,
+        k: u32,
+    }
 }
 
 pub static KERNEL: Kernel = kernel!(
     "common",
     "top_k",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[read("logits"), read("maxima"), read_write("candidates")]
 );
@@ -28,7 +30,7 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
-        params: bytemuck::bytes_of(&params).to_vec(),
+        params: params.bytes(),
         resources: on_buffers(&buffers),
         x: 1,
         rows_per_group: 1,

@@ -229,10 +229,9 @@ fn microbench() -> Result<()> {
     let of_textures = measured("matvec_texture");
     let both = ["exit", "layer_norm", "rms_norm"];
     let [buffers, textures] = [
-        ["matvec", "qkv_matvec", "attention", "kv_copy", "embed"],
+        ["matvec", "attention", "kv_copy", "embed"],
         [
             "matvec_texture",
-            "qkv_matvec_texture",
             "attention_texture",
             "kv_copy_texture",
             "embed_texture",

@@ -4,9 +4,9 @@ use super::layout::{OCTET, padded};
 use super::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, Store, Target};
-use crate::kernels::BatchKind;
-use crate::kernels::attention::{Shape, gpu::Tiling};
+use crate::kernels::attention::gpu::Tiling;
 use crate::kernels::pack_rows::PACKED_TILE;
+use crate::kernels::{BatchKind, Heads};
 use crate::model::config::Config;
 
 /// Position-encoded queries, f32 `[row][head][head_stride]`.
@@ -20,19 +20,15 @@ pub fn queries(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Res
 }
 
 /// Input rows of a linear map, f32 `[listed row][widest input]`, where the kernels of many rows
-/// want them in a texture; else a placeholder.
-pub fn packed(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Store> {
+/// want them in a texture.
+pub fn packed(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Option<Store>> {
+    if !target.uses_textures() {
+        return Ok(None);
+    }
     let widest = config.hidden.max(config.q_dim()).max(config.intermediate);
     let height = sizes.n_rows.next_multiple_of(PACKED_TILE);
-    match target.uses_textures() {
-        true => texture(
-            gpu,
-            "the table of packed activations",
-            padded(widest),
-            height,
-        ),
-        false => Ok(Store::Buffer(gpu.storage("packed", 0))),
-    }
+    let label = "the table of packed activations";
+    texture(gpu, label, padded(widest), height).map(Some)
 }
 
 /// What the kernels of attention hand each other: scores, f32 `[listed row, head][key]`, in a
@@ -43,18 +39,18 @@ pub fn attention(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> R
         let height = sizes.n_rows * config.n_heads;
         return texture(gpu, "the table of attention scores", n_keys, height);
     }
-    let shape = attention_shape(config, sizes.n_ctx);
-    let n_bytes = Tiling::of(BatchKind::OneRow, shape).parts_bytes(shape, 1);
+    let heads = heads(config);
+    let tiling = Tiling::of(BatchKind::OneRow, heads, sizes.n_ctx as u32);
+    let n_bytes = tiling.parts_bytes(heads, 1);
     Ok(Store::Buffer(gpu.storage("parts", n_bytes)))
 }
 
-/// The heads and positions that attention is tiled by.
-fn attention_shape(config: &Config, n_ctx: usize) -> Shape {
-    Shape {
+/// The heads of every attention of a model.
+pub fn heads(config: &Config) -> Heads {
+    Heads {
         n_heads: config.n_heads as u32,
         n_kv_heads: config.n_kv_heads as u32,
-        head_octets: (padded(config.head_dim) / OCTET) as u32,
-        n_ctx: n_ctx as u32,
+        octets: (padded(config.head_dim) / OCTET) as u32,
     }
 }
 

@@ -8,7 +8,7 @@ use super::layout::padded;
 use super::rows::Lists;
 use super::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
-use crate::gpu::{Gpu, Store, Target, UNIFORM_BYTES};
+use crate::gpu::{Gpu, Resource, Store, Target, UNIFORM_BYTES};
 use crate::model::config::Config;
 use crate::model::family::PositionKind;
 use crate::rope::RopeTable;
@@ -41,20 +41,25 @@ pub struct Buffers {
     /// What the kernels of attention hand each other; see [`activations::attention`].
     pub attention: Store,
     /// Input rows of a linear map, gathered; see [`activations::packed`].
-    pub packed: Store,
+    packed: Option<Store>,
     /// f32 `[row][cycles run, score of each cycle]`.
     pub progress: wgpu::Buffer,
     /// The KV cache of each parameter layer.
     pub kv: Vec<KvCache>,
     /// f32 `[position][4 head_octets][cos, sin]`; a placeholder without rotary embedding.
     pub rope_angles: wgpu::Buffer,
-    /// A placeholder for bindings that a model does not use.
-    pub nothing: wgpu::Buffer,
     /// Where the host reads logits and progress from.
     pub staging: wgpu::Buffer,
 }
 
 impl Buffers {
+    /// The gathered input rows of a linear map as kernels bind them.
+    pub fn packed(&self) -> Resource<'_> {
+        self.packed
+            .as_ref()
+            .map_or(Resource::Unused, Store::resource)
+    }
+
     /// Buffers that kernels read besides weights and lists.
     pub fn activations(&self) -> impl Iterator<Item = &wgpu::Buffer> {
         let rows = [
@@ -90,14 +95,11 @@ impl Buffers {
         };
         let rows = |label: &str, width: usize| f32s(label, sizes.n_rows, width);
         // The input of a linear map may be bound as a uniform buffer, which has a fixed length.
-        let inputs_of = |label: &str, n_bytes: u64| {
+        let inputs = |label: &str, width: usize| {
+            let n_bytes = 4u64.saturating_mul(sizes.n_rows as u64) * width as u64;
             let copy = BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
             let usage = BufferUsages::STORAGE | BufferUsages::UNIFORM | copy;
             gpu.buffer(label, n_bytes.max(UNIFORM_BYTES), usage)
-        };
-        let inputs = |label: &str, width: usize| {
-            let n_bytes = 4u64.saturating_mul(sizes.n_rows as u64) * width as u64;
-            inputs_of(label, n_bytes)
         };
         let n_pairs = match config.position {
             PositionKind::Rope => padded(config.head_dim) / 2,
@@ -139,7 +141,6 @@ impl Buffers {
                 &RopeTable::new(config).to_f32(sizes.n_ctx, n_pairs),
                 BufferUsages::STORAGE,
             ),
-            nothing: inputs_of("nothing", 0),
             staging: gpu.buffer(
                 "staging",
                 logits_bytes + progress_bytes,

@@ -205,20 +205,22 @@ fn copies(gpu: &Gpu, original: Resource<'_>, touched: u64) -> Vec<Copied> {
             let size = view.texture().size();
             16 * u64::from(size.width * size.height) * u64::from(size.depth_or_array_layers)
         }
+        Resource::Unused => 0,
     };
     let for_cache = ROTATED_BYTES.div_ceil(touched.max(1));
     let for_memory = (4 * ROTATED_BYTES / n_bytes.max(1)).max(1);
     let n = for_cache.min(for_memory).clamp(1, MAX_COPIES);
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    let copies = (1..n).map(|_| match original {
+    let mut copy = || match original {
         Resource::Buffer(buffer) | Resource::Uniform(buffer) => {
             let copy = gpu.storage("copy", n_bytes);
             encoder.copy_buffer_to_buffer(buffer, 0, &copy, 0, n_bytes);
-            Copied::Buffer(copy)
+            Some(Copied::Buffer(copy))
         }
-        Resource::Texture(view) => Copied::Texture(texture_copy(gpu, &mut encoder, view)),
-    });
-    let copies = copies.collect();
+        Resource::Texture(view) => Some(Copied::Texture(texture_copy(gpu, &mut encoder, view))),
+        Resource::Unused => None,
+    };
+    let copies = (1..n).map_while(|_| copy()).collect();
     gpu.queue.submit([encoder.finish()]);
     copies
 }

@@ -166,7 +166,7 @@ impl<'a> Recorder<'a> {
     fn close_exit(&mut self) {
         if let Some((call, mut params)) = self.latest_exit.take() {
             params.n_grids = self.grids.len() as u32 - params.first_grid;
-            self.calls[call].0.params = bytemuck::bytes_of(&params).to_vec();
+            self.calls[call].0.params = params.bytes();
         }
     }
 

@@ -2,14 +2,25 @@
 
 use wgpu::Features;
 
-use super::{FIELDS, Operands, Params, Shape, cost};
+use super::{Attention, Operands, Params, cost};
 use crate::gpu::{Call, Cost, Kernel, Resource};
-use crate::kernels::{BatchKind, KvType, LANES, kernel, read, read_write};
+use crate::kernels::{BatchKind, Heads, WORKGROUP_SIZE, kernel, params, read, read_write};
+
+params! {
+    MergeParams {
+        head_dim: u32,
+        list: u32,
+        out_stride: u32,
+        window: u32,
+        middle_layer: u32,
+        n_middle_layers: u32,
+    }
+}
 
 pub static KERNEL: Kernel = kernel!(
     "gpu",
     "attention",
-    FIELDS,
+    Params::FIELDS,
     Features::empty(),
     &[
         read("q"),
@@ -25,7 +36,7 @@ pub static KERNEL: Kernel = kernel!(
 pub static MERGE: Kernel = kernel!(
     "gpu",
     "merge",
-    FIELDS,
+    MergeParams::FIELDS,
     Features::empty(),
     &[
         read("parts"),
@@ -59,89 +70,109 @@ pub struct Tiling {
 impl Tiling {
     /// The tiling for a batch. Rows of several sequences share no keys. One row has its keys split
     /// among workgroups.
-    pub fn of(kind: BatchKind, shape: Shape) -> Self {
-        let one = Self::of_heads(shape);
+    pub fn of(kind: BatchKind, heads: Heads, n_ctx: u32) -> Self {
+        let whole = Self::of_heads(heads, n_ctx);
         match kind {
             BatchKind::OneRow => {
-                let split_keys = shape.n_ctx.div_ceil(MAX_SPLITS);
+                let split_keys = n_ctx.div_ceil(MAX_SPLITS);
                 let split_keys = split_keys.next_multiple_of(MIN_SPLIT_KEYS);
                 Self {
-                    n_splits: shape.n_ctx.div_ceil(split_keys),
+                    n_splits: n_ctx.div_ceil(split_keys),
                     split_keys,
-                    ..one
+                    ..whole
                 }
             }
             BatchKind::OneSequence => Self {
-                rows_per_tile: MAX_ITEMS / one.heads_per_tile,
-                ..one
+                rows_per_tile: MAX_ITEMS / whole.heads_per_tile,
+                ..whole
             },
-            BatchKind::SeveralSequences => one,
+            BatchKind::SeveralSequences => whole,
         }
     }
 
-    fn of_heads(shape: Shape) -> Self {
-        let group = shape.n_heads / shape.n_kv_heads;
+    fn of_heads(heads: Heads, n_ctx: u32) -> Self {
+        let group = heads.n_heads / heads.n_kv_heads;
         let tiles = group.div_ceil(MAX_ITEMS);
         let heads_per_tile = group.div_ceil(tiles);
         Self {
             heads_per_tile,
             rows_per_tile: 1,
-            n_tiles: shape.n_kv_heads * group.div_ceil(heads_per_tile),
+            n_tiles: heads.n_kv_heads * group.div_ceil(heads_per_tile),
             n_splits: 1,
-            split_keys: shape.n_ctx,
+            split_keys: n_ctx,
         }
     }
 
     /// Bytes of the partial outputs that the splits of `n_rows` rows write.
-    pub fn parts_bytes(&self, shape: Shape, n_rows: u64) -> u64 {
-        let vectors = u64::from(shape.n_heads) * u64::from(2 * shape.head_octets + 1);
+    pub fn parts_bytes(&self, heads: Heads, n_rows: u64) -> u64 {
+        let vectors = u64::from(heads.n_heads) * u64::from(2 * heads.octets + 1);
         16 * vectors * n_rows * u64::from(self.n_splits)
+    }
+
+    /// The values of the shaders' `N_SPLITS` and `SPLIT_KEYS`; of keys that are not split the
+    /// default, so that calls share pipelines.
+    fn split_constants(&self) -> [(&'static str, u32); 2] {
+        let split_keys = match self.n_splits {
+            1 => MIN_SPLIT_KEYS,
+            _ => self.split_keys,
+        };
+        [("N_SPLITS", self.n_splits), ("SPLIT_KEYS", split_keys)]
     }
 }
 
 /// Attention in buffers, and the merge of its splits where there are any; each with its role.
 pub(super) fn calls<'a>(
-    kv_type: KvType,
     tiling: Tiling,
-    params: Params,
+    a: Attention,
     o: Operands<'a>,
 ) -> Vec<(Call<'a>, &'static str)> {
-    let params = Params {
-        heads_per_tile: tiling.heads_per_tile,
-        rows_per_tile: tiling.rows_per_tile,
-        n_splits: tiling.n_splits,
-        split_keys: tiling.split_keys,
-        ..params
-    };
     let [rows, out, zeros] = [o.rows, o.out, o.zeros].map(Resource::Buffer);
-    let params_bytes = bytemuck::bytes_of(&params).to_vec();
+    let params = a.params();
+    let mut constants = vec![
+        a.kv_type.constant(),
+        ("HEADS_PER_TILE", tiling.heads_per_tile),
+        ("ROWS_PER_TILE", tiling.rows_per_tile),
+    ];
+    constants.extend(a.heads.constants());
+    constants.extend(tiling.split_constants());
+    constants.extend(a.zero_constants());
     let attention = Call {
         kernel: &KERNEL,
-        constants: vec![
-            kv_type.constant(),
-            ("ITEMS", tiling.heads_per_tile * tiling.rows_per_tile),
-            ("HEAD_OCTETS", params.head_octets),
-        ],
-        params: params_bytes.clone(),
+        constants,
+        params: params.bytes(),
         resources: vec![o.q, o.kv, o.pool, rows, out, zeros, o.scratch],
         x: tiling.n_tiles * tiling.n_splits,
         rows_per_group: tiling.rows_per_tile,
-        cost: cost(kv_type, &params),
+        cost: cost(&a),
     };
+    if tiling.n_splits == 1 {
+        return vec![(attention, "attention")];
+    }
+    let params = MergeParams {
+        head_dim: params.head_dim,
+        list: params.list,
+        out_stride: params.out_stride,
+        window: params.window,
+        middle_layer: params.middle_layer,
+        n_middle_layers: params.n_middle_layers,
+    };
+    let mut constants = vec![
+        ("N_HEADS", a.heads.n_heads),
+        ("HEAD_OCTETS", a.heads.octets),
+    ];
+    constants.extend(tiling.split_constants());
+    constants.extend(a.zero_constants());
     let merge = Call {
         kernel: &MERGE,
-        constants: Vec::new(),
-        params: params_bytes,
+        constants,
+        params: params.bytes(),
         resources: vec![o.scratch, rows, out, zeros],
-        x: (params.n_heads * params.head_octets).div_ceil(LANES),
+        x: (a.heads.n_heads * a.heads.octets).div_ceil(WORKGROUP_SIZE),
         rows_per_group: 1,
         // The outputs are counted with `attention`.
         cost: Cost::default(),
     };
-    match tiling.n_splits {
-        1 => vec![(attention, "attention")],
-        _ => vec![(attention, "attention"), (merge, "merge")],
-    }
+    vec![(attention, "attention"), (merge, "merge")]
 }
 
 #[cfg(test)]
@@ -152,15 +183,12 @@ mod tests {
     fn every_query_head_is_in_exactly_one_tile() {
         for n_kv_heads in 1..5 {
             for group in 1..40 {
-                let tiling = Tiling::of(
-                    BatchKind::OneSequence,
-                    Shape {
-                        n_heads: group * n_kv_heads,
-                        n_kv_heads,
-                        head_octets: 8,
-                        n_ctx: 100,
-                    },
-                );
+                let heads = Heads {
+                    n_heads: group * n_kv_heads,
+                    n_kv_heads,
+                    octets: 8,
+                };
+                let tiling = Tiling::of(BatchKind::OneSequence, heads, 100);
                 let items = tiling.heads_per_tile * tiling.rows_per_tile;
                 assert!((1..=MAX_ITEMS).contains(&items));
                 // The shader counts tiles in the same way.
@@ -175,15 +203,12 @@ mod tests {
     #[test]
     fn splits_cover_the_cache() {
         for n_ctx in [1, 31, 64, 65, 2048, 131_072] {
-            let tiling = Tiling::of(
-                BatchKind::OneRow,
-                Shape {
-                    n_heads: 9,
-                    n_kv_heads: 3,
-                    head_octets: 8,
-                    n_ctx,
-                },
-            );
+            let heads = Heads {
+                n_heads: 9,
+                n_kv_heads: 3,
+                octets: 8,
+            };
+            let tiling = Tiling::of(BatchKind::OneRow, heads, n_ctx);
             let (n, keys) = (tiling.n_splits, tiling.split_keys);
             assert!(n * keys >= n_ctx && (n - 1) * keys < n_ctx, "{tiling:?}");
             assert!(n <= MAX_SPLITS && keys.is_multiple_of(MIN_SPLIT_KEYS));

@@ -5,50 +5,99 @@ pub mod software;
 
 use wgpu::Buffer;
 
-use super::{BatchKind, KvType, params, words};
+use super::{BatchKind, Heads, KvType, on_textures, params, words};
 use crate::gpu::{Call, Cost, Resource, Target};
 use gpu::Tiling;
 
 params! {
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
-    head_octets: u32,
-    kv_places: u32,
-    heads_per_tile: u32,
-    rows_per_tile: u32,
-    n_splits: u32,
-    split_keys: u32,
-    cycle: u32,
-    list: u32,
-    out_stride: u32,
-    scale: f32,
-    has_zero: u32,
-    zero_key: u32,
-    zero_value: u32,
-    pool_heads: u32,
-    window: u32,
-    writes_zeros: u32,
-    layer: u32,
-    n_layers: u32,
+    /// Of `attention`, `attention_texture` and `values_texture`.
+    Params {
+        head_dim: u32,
+        kv_places: u32,
+        cycle: u32,
+        list: u32,
+        out_stride: u32,
+        scale: f32,
+        zero_key: u32,
+        zero_value: u32,
+        pool_heads: u32,
+        window: u32,
+        middle_layer: u32,
+        n_middle_layers: u32,
+    }
 }
 
-/// The heads of a layer, and the positions of its cache.
+const TEXTURE_FIELDS: &[(&str, usize)] = &on_textures::<{ Params::FIELDS.len() }>(Params::FIELDS);
+
+/// One attention of a pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub n_heads: u32,
-    pub n_kv_heads: u32,
-    pub head_octets: u32,
+pub struct Attention {
+    pub heads: Heads,
+    /// Dimensions of a head without their padding.
+    pub head_dim: u32,
+    pub kv_type: KvType,
+    /// Places of the cache, in a texture the logarithm of those in a row of texels.
+    pub kv_places: u32,
+    pub cycle: u32,
+    /// The list of rows.
+    pub list: u32,
+    /// f32 from one row of the outputs to the next.
+    pub out_stride: u32,
+    pub scale: f32,
+    pub zero: Option<ZeroToken>,
+    /// Keys that a row sees at most, its own counted.
+    pub window: u32,
+    /// The middle layer whose zero attention is written; `None` where it is not.
+    pub middle_layer: Option<u32>,
+    pub n_middle_layers: u32,
+    /// Positions that a sequence has room for.
     pub n_ctx: u32,
+}
+
+/// The zero token of a layer: the rows of the pool that hold its key and its value.
+#[derive(Clone, Copy, Debug)]
+pub struct ZeroToken {
+    pub key_row: u32,
+    pub value_row: u32,
+    /// Heads of a row of the pool.
+    pub n_heads: u32,
+}
+
+impl Attention {
+    fn params(&self) -> Params {
+        let zero = self.zero;
+        Params {
+            head_dim: self.head_dim,
+            kv_places: self.kv_places,
+            cycle: self.cycle,
+            list: self.list,
+            out_stride: self.out_stride,
+            scale: self.scale,
+            zero_key: zero.map_or(0, |zero| zero.key_row),
+            zero_value: zero.map_or(0, |zero| zero.value_row),
+            pool_heads: zero.map_or(1, |zero| zero.n_heads),
+            window: self.window,
+            middle_layer: self.middle_layer.unwrap_or(0),
+            n_middle_layers: self.n_middle_layers,
+        }
+    }
+
+    /// The values of the shaders' `HAS_ZERO` and `WRITES_ZEROS`.
+    fn zero_constants(&self) -> [(&'static str, u32); 2] {
+        [
+            ("HAS_ZERO", self.zero.is_some().into()),
+            ("WRITES_ZEROS", self.middle_layer.is_some().into()),
+        ]
+    }
 }
 
 /// Inputs and outputs of attention; each lies where the target's kernels want it.
 #[derive(Clone, Copy)]
 pub struct Operands<'a> {
-    /// f32 `[row][head][8 head_octets]`
+    /// f32 `[row][head][8 octets]`
     pub q: Resource<'a>,
     pub kv: Resource<'a>,
-    /// f32 `[key or value of a row][head][8 head_octets]`
+    /// f32 `[key or value of a row][head][8 octets]`
     pub pool: Resource<'a>,
     pub rows: &'a Buffer,
     /// f32 `[row][out_stride]`
@@ -60,47 +109,37 @@ pub struct Operands<'a> {
     pub scratch: Resource<'a>,
 }
 
-/// The calls of attention, each with its role. A sequence has room for `n_ctx` positions.
+/// The calls of an attention, each with its role.
 pub fn calls<'a>(
     target: &Target,
     kind: BatchKind,
-    kv_type: KvType,
-    n_ctx: u32,
-    params: Params,
+    attention: Attention,
     operands: Operands<'a>,
 ) -> Vec<(Call<'a>, &'static str)> {
     if !target.uses_textures() {
-        let shape = Shape {
-            n_heads: params.n_heads,
-            n_kv_heads: params.n_kv_heads,
-            head_octets: params.head_octets,
-            n_ctx,
-        };
-        return gpu::calls(kv_type, Tiling::of(kind, shape), params, operands);
+        let tiling = Tiling::of(kind, attention.heads, attention.n_ctx);
+        return gpu::calls(tiling, attention, operands);
     }
     if kind == BatchKind::OneRow {
-        let call = software::of_one_row(kv_type, target.lanes(), params, operands);
+        let call = software::of_one_row(target.lanes(), attention, operands);
         return vec![(call, "attention")];
     }
-    let calls = software::of_many_rows(kv_type, n_ctx, kind, params, operands);
+    let calls = software::of_many_rows(kind, attention, operands);
     calls.into_iter().zip(["scores", "values"]).collect()
 }
 
-fn cost(kv_type: KvType, params: &Params) -> Cost {
-    let queries = u64::from(params.n_heads * params.head_dim);
-    let keys = u64::from(params.n_kv_heads * params.head_dim);
+fn cost(a: &Attention) -> Cost {
+    let queries = u64::from(a.heads.n_heads * a.head_dim);
+    let keys = u64::from(a.heads.n_kv_heads * a.head_dim);
     Cost {
         // The zero token's key, and the queries' way in and out.
-        read: match params.has_zero {
-            1 => words(params.pool_heads * params.head_dim),
-            _ => 0,
-        },
+        read: a.zero.map_or(0, |zero| words(zero.n_heads * a.head_dim)),
         read_per_row: 4 * queries,
         written_per_row: 4 * queries,
-        read_per_key: 2 * keys * kv_type.n_bytes() as u64,
-        flops_per_row: 2 * queries * u64::from(params.has_zero),
+        read_per_key: 2 * keys * a.kv_type.n_bytes() as u64,
+        flops_per_row: 2 * queries * u64::from(a.zero.is_some()),
         flops_per_pair: 4 * queries,
-        window: match params.window {
+        window: match a.window {
             u32::MAX => 0,
             window => window.into(),
         },

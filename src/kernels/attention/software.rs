@@ -3,15 +3,25 @@
 
 use wgpu::Features;
 
-use super::{FIELDS, Operands, Params, cost};
+use super::{Attention, Operands, TEXTURE_FIELDS, cost};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource};
-use crate::kernels::{BatchKind, KvType, TEXTURE_LANES, bound, kernel, read, read_write};
+use crate::kernels::{BatchKind, TEXTURE_WORKGROUP_SIZE, bound, kernel, params, read, read_write};
+
+params! {
+    ScoresParams {
+        kv_places_log2: u32,
+        cycle: u32,
+        list: u32,
+        scale: f32,
+        window: u32,
+    }
+}
 
 /// Attention of a row that is alone, with everything in textures.
 pub static TEXTURE: Kernel = kernel!(
     "software",
     "attention_texture",
-    FIELDS,
+    TEXTURE_FIELDS,
     Features::SUBGROUP,
     &[
         bound("q", Access::FloatTexture),
@@ -27,7 +37,7 @@ pub static TEXTURE: Kernel = kernel!(
 pub static SCORES: Kernel = kernel!(
     "software",
     "scores_texture",
-    FIELDS,
+    ScoresParams::FIELDS,
     Features::empty(),
     &[
         bound("q", Access::FloatTexture),
@@ -41,7 +51,7 @@ pub static SCORES: Kernel = kernel!(
 pub static VALUES: Kernel = kernel!(
     "software",
     "values_texture",
-    FIELDS,
+    TEXTURE_FIELDS,
     Features::empty(),
     &[
         bound("q", Access::FloatTexture),
@@ -57,16 +67,14 @@ pub static VALUES: Kernel = kernel!(
 /// Attention of a row that is alone in its batch; `lanes`: see [`Target::lanes`].
 ///
 /// [`Target::lanes`]: crate::gpu::Target::lanes
-pub(super) fn of_one_row<'a>(
-    kv_type: KvType,
-    lanes: u32,
-    params: Params,
-    o: Operands<'a>,
-) -> Call<'a> {
+pub(super) fn of_one_row<'a>(lanes: u32, a: Attention, o: Operands<'a>) -> Call<'a> {
+    let mut constants = vec![("SUBGROUP_LANES", lanes), a.kv_type.constant()];
+    constants.extend(a.heads.constants());
+    constants.extend(a.zero_constants());
     Call {
         kernel: &TEXTURE,
-        constants: vec![kv_type.constant(), ("LANES", lanes)],
-        params: bytemuck::bytes_of(&params).to_vec(),
+        constants,
+        params: a.params().bytes(),
         resources: vec![
             o.q,
             o.kv,
@@ -75,9 +83,9 @@ pub(super) fn of_one_row<'a>(
             Resource::Buffer(o.out),
             Resource::Buffer(o.zeros),
         ],
-        x: params.n_heads * params.head_octets.div_ceil(TEXTURE_LANES),
+        x: a.heads.n_heads * a.heads.octets.div_ceil(TEXTURE_WORKGROUP_SIZE),
         rows_per_group: 1,
-        cost: cost(kv_type, &params),
+        cost: cost(&a),
     }
 }
 
@@ -87,50 +95,48 @@ const QUARTET_ROWS: u32 = 4;
 /// Workgroups that share the keys of a quartet, at most.
 const MAX_KEY_GROUPS: u32 = 4;
 
-/// Attention of many rows: scores, then values. A sequence has room for `n_ctx`
-/// positions.
-pub(super) fn of_many_rows<'a>(
-    kv_type: KvType,
-    n_ctx: u32,
-    kind: BatchKind,
-    params: Params,
-    o: Operands<'a>,
-) -> [Call<'a>; 2] {
-    let key_groups = n_ctx.div_ceil(8 * TEXTURE_LANES).min(MAX_KEY_GROUPS);
+/// Attention of many rows: scores, then values.
+pub(super) fn of_many_rows<'a>(kind: BatchKind, a: Attention, o: Operands<'a>) -> [Call<'a>; 2] {
+    let key_groups = a.n_ctx.div_ceil(8 * TEXTURE_WORKGROUP_SIZE);
+    let key_groups = key_groups.min(MAX_KEY_GROUPS);
     let rows_per_tile = match kind {
         BatchKind::SeveralSequences => 1,
         _ => QUARTET_ROWS,
     };
-    let params = Params {
-        rows_per_tile,
-        n_splits: key_groups,
-        ..params
-    };
-    let params_bytes = bytemuck::bytes_of(&params).to_vec();
-    let whole = cost(kv_type, &params);
+    let whole = cost(&a);
     let halved = Cost {
         read_per_key: whole.read_per_key / 2,
         flops_per_pair: whole.flops_per_pair / 2,
         window: whole.window,
         ..Cost::default()
     };
+    let mut constants = vec![a.kv_type.constant(), ("ROWS_PER_TILE", rows_per_tile)];
+    constants.extend(a.heads.constants());
+    let params = a.params();
+    let scores_params = ScoresParams {
+        kv_places_log2: params.kv_places,
+        cycle: params.cycle,
+        list: params.list,
+        scale: params.scale,
+        window: params.window,
+    };
     let scores = Call {
         kernel: &SCORES,
-        constants: vec![kv_type.constant()],
-        params: params_bytes.clone(),
+        constants: [constants.clone(), vec![("KEY_GROUPS", key_groups)]].concat(),
+        params: scores_params.bytes(),
         resources: vec![o.q, o.kv, Resource::Buffer(o.rows), o.scratch],
-        x: params.n_heads * key_groups,
+        x: a.heads.n_heads * key_groups,
         rows_per_group: rows_per_tile,
         cost: Cost {
             read_per_row: whole.read_per_row,
             ..halved
         },
     };
-    let octet_groups = params.head_octets.div_ceil(TEXTURE_LANES);
+    constants.extend(a.zero_constants());
     let values = Call {
         kernel: &VALUES,
-        constants: vec![kv_type.constant()],
-        params: params_bytes,
+        constants,
+        params: params.bytes(),
         resources: vec![
             o.q,
             o.kv,
@@ -140,7 +146,7 @@ pub(super) fn of_many_rows<'a>(
             Resource::Buffer(o.out),
             Resource::Buffer(o.zeros),
         ],
-        x: params.n_heads * octet_groups,
+        x: a.heads.n_heads * a.heads.octets.div_ceil(TEXTURE_WORKGROUP_SIZE),
         rows_per_group: rows_per_tile,
         cost: Cost {
             read: whole.read,

@@ -111,9 +111,9 @@ fn embedding(
         first_token: FIRST,
         n_tokens: N_TOKENS,
         list: listing.list(),
-        has_positions: with_positions.into(),
     };
     let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &positions));
+    let positions = with_positions.then_some(&positions);
     let rows = buffer(gpu, &listing.values());
     let in_buffer = buffer(gpu, &matrix.words);
     let in_texture = weights_texture(gpu, &matrix.words, dtype, width);
@@ -125,7 +125,8 @@ fn embedding(
             dtype,
             params,
             weights,
-            [&ids, &positions, &rows, &x],
+            positions,
+            [&ids, &rows, &x],
         );
         let what = format!(
             "{}: {width} {dtype:?}, {n_listed} rows, positions {with_positions}",
@@ -169,23 +170,16 @@ fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
             first_token: 0,
             n_tokens: n_rows as u32,
             list: listing.list(),
-            has_positions: 0,
         };
         let words = pack(&all);
         let in_buffer = buffer(gpu, &words);
         let in_texture = weights_texture(gpu, &words, dtype, WIDTH);
-        let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &[0u32; 4]));
+        let ids = buffer(gpu, &ids);
         let rows = buffer(gpu, &listing.values());
         for (class, weights) in places(&in_buffer, &in_texture) {
             let target = target(gpu, class, 8);
             let x = buffer(gpu, &vec![POISON; listing.n_rows() * WIDTH]);
-            let call = embed::call(
-                &target,
-                dtype,
-                params,
-                weights,
-                [&ids, &positions, &rows, &x],
-            );
+            let call = embed::call(&target, dtype, params, weights, None, [&ids, &rows, &x]);
             let out = run(gpu, call, listing.n_listed(), &[&x])?.remove(0);
             for (token, &row) in listing.listed.iter().enumerate() {
                 for c in 0..WIDTH {

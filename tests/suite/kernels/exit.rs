@@ -201,7 +201,7 @@ impl Data {
             }
         }
         let params = Params {
-            n_layers: n_layers as u32,
+            n_middle_layers: n_layers as u32,
             n_heads: n_heads as u32,
             reduce: reduce_constant(case.reduce),
             cycle: case.cycle as u32,

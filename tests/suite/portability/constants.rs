@@ -11,41 +11,70 @@ use crate::shaders::overrides;
 /// Constants by name, each with one value.
 pub type Set = Vec<(String, u32)>;
 
-/// Every constant: its first value, how many it takes, and how far they are apart.
-const CONSTANTS: &[(&str, u32, u32, u32)] = &[
-    ("EPILOGUE", 0, 3, 1),
+/// A constant: the values that [`sets`] takes, and the greatest that a shader may be given.
+struct Constant {
+    name: &'static str,
+    taken: &'static [u32],
+    most: u32,
+}
+
+/// A constant that chooses between ways of computing: every value is taken.
+const fn choice(name: &'static str, taken: &'static [u32]) -> Constant {
+    let most = taken[taken.len() - 1];
+    Constant { name, taken, most }
+}
+
+/// A size, from 1 to `most`: some values are taken.
+const fn size(name: &'static str, taken: &'static [u32], most: u32) -> Constant {
+    Constant { name, taken, most }
+}
+
+const CONSTANTS: &[Constant] = &[
+    choice("ACCUMULATE", &[0, 1]),
+    choice("EPILOGUE", &[0, 1, 2]),
+    choice("HAS_BIAS", &[0, 1]),
+    choice("HAS_POSITIONS", &[0, 1]),
+    choice("HAS_ROPE", &[0, 1]),
+    choice("HAS_ZERO", &[0, 1]),
+    choice("KV_FORMAT", &[0, 1]),
+    choice("NORM", &[0, 1, 2]),
+    choice("OUTPUT", &[0, 1]),
+    choice("SUBGROUP_LANES", &[4, 8]),
+    choice("WEIGHT_FORMAT", &[0, 1, 2, 3, 4]),
+    choice("WRITES_ZEROS", &[0, 1]),
     // Heads are up to 256 wide.
-    ("HEAD_OCTETS", 1, 32, 1),
-    ("ITEMS", 1, 8, 1),
-    ("KV_FORMAT", 0, 2, 1),
-    ("LANES", 4, 2, 4),
-    ("NORM", 0, 3, 1),
-    ("WEIGHT_FORMAT", 0, 5, 1),
+    size("HEAD_OCTETS", &[1, 8, 10, 32], 32),
+    size("HEADS_PER_TILE", &[1, 2, 3, 4, 5, 6, 7, 8], 8),
+    size("KEY_GROUPS", &[1, 4], 4),
+    size("N_HEADS", &[12], u32::MAX),
+    size("N_KV_HEADS", &[3], u32::MAX),
+    size("N_SPLITS", &[1, 3], 64),
+    size("ROWS_PER_TILE", &[1, 2, 4, 8], 8),
+    size("SPLIT_KEYS", &[64], u32::MAX),
 ];
 
-/// All values of a constant.
-fn values(name: &str) -> Result<Vec<u32>> {
-    let known = CONSTANTS.iter().find(|c| c.0 == name);
-    let &(_, first, n, step) = known.with_context(|| format!("no values of `{name}` are known"))?;
-    Ok((0..n).map(|i| first + step * i).collect())
+fn constant(name: &str) -> Result<&'static Constant> {
+    let known = CONSTANTS.iter().find(|c| c.name == name);
+    known.with_context(|| format!("no values of `{name}` are known"))
 }
 
 /// Refuses a constant, or a value of one, that [`sets`] leaves out.
 pub fn ensure_known(name: &str, value: u32) -> Result<()> {
-    ensure!(
-        values(name)?.contains(&value),
-        "`{name}` = {value} is in no set"
-    );
+    let Constant { taken, most, .. } = constant(name)?;
+    let is_size = *most > taken[taken.len() - 1] || !taken.contains(&0);
+    let is_known = taken.contains(&value) || is_size && (1..=*most).contains(&value);
+    ensure!(is_known, "`{name}` = {value} is in no set");
     Ok(())
 }
 
-/// All combinations of the values of a module's constants; one empty set where it has none.
+/// The combinations of the values of a module's constants that calls ask for; one empty set where
+/// it has none.
 pub fn sets(module: &Module) -> Result<Vec<Set>> {
     let mut sets = vec![Set::new()];
-    for (_, constant) in module.overrides.iter() {
-        let name = constant.name.clone().context("a constant without a name")?;
+    for (_, found) in module.overrides.iter() {
+        let name = found.name.clone().context("a constant without a name")?;
         let mut longer = Vec::new();
-        for value in values(&name)? {
+        for &value in constant(&name)?.taken {
             for set in &sets {
                 let more = (name.clone(), value);
                 longer.push(set.iter().cloned().chain([more]).collect());
@@ -53,7 +82,29 @@ pub fn sets(module: &Module) -> Result<Vec<Set>> {
         }
         sets = longer;
     }
+    sets.retain(is_asked_for);
+    ensure!(!sets.is_empty(), "no set is asked for");
     Ok(sets)
+}
+
+/// Whether a call may ask for a set: an output stage leaves the constants of the other alone, and
+/// a tile holds eight query vectors at most. Of flags that change a line each, some are taken
+/// together.
+fn is_asked_for(set: &Set) -> bool {
+    let value = |name: &str| set.iter().find(|c| c.0 == name).map(|c| c.1);
+    let is = |name: &str, wanted: u32| value(name).is_none_or(|v| v == wanted);
+    let alike = |a: &str, b: &str| value(a).zip(value(b)).is_none_or(|(a, b)| a == b);
+    let stage = match value("OUTPUT") {
+        Some(0) => is("KV_FORMAT", 0) && is("HAS_ROPE", 0) && alike("HAS_BIAS", "ACCUMULATE"),
+        Some(_) => is("EPILOGUE", 0) && is("ACCUMULATE", 0) && alike("HAS_BIAS", "HAS_ROPE"),
+        None => true,
+    };
+    let items = value("HEADS_PER_TILE").unwrap_or(1) * value("ROWS_PER_TILE").unwrap_or(1);
+    // Only a zero token has an attention to write.
+    let zeros = value("HAS_ZERO") != Some(0) || is("WRITES_ZEROS", 0);
+    // Octets matter to kernels that hold a head, whatever the output stage.
+    let octets = value("OUTPUT").is_none() || is("HEAD_OCTETS", 8);
+    stage && items <= 8 && zeros && octets
 }
 
 /// No constant is listed that no kernel has.
@@ -62,7 +113,7 @@ pub fn all_used() -> Result<()> {
         .iter()
         .flat_map(|kernel| overrides(kernel).iter().map(String::as_str))
         .collect();
-    let listed: BTreeSet<&str> = CONSTANTS.iter().map(|c| c.0).collect();
+    let listed: BTreeSet<&str> = CONSTANTS.iter().map(|c| c.name).collect();
     ensure!(used == listed, "listed {listed:?}, used {used:?}");
     Ok(())
 }

@@ -4,12 +4,13 @@ use anyhow::{Result, ensure};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use wgpu::Features;
 use ztt_wgpu::gpu::{Access, Binding, Kernel};
-use ztt_wgpu::kernels::{LANES, TEXTURE_LANES};
+use ztt_wgpu::kernels::{TEXTURE_WORKGROUP_SIZE, WORKGROUP_SIZE};
 
 use super::{parse, workgroup_bytes};
 
 /// Limits that every WebGPU implementation has.
 const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_STORAGE_TEXTURES: usize = 4;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_WORKGROUP_SIZE: u32 = 256;
 
@@ -44,7 +45,7 @@ fn check_entry_point(kernel: &Kernel, module: &Module) -> Result<()> {
     let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let allowed = match kernel.needs.contains(matrices) {
         true => [32, 32],
-        false => [LANES, TEXTURE_LANES],
+        false => [WORKGROUP_SIZE, TEXTURE_WORKGROUP_SIZE],
     };
     ensure!(
         allowed.contains(&size) && size <= MAX_WORKGROUP_SIZE,
@@ -117,8 +118,17 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
         found == expected,
         "bindings are {found:?}, the host's {expected:?}"
     );
-    let n = found.len();
+    let buffers = found
+        .iter()
+        .filter(|b| matches!(b.2, Access::Read | Access::ReadWrite));
+    let n = buffers.count();
     ensure!(n <= MAX_STORAGE_BUFFERS, "{n} storage buffers");
+    let textures = found
+        .iter()
+        .filter(|b| !matches!(b.2, Access::Read | Access::ReadWrite));
+    let textures = textures.filter(|b| !matches!(b.2, Access::Uniform | Access::SampledTexture));
+    let n = textures.count();
+    ensure!(n <= MAX_STORAGE_TEXTURES, "{n} storage textures");
     Ok(())
 }
 

@@ -15,8 +15,8 @@ use crate::fixtures::trial;
 /// Folders of entry files.
 const FOLDERS: [&str; 4] = ["common", "gpu", "software", "probes"];
 
-const MAX_LINES: usize = 310;
-const MAX_HEAD_LINES: usize = 4;
+const MAX_LINES: usize = 180;
+const MAX_HEAD_LINES: usize = 3;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -87,25 +87,20 @@ fn stem(path: &Path) -> Result<&str> {
     path.file_stem().and_then(|s| s.to_str()).context("name")
 }
 
-/// Lines of the comment that a file opens with.
-fn head(text: &str) -> Result<()> {
+/// Lines of the comment that a file opens with, after the features that it enables.
+fn head(text: &str) -> Result<usize> {
     let n_lines = text.lines().count();
     ensure!(n_lines <= MAX_LINES, "{n_lines} lines");
-    let n = text
-        .lines()
-        .take_while(|line| line.starts_with("//"))
-        .count();
+    let enabled = |line: &&str| line.is_empty() || line.starts_with("enable ");
+    let lines = text.lines().skip_while(enabled);
+    let n = lines.take_while(|line| line.starts_with("//")).count();
     ensure!(n >= 1, "no comment says what it is");
-    Ok(())
+    Ok(n)
 }
 
 /// The order of an entry file.
 fn entry(text: &str) -> Result<()> {
-    head(text)?;
-    let n = text
-        .lines()
-        .take_while(|line| line.starts_with("//"))
-        .count();
+    let n = head(text)?;
     ensure!(n <= MAX_HEAD_LINES, "a head of {n} lines");
     let parts: Vec<Part> = text.lines().filter_map(Part::of).collect();
     ensure!(parts.is_sorted(), "parts in the order {parts:?}");

@@ -5,8 +5,9 @@
 mod attention;
 mod projection;
 
+use crate::engine::memory::activations::heads;
 use crate::engine::memory::buffers::Buffers;
-use crate::engine::memory::layout::{OCTET, padded};
+use crate::engine::memory::layout::padded;
 use crate::engine::memory::rows::{BATCH_ROWS, OUTPUT_ROWS};
 use crate::engine::pass::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
 use crate::engine::weights::Weights;
@@ -106,16 +107,15 @@ impl<'a> Forward<'a> {
         for step in steps {
             if self.schedule.exit.kv == KvPolicy::Share {
                 let kv = &b.kv[step.layer];
-                let params = kv_copy::Params {
-                    n_kv_heads: c.n_kv_heads as u32,
-                    kv_places: kv.places(&b.sizes),
-                    head_octets: (padded(c.head_dim) / OCTET) as u32,
-                    list: leaving.list,
+                let cache = kv_copy::Cache {
+                    kv_type: b.sizes.kv_type,
+                    heads: heads(c),
+                    places: kv.places(&b.sizes),
                     cycle: cycle as u32,
                     n_copies: n_skipped as u32,
+                    kv: kv.copy(cycle),
                 };
-                let target = &self.weights.target;
-                let call = kv_copy::call(target, b.sizes.kv_type, params, &b.rows, kv.copy(cycle));
+                let call = kv_copy::call(&self.weights.target, cache, &b.rows, leaving.list);
                 r.push("kv_copy", call, leaving);
                 continue;
             }
@@ -138,7 +138,7 @@ impl<'a> Forward<'a> {
         let (c, b, rule) = (self.config, self.buffers, &self.schedule.exit);
         let decides = self.schedule.may_exit_after(cycle);
         let params = exit::Params {
-            n_layers: c.middle_layers() as u32,
+            n_middle_layers: c.middle_layers() as u32,
             n_heads: c.n_heads as u32,
             reduce: exit::reduce_constant(rule.reduce),
             cycle: cycle as u32,
@@ -165,14 +165,20 @@ impl<'a> Forward<'a> {
                 first_token: part.first_row,
                 n_tokens: part.n_rows,
                 list: over.list,
-                has_positions: u32::from(w.positions.is_some()),
             };
-            let positions = w.positions.as_ref().unwrap_or(&b.nothing);
+            let positions = w.positions.as_ref();
             let weights = part.store.resource();
-            let buffers = [&b.ids, positions, &b.rows, &b.x];
+            let buffers = [&b.ids, &b.rows, &b.x];
             r.push(
                 "embed",
-                embed::call(&w.target, w.embedding.dtype, params, weights, buffers),
+                embed::call(
+                    &w.target,
+                    w.embedding.dtype,
+                    params,
+                    weights,
+                    positions,
+                    buffers,
+                ),
                 over,
             );
         }

@@ -24,8 +24,8 @@ pub(super) struct Projection<'b> {
     pub first_output: u32,
     /// Rows of `y` are not padded to octets.
     pub unpadded: bool,
-    /// Where outputs go instead of `y`, with the parameters that say so.
-    pub to: Option<(linear::Params, linear::Output<'b>)>,
+    /// Where outputs go instead of `y`.
+    pub to: Option<linear::Qkv<'b>>,
 }
 
 impl<'b> Projection<'b> {
@@ -133,7 +133,7 @@ impl Forward<'_> {
             true => BatchKind::OneRow,
             false => self.kind,
         };
-        let (target, packed) = (&self.weights.target, self.buffers.packed.resource());
+        let (target, packed) = (&self.weights.target, self.buffers.packed());
         if pack_rows::is_wanted(target, kind) {
             let params = pack_rows::Params {
                 n_octets: matrix.n_octets,
@@ -142,51 +142,49 @@ impl Forward<'_> {
             let (x, rows) = (p.x, &self.buffers.rows);
             r.push("pack_rows", pack_rows::call(params, x, rows, packed), over);
         }
-        let (params, output) = p.to.unwrap_or((
-            linear::Params::default(),
-            linear::Output::Rows {
+        let output = match p.to {
+            Some(qkv) => linear::Output::Qkv(qkv),
+            None => linear::Output::Rows {
                 y: p.y,
+                stride: match p.unpadded {
+                    true => n_columns,
+                    false => padded(n_columns as usize) as u32,
+                },
                 epilogue: p.epilogue,
+                accumulate: p.accumulate,
             },
-        ));
+        };
+        let norm = p.norm.map(|norm| linear::Norm {
+            kind: match self.config.norm {
+                NormKind::Rms => InputNorm::Rms,
+                NormKind::Layer => InputNorm::Layer,
+            },
+            vectors: &norm.0,
+            n_cols: self.config.hidden as u32,
+            eps: self.config.norm_eps as f32,
+        });
         for part in &matrix.parts {
             let end = part.first_row + part.n_rows;
             let first = part.first_row.max(p.first_output);
             if first >= end {
                 continue;
             }
-            let params = linear::Params {
+            let map = linear::Map {
                 n_in_octets: matrix.n_octets,
                 n_out: end - first,
                 weight_row: first - part.first_row,
                 first_output: first,
                 list: over.list,
-                has_bias: u32::from(matrix.bias.is_some()),
-                n_cols: self.config.hidden as u32,
-                eps: self.config.norm_eps as f32,
-                y_stride: if p.unpadded {
-                    n_columns
-                } else {
-                    padded(n_columns as usize) as u32
-                },
-                accumulate: u32::from(p.accumulate),
-                ..params
             };
-            let nothing = &self.buffers.nothing;
             let operands = linear::Operands {
                 x: p.x,
                 packed,
                 weights: part.store.resource(),
-                bias: matrix.bias.as_ref().unwrap_or(nothing),
+                bias: matrix.bias.as_ref(),
                 rows: &self.buffers.rows,
-                norm: p.norm.map_or(nothing, |norm| &norm.0),
-                input_norm: match (p.norm, self.config.norm) {
-                    (None, _) => InputNorm::None,
-                    (Some(_), NormKind::Rms) => InputNorm::Rms,
-                    (Some(_), NormKind::Layer) => InputNorm::Layer,
-                },
+                norm,
             };
-            let call = linear::call(target, kind, matrix.dtype, params, operands, output);
+            let call = linear::call(target, kind, matrix.dtype, map, operands, output);
             r.push(p.role, call, over);
         }
     }

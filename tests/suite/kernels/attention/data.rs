@@ -3,8 +3,9 @@
 use anyhow::{Context, Result};
 use wgpu::{TextureFormat, TextureViewDimension};
 use ztt_wgpu::gpu::{Gpu, KernelClass, Resource, Store};
+use ztt_wgpu::kernels::Heads;
 use ztt_wgpu::kernels::attention::gpu::Tiling;
-use ztt_wgpu::kernels::attention::{self, Operands, Params, Shape};
+use ztt_wgpu::kernels::attention::{Attention, Operands, ZeroToken, calls};
 
 use super::super::image::Image;
 use super::super::layout::Layout;
@@ -36,7 +37,7 @@ pub struct Data {
     case: Case,
     pub listing: Listing,
     pub layout: Layout,
-    pub params: Params,
+    pub attention: Attention,
     q: Vec<f32>,
     pub kv: Vec<u32>,
     pub pool: Vec<f32>,
@@ -161,30 +162,34 @@ impl Data {
             }
             expected_zeros.put((row * N_LAYERS + LAYER) * n_heads, zero_weights);
         }
-        let params = Params {
-            n_heads: n_heads as u32,
-            n_kv_heads: n_kv_heads as u32,
+        let attention = Attention {
+            heads: Heads {
+                n_heads: n_heads as u32,
+                n_kv_heads: n_kv_heads as u32,
+                octets: stride as u32 / 8,
+            },
             head_dim: head_dim as u32,
-            head_octets: stride as u32 / 8,
+            kv_type: case.kv_type,
+            kv_places: 0,
             cycle: CYCLE as u32,
             list: listing.list(),
             out_stride: out_stride as u32,
             scale,
-            has_zero: has_zero.into(),
-            zero_key: POOL_ROW as u32,
-            zero_value: (POOL_ROWS + POOL_ROW) as u32,
-            pool_heads: pool_heads as u32,
+            zero: has_zero.then_some(ZeroToken {
+                key_row: POOL_ROW as u32,
+                value_row: (POOL_ROWS + POOL_ROW) as u32,
+                n_heads: pool_heads as u32,
+            }),
             window: case.window,
-            writes_zeros: case.zeros.into(),
-            layer: LAYER as u32,
-            n_layers: N_LAYERS as u32,
-            ..Params::default()
+            middle_layer: case.zeros.then_some(LAYER as u32),
+            n_middle_layers: N_LAYERS as u32,
+            n_ctx: n_ctx as u32,
         };
         Self {
             case: *case,
             listing,
             layout,
-            params,
+            attention,
             q,
             kv,
             pool,
@@ -200,9 +205,9 @@ impl Data {
     pub fn run(&self, gpu: &Gpu, form: Form) -> Result<[Vec<u32>; 2]> {
         let (case, layout) = (&self.case, &self.layout);
         let in_textures = form.class() == KernelClass::Software;
-        let params = Params {
+        let attention = Attention {
             kv_places: layout.kv_places(in_textures),
-            ..self.params
+            ..self.attention
         };
         let (out, zeros) = (buffer(gpu, &self.out), buffer(gpu, &self.zeros));
         let rows = buffer(gpu, &self.listing.values());
@@ -218,18 +223,13 @@ impl Data {
             image.write(gpu, words);
             image.into()
         };
-        let shape = Shape {
-            n_heads: case.n_heads as u32,
-            n_kv_heads: case.n_kv_heads as u32,
-            head_octets: params.head_octets,
-            n_ctx: case.n_ctx as u32,
-        };
         let scores_width = case.n_ctx.next_multiple_of(8);
         let n_scratch = match in_textures {
             true => self.listing.listed.len() * case.n_heads * scores_width,
             false => {
                 let n_rows = self.listing.n_rows() as u64;
-                Tiling::of(form.kind(), shape).parts_bytes(shape, n_rows) as usize / 4
+                let tiling = Tiling::of(form.kind(), attention.heads, attention.n_ctx);
+                tiling.parts_bytes(attention.heads, n_rows) as usize / 4
             }
         };
         let kv_image = layout.image(gpu, &self.kv);
@@ -250,8 +250,7 @@ impl Data {
             zeros: &zeros,
             scratch: scratch.resource(),
         };
-        let (target, kind, n_ctx) = (form.target(gpu), form.kind(), shape.n_ctx);
-        let calls = attention::calls(&target, kind, case.kv_type, n_ctx, params, operands);
+        let calls = calls(&form.target(gpu), form.kind(), attention, operands);
         let calls = calls.into_iter().map(|(call, _)| call).collect();
         let left = run_all(gpu, calls, n_rows, outputs)?;
         left.try_into().ok().context("two outputs")

@@ -1,195 +1,38 @@
-//! The kernels that write the KV cache: `qkv_store`, the linear maps of queries, keys and values,
-//! `kv_copy`.
+//! Queries, keys and values of rows, and what is expected of them.
 
-use anyhow::{Result, ensure};
-use libtest_mimic::Trial;
+use anyhow::Result;
 use wgpu::{BufferUsages, TextureFormat, TextureViewDimension};
-use ztt_wgpu::gpu::{Call, Gpu, KernelClass, Resource, Target, UNIFORM_BYTES};
-use ztt_wgpu::kernels::linear::{self, InputNorm, Operands, Output, Params, Qkv};
+use ztt_wgpu::gpu::{Call, Gpu, Resource, Target, UNIFORM_BYTES};
+use ztt_wgpu::kernels::linear::{self, Map, Operands, Output, Qkv};
 use ztt_wgpu::kernels::pack_rows::PACKED_TILE;
-use ztt_wgpu::kernels::{BatchKind, KvType, kv_copy, pack_rows, qkv_store};
-
-use super::image::Image;
-use super::layout::Layout;
-use super::matrix::{stored, weights_texture};
-use super::{DTYPES, Expected, KV_TYPES, Listing, POISON, Within};
-use super::{bits, buffer, elements, padded, run_all, target, values};
-use crate::adapter;
-use crate::compare::same;
-use crate::random::Random;
-use crate::thorough;
+use ztt_wgpu::kernels::{BatchKind, Heads, KvType, pack_rows, qkv_store};
 use ztt_wgpu::model::tensor::Dtype;
 
-/// Heads, KV heads, dimensions of a head, and listed rows.
-const SHAPES: &[(usize, usize, usize, usize)] = &[
-    (1, 1, 2, 1),
-    (3, 3, 8, 2),
-    (4, 2, 12, 5),
-    (9, 3, 16, 9),
-    (9, 1, 20, 2),
-    (6, 2, 64, 5),
-    (2, 1, 80, 9),
-    (12, 1, 128, 1),
-    (3, 3, 256, 2),
-    // An odd head is possible without rotary embedding.
-    (3, 1, 5, 2),
-];
+use super::super::image::Image;
+use super::super::layout::Layout;
+use super::super::matrix::{stored, weights_texture};
+use super::super::{Expected, Listing, POISON, Within};
+use super::super::{buffer, elements, padded, run_all, target, values};
+use super::{EPS, F16_TOLERANCE, N_PLACES, Source, TOLERANCE, class_of, layout, n_in, scattered};
+use crate::compare::same;
+use crate::random::Random;
 
-const N_PLACES: usize = 130;
-const N_CYCLES: usize = 4;
-
-/// Inputs of the projections: no whole octets, or, quantised, three blocks.
-fn n_in(dtype: Dtype) -> usize {
-    match dtype {
-        Dtype::Quantized(_) => 96,
-        _ => 21,
-    }
-}
-
-const EPS: f32 = 1e-5;
-
-/// A turned dimension is two products and a sum of sums: some roundings of 6e-8.
-const TOLERANCE: f64 = 1e-6;
-
-/// Rounding to f16 is off by half a unit in the last place, 2^-11, or by a whole one where a
-/// driver rounds towards zero.
-const F16_TOLERANCE: f64 = 1e-3;
-
-/// The kernel that computes queries, keys and values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Source {
-    /// `qkv_store`, of rows that are projected already and whose heads are normed.
-    Stored,
-    Projected(BatchKind),
-    /// The projection of one row, with lanes that exchange sums within subgroups.
-    Subgroups,
-}
-
-impl Source {
-    fn kind(self) -> Option<BatchKind> {
-        match self {
-            Source::Stored => None,
-            Source::Projected(batch) => Some(batch),
-            Source::Subgroups => Some(BatchKind::OneRow),
-        }
-    }
-}
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    let (one, many) = (
-        Source::Projected(BatchKind::OneRow),
-        Source::Projected(BatchKind::OneSequence),
-    );
-    for (name, source, in_texture) in [
-        ("qkv_store", Source::Stored, false),
-        ("qkv_store_texture", Source::Stored, true),
-        ("qkv_matvec", one, false),
-        ("qkv_matvec_subgroup", Source::Subgroups, false),
-        ("qkv_matvec_texture", one, true),
-        ("qkv_matmul", many, false),
-        ("qkv_matmul_texture", many, true),
-    ] {
-        let class = Some(class_of(source, in_texture));
-        let trial_name = format!("kernels::{name}");
-        trials.push(adapter::trial_of(class, trial_name, move |gpu| {
-            // Formats of weights change from case to case: every shape, cache type and flag meets
-            // each of them.
-            let mut dtypes = DTYPES.iter().copied().cycle();
-            let mut cases = Vec::new();
-            for &shape in SHAPES {
-                for kv_type in KV_TYPES {
-                    let of_shape = (0..4).zip(&mut dtypes);
-                    cases.extend(of_shape.map(|(flags, dtype)| (shape, kv_type, flags, dtype)));
-                }
-            }
-            for (shape, kv_type, flags, dtype) in thorough::sample(cases) {
-                let (rope, queries) = (flags & 1 != 0, flags & 2 != 0);
-                let rope = rope && shape.2 % 2 == 0;
-                Store::new(shape, dtype, kv_type, rope, queries, source, in_texture).check(&gpu)?;
-            }
-            Ok(())
-        }));
-        let trial_name = format!("kernels::controls::{name}");
-        trials.push(adapter::trial_of(class, trial_name, move |gpu| {
-            control(&gpu, source, in_texture)
-        }));
-    }
-    for (name, in_texture) in [("kv_copy", false), ("kv_copy_texture", true)] {
-        trials.push(adapter::trial(format!("kernels::{name}"), move |gpu| {
-            for &(_, n_kv_heads, head_dim, n_listed) in SHAPES {
-                for kv_type in KV_TYPES {
-                    copy(&gpu, n_kv_heads, head_dim, n_listed, kv_type, in_texture, 0)?;
-                }
-            }
-            let wrong = copy(&gpu, 3, 16, 5, KvType::F16, in_texture, 1);
-            ensure!(wrong.is_err(), "a wrong word passes");
-            Ok(())
-        }));
-    }
-    trials
-}
-
-fn class_of(source: Source, in_texture: bool) -> KernelClass {
-    match source {
-        Source::Subgroups => KernelClass::Subgroup,
-        _ if in_texture => KernelClass::Software,
-        _ => KernelClass::Workgroup,
-    }
-}
-
-fn control(gpu: &Gpu, source: Source, in_texture: bool) -> Result<()> {
-    for (i, dtype) in DTYPES.into_iter().enumerate() {
-        let kv_type = KV_TYPES[i % KV_TYPES.len()];
-        let shape = (9, 3, 16, 5);
-        let mut store = Store::new(shape, dtype, kv_type, true, true, source, in_texture);
-        store.check(gpu)?;
-        // The last listed row, turned by the angles of another position.
-        let row = *store.listing.listed.last().unwrap_or(&0);
-        store.listing.positions[row] -= 1;
-        let wrong = store.check(gpu).is_err();
-        ensure!(wrong, "{dtype:?}, {kv_type:?}: a wrong position passes");
-        store.listing.positions[row] += 1;
-        store.rows[row * store.row_width] += 0.5;
-        let wrong = store.check(gpu).is_err();
-        ensure!(wrong, "{dtype:?}, {kv_type:?}: a wrong value passes");
-    }
-    Ok(())
-}
-
-/// Scattered places, all different: the last of the cache among those listed. Rows are of several
-/// sequences.
-fn scattered(n_listed: usize) -> Listing {
-    let mut listing = Listing::new(n_listed);
-    for row in 0..listing.n_rows() {
-        let place = ((row * 37 + 92) % N_PLACES) as u32;
-        let cache_start = place / (row as u32 % 3 + 1);
-        listing.positions[row] = place - cache_start;
-        listing.cache_starts[row] = cache_start;
-    }
-    listing
-}
-
-fn layout(n_kv_heads: usize, head_dim: usize, kv_type: KvType) -> Layout {
-    Layout {
-        n_cycles: N_CYCLES,
-        n_kv_heads,
-        n_places: N_PLACES,
-        stride: padded(head_dim),
-        kv_type,
-    }
-}
-
-struct Store {
+/// The inputs of a case, and its expected outputs.
+pub struct Store {
     source: Source,
     in_texture: bool,
     layout: Layout,
-    listing: Listing,
-    params: Params,
+    pub listing: Listing,
+    map: Map,
+    heads: Heads,
+    head_dim: usize,
+    rope: bool,
+    /// The first that is written, and how many are.
+    cycles: [u32; 2],
     /// Input rows of the kernel, and the width of one: projected rows, or the inputs of the
     /// projection.
-    rows: Vec<f32>,
-    row_width: usize,
+    pub rows: Vec<f32>,
+    pub row_width: usize,
     dtype: Dtype,
     /// `[output][n_in]` as the kernel reads them, and their bias: of the projection.
     weights: Vec<u32>,
@@ -205,7 +48,7 @@ struct Store {
 }
 
 impl Store {
-    fn new(
+    pub fn new(
         (n_heads, n_kv_heads, head_dim, n_listed): (usize, usize, usize, usize),
         dtype: Dtype,
         kv_type: KvType,
@@ -312,34 +155,28 @@ impl Store {
             }
         }
         let first_output = if with_queries { 0 } else { n_heads * stride };
-        let params = Params {
+        let map = Map {
             n_in_octets: padded(n_in) as u32 / 8,
             n_out: (n_out - first_output) as u32,
             weight_row: first_output as u32,
             first_output: first_output as u32,
             list: listing.list(),
-            has_bias: 1,
-            n_cols: match source {
-                Source::Stored => head_dim as u32,
-                _ => n_in as u32,
-            },
-            eps: EPS,
-            y_stride: n_out as u32,
+        };
+        let heads = Heads {
             n_heads: n_heads as u32,
             n_kv_heads: n_kv_heads as u32,
-            head_octets: stride as u32 / 8,
-            has_rope: rope.into(),
-            kv_places: layout.kv_places(in_texture),
-            first_cycle: first_cycle as u32,
-            n_cycles: n_cycles as u32,
-            ..Params::default()
+            octets: stride as u32 / 8,
         };
         Self {
             source,
             in_texture,
             layout,
             listing,
-            params,
+            map,
+            heads,
+            head_dim,
+            rope,
+            cycles: [first_cycle as u32, n_cycles as u32],
             rows,
             row_width,
             dtype,
@@ -354,14 +191,14 @@ impl Store {
         }
     }
 
-    fn check(&self, gpu: &Gpu) -> Result<()> {
+    pub fn check(&self, gpu: &Gpu) -> Result<()> {
         let [q, kv] = self.run(gpu)?;
         let what = format!(
             "{:?} {:?} {:?} {:?}",
-            self.dtype, self.layout.kv_type, self.source, self.params
+            self.dtype, self.layout.kv_type, self.source, self.map
         );
         let within = Within::Relative(TOLERANCE);
-        match self.params.first_output {
+        match self.map.first_output {
             0 => self
                 .expected_q
                 .check(&format!("queries, {what}"), &q, within)?,
@@ -397,10 +234,14 @@ impl Store {
             false => (Resource::Buffer(&q_buffer), Resource::Buffer(&kv_buffer)),
         };
         let qkv = Qkv {
-            angles: &angles,
+            heads: self.heads,
+            angles: self.rope.then_some(&angles),
             q,
             kv,
             kv_type: self.layout.kv_type,
+            kv_places: self.layout.kv_places(self.in_texture),
+            first_cycle: self.cycles[0],
+            n_cycles: self.cycles[1],
         };
         let n_listed = self.listing.n_listed() + 3;
         let output = &[&q_buffer, &kv_buffer];
@@ -408,15 +249,18 @@ impl Store {
             Source::Stored => {
                 let rows = buffer(gpu, &self.listing.values());
                 let (projected, norm) = (buffer(gpu, &self.rows), buffer(gpu, &self.norm));
-                let call = qkv_store::call(
-                    &self.target(gpu),
-                    self.params,
-                    &projected,
-                    &norm,
-                    &angles,
-                    &rows,
-                    qkv,
-                );
+                let projected = qkv_store::Projected {
+                    values: &projected,
+                    stride: self.row_width as u32,
+                    norm: &norm,
+                    head_dim: self.head_dim as u32,
+                    eps: EPS,
+                    rows: &rows,
+                    list: self.map.list,
+                    first_output: self.map.first_output,
+                    n_out: self.map.n_out,
+                };
+                let call = qkv_store::call(&self.target(gpu), projected, qkv);
                 run_all(gpu, vec![call], n_listed, output)?
             }
             _ => self.projected(gpu, qkv, |calls| run_all(gpu, calls, n_listed, output))?,
@@ -467,7 +311,7 @@ impl Store {
                 Resource::Texture(&packed),
             ));
         }
-        let (bias, norm) = (buffer(gpu, &self.bias), uniform(&[]));
+        let bias = buffer(gpu, &self.bias);
         let weights = match self.in_texture {
             true => Resource::Texture(&in_a_texture),
             false => Resource::Buffer(&weights),
@@ -476,13 +320,12 @@ impl Store {
             x: &x,
             packed: Resource::Texture(&packed),
             weights,
-            bias: &bias,
+            bias: Some(&bias),
             rows: &rows,
-            norm: &norm,
-            input_norm: InputNorm::None,
+            norm: None,
         };
         let output = Output::Qkv(qkv);
-        let call = linear::call(&target, kind, self.dtype, self.params, operands, output);
+        let call = linear::call(&target, kind, self.dtype, self.map, operands, output);
         calls.push(call);
         run(calls)
     }
@@ -507,61 +350,4 @@ fn projected(
         }
     };
     (first..first + n).map(output).collect()
-}
-
-/// Copies cycle 1 to the two after it; `planted` is added to a word of the source.
-fn copy(
-    gpu: &Gpu,
-    n_kv_heads: usize,
-    head_dim: usize,
-    n_listed: usize,
-    kv_type: KvType,
-    in_texture: bool,
-    planted: u32,
-) -> Result<()> {
-    let (cycle, n_copies) = (1, 2);
-    let random = &mut Random::new(head_dim as u64);
-    let listing = scattered(n_listed);
-    let layout = layout(n_kv_heads, head_dim, kv_type);
-    let per_word = 4 / kv_type.n_bytes();
-    let mut kv = bits(&values(random, layout.n_words()));
-    let mut expected = kv.clone();
-    let word = |at: [usize; 4]| layout.element(at) / per_word;
-    for &row in &listing.listed {
-        let place = listing.place(row);
-        for part in 0..2 {
-            for head in 0..n_kv_heads {
-                let from = word([cycle, part, head, place]);
-                for i in 1..=n_copies {
-                    let to = word([cycle + i, part, head, place]);
-                    expected.copy_within(from..from + layout.stride / per_word, to);
-                }
-            }
-        }
-    }
-    kv[word([cycle, 1, 0, listing.place(listing.listed[0])])] += planted;
-    let params = kv_copy::Params {
-        n_kv_heads: n_kv_heads as u32,
-        kv_places: layout.kv_places(in_texture),
-        head_octets: layout.stride as u32 / 8,
-        list: listing.list(),
-        cycle: cycle as u32,
-        n_copies: n_copies as u32,
-    };
-    let rows = buffer(gpu, &listing.values());
-    let image = layout.image(gpu, &kv);
-    let kv = buffer(gpu, &kv);
-    let (read, written) = (image.layers(2 * cycle, 2), image.layers(2 * cycle + 2, 4));
-    let cache = match in_texture {
-        true => [&read, &written].map(Resource::Texture),
-        false => [Resource::Buffer(&kv); 2],
-    };
-    let target = target(gpu, class_of(Source::Stored, in_texture), 8);
-    let call = kv_copy::call(&target, kv_type, params, &rows, cache);
-    let out = run_all(gpu, vec![call], listing.n_listed() + 3, &[&kv])?.remove(0);
-    let out = match in_texture {
-        true => layout.words(&image.read(gpu)?),
-        false => out,
-    };
-    same(&format!("{kv_type:?} {params:?}"), &out, &expected)
 }

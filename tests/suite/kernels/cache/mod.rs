@@ -1,0 +1,177 @@
+//! Kernels that write queries and the KV cache: linear maps with that output, `qkv_store`, `kv_copy`.
+
+mod copy;
+mod store;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use ztt_wgpu::gpu::{Gpu, KernelClass};
+use ztt_wgpu::kernels::{BatchKind, KvType};
+use ztt_wgpu::model::tensor::Dtype;
+
+use super::layout::Layout;
+use super::{DTYPES, KV_TYPES, Listing, padded};
+use crate::adapter;
+use crate::thorough;
+use copy::copy;
+use store::Store;
+
+/// Heads, KV heads, dimensions of a head, and listed rows.
+const SHAPES: &[(usize, usize, usize, usize)] = &[
+    (1, 1, 2, 1),
+    (3, 3, 8, 2),
+    (4, 2, 12, 5),
+    (9, 3, 16, 9),
+    (9, 1, 20, 2),
+    (6, 2, 64, 5),
+    (2, 1, 80, 9),
+    (12, 1, 128, 1),
+    (3, 3, 256, 2),
+    // An odd head is possible without rotary embedding.
+    (3, 1, 5, 2),
+];
+
+const N_PLACES: usize = 130;
+const N_CYCLES: usize = 4;
+
+/// Inputs of the projections: no whole octets, or, quantised, three blocks.
+fn n_in(dtype: Dtype) -> usize {
+    match dtype {
+        Dtype::Quantized(_) => 96,
+        _ => 21,
+    }
+}
+
+const EPS: f32 = 1e-5;
+
+/// A turned dimension is two products and a sum of sums: some roundings of 6e-8.
+const TOLERANCE: f64 = 1e-6;
+
+/// Rounding to f16 is off by half a unit in the last place, 2^-11, or by a whole one where a
+/// driver rounds towards zero.
+const F16_TOLERANCE: f64 = 1e-3;
+
+/// The kernel that computes queries, keys and values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    /// `qkv_store`, of rows that are projected already and whose heads are normed.
+    Stored,
+    Projected(BatchKind),
+    /// The projection of one row, with lanes that exchange sums within subgroups.
+    Subgroups,
+}
+
+impl Source {
+    fn kind(self) -> Option<BatchKind> {
+        match self {
+            Source::Stored => None,
+            Source::Projected(batch) => Some(batch),
+            Source::Subgroups => Some(BatchKind::OneRow),
+        }
+    }
+}
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    let (one, many) = (
+        Source::Projected(BatchKind::OneRow),
+        Source::Projected(BatchKind::OneSequence),
+    );
+    for (name, source, in_texture) in [
+        ("qkv_store", Source::Stored, false),
+        ("qkv_store_texture", Source::Stored, true),
+        ("matvec::qkv", one, false),
+        ("matvec_subgroup::qkv", Source::Subgroups, false),
+        ("matvec_texture::qkv", one, true),
+        ("matmul::qkv", many, false),
+        ("matmul_texture::qkv", many, true),
+    ] {
+        let class = Some(class_of(source, in_texture));
+        let trial_name = format!("kernels::{name}");
+        trials.push(adapter::trial_of(class, trial_name, move |gpu| {
+            // Formats of weights change from case to case: every shape, cache type and flag meets
+            // each of them.
+            let mut dtypes = DTYPES.iter().copied().cycle();
+            let mut cases = Vec::new();
+            for &shape in SHAPES {
+                for kv_type in KV_TYPES {
+                    let of_shape = (0..4).zip(&mut dtypes);
+                    cases.extend(of_shape.map(|(flags, dtype)| (shape, kv_type, flags, dtype)));
+                }
+            }
+            for (shape, kv_type, flags, dtype) in thorough::sample(cases) {
+                let (rope, queries) = (flags & 1 != 0, flags & 2 != 0);
+                let rope = rope && shape.2 % 2 == 0;
+                Store::new(shape, dtype, kv_type, rope, queries, source, in_texture).check(&gpu)?;
+            }
+            Ok(())
+        }));
+        let trial_name = format!("kernels::controls::{name}");
+        trials.push(adapter::trial_of(class, trial_name, move |gpu| {
+            control(&gpu, source, in_texture)
+        }));
+    }
+    for (name, in_texture) in [("kv_copy", false), ("kv_copy_texture", true)] {
+        trials.push(adapter::trial(format!("kernels::{name}"), move |gpu| {
+            for &(_, n_kv_heads, head_dim, n_listed) in SHAPES {
+                for kv_type in KV_TYPES {
+                    copy(&gpu, n_kv_heads, head_dim, n_listed, kv_type, in_texture, 0)?;
+                }
+            }
+            let wrong = copy(&gpu, 3, 16, 5, KvType::F16, in_texture, 1);
+            ensure!(wrong.is_err(), "a wrong word passes");
+            Ok(())
+        }));
+    }
+    trials
+}
+
+fn class_of(source: Source, in_texture: bool) -> KernelClass {
+    match source {
+        Source::Subgroups => KernelClass::Subgroup,
+        _ if in_texture => KernelClass::Software,
+        _ => KernelClass::Workgroup,
+    }
+}
+
+fn control(gpu: &Gpu, source: Source, in_texture: bool) -> Result<()> {
+    for (i, dtype) in DTYPES.into_iter().enumerate() {
+        let kv_type = KV_TYPES[i % KV_TYPES.len()];
+        let shape = (9, 3, 16, 5);
+        let mut store = Store::new(shape, dtype, kv_type, true, true, source, in_texture);
+        store.check(gpu)?;
+        // The last listed row, turned by the angles of another position.
+        let row = *store.listing.listed.last().unwrap_or(&0);
+        store.listing.positions[row] -= 1;
+        let wrong = store.check(gpu).is_err();
+        ensure!(wrong, "{dtype:?}, {kv_type:?}: a wrong position passes");
+        store.listing.positions[row] += 1;
+        store.rows[row * store.row_width] += 0.5;
+        let wrong = store.check(gpu).is_err();
+        ensure!(wrong, "{dtype:?}, {kv_type:?}: a wrong value passes");
+    }
+    Ok(())
+}
+
+/// Scattered places, all different: the last of the cache among those listed. Rows are of several
+/// sequences.
+fn scattered(n_listed: usize) -> Listing {
+    let mut listing = Listing::new(n_listed);
+    for row in 0..listing.n_rows() {
+        let place = ((row * 37 + 92) % N_PLACES) as u32;
+        let cache_start = place / (row as u32 % 3 + 1);
+        listing.positions[row] = place - cache_start;
+        listing.cache_starts[row] = cache_start;
+    }
+    listing
+}
+
+fn layout(n_kv_heads: usize, head_dim: usize, kv_type: KvType) -> Layout {
+    Layout {
+        n_cycles: N_CYCLES,
+        n_kv_heads,
+        n_places: N_PLACES,
+        stride: padded(head_dim),
+        kv_type,
+    }
+}

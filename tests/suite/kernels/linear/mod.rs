@@ -1,0 +1,221 @@
+//! `matvec` and `matmul` of rows of outputs; `cache` tests those of queries, keys and values.
+
+mod data;
+mod sum;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use ztt_wgpu::gpu::{Gpu, KernelClass, Target};
+use ztt_wgpu::kernels::BatchKind;
+use ztt_wgpu::kernels::linear::{Epilogue, InputNorm};
+use ztt_wgpu::model::tensor::Dtype;
+
+use super::matrix::fits;
+use super::{DTYPES, padded, target};
+use crate::adapter;
+use crate::compare::same;
+use crate::thorough;
+use data::Data;
+
+/// Inputs, columns written, listed rows: no shape fits the tiles (8 inputs, 8 or 64 outputs, 8 or
+/// 32 rows), and some have more rows than one.
+const SHAPES: &[(usize, usize, usize)] = &[
+    (1, 1, 1),
+    (7, 3, 2),
+    (8, 5, 9),
+    (65, 67, 5),
+    (130, 257, 1),
+    (7, 257, 9),
+    (65, 1, 2),
+    (9, 6, 7),
+    (40, 70, 34),
+    // Whole blocks of quantised weights; nine of them need padding after their scales.
+    (32, 3, 2),
+    (96, 67, 5),
+    (288, 70, 9),
+];
+const EPILOGUES: [Epilogue; 3] = [Epilogue::None, Epilogue::Gelu, Epilogue::SwiGlu];
+
+/// Where a matrix begins in its buffer, and which of the outputs its first one is.
+const OFFSETS: [usize; 2] = [8, 16];
+
+const EPS: f32 = 1e-5;
+
+/// Relative to the sum of magnitudes. Rounding (6e-8 a step, mostly cancelling) leaves up to 3e-7.
+const TOLERANCE: f64 = 1e-6;
+
+/// WGSL lets `tanh` be off by 1e-5 absolutely, and hardware makes use of it.
+const COARSE: f64 = 3e-5;
+
+const NORMS: [InputNorm; 3] = [InputNorm::None, InputNorm::Rms, InputNorm::Layer];
+
+/// Where the weights lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Buffer,
+    /// In a buffer, and lanes exchange sums within subgroups.
+    Subgroups,
+    Texture,
+    /// In a texture, counting on four lanes of a subgroup.
+    TextureOfFour,
+}
+
+impl Place {
+    fn is_texture(self) -> bool {
+        matches!(self, Place::Texture | Place::TextureOfFour)
+    }
+
+    fn class(self) -> KernelClass {
+        match self {
+            Place::Buffer => KernelClass::Workgroup,
+            Place::Subgroups => KernelClass::Subgroup,
+            Place::Texture | Place::TextureOfFour => KernelClass::Software,
+        }
+    }
+
+    fn target(self, gpu: &Gpu) -> Target {
+        let lanes = if self == Place::TextureOfFour { 4 } else { 8 };
+        target(gpu, self.class(), lanes)
+    }
+}
+
+/// The kernels.
+const KERNELS: [(&str, BatchKind, Place); 7] = [
+    ("matvec", BatchKind::OneRow, Place::Buffer),
+    ("matvec_subgroup", BatchKind::OneRow, Place::Subgroups),
+    ("matmul", BatchKind::OneSequence, Place::Buffer),
+    ("matvec_texture", BatchKind::OneRow, Place::Texture),
+    ("matmul_texture", BatchKind::OneSequence, Place::Texture),
+    (
+        "matvec_texture::four_lanes",
+        BatchKind::OneRow,
+        Place::TextureOfFour,
+    ),
+    (
+        "matmul_texture::four_lanes",
+        BatchKind::OneSequence,
+        Place::TextureOfFour,
+    ),
+];
+
+pub fn trials() -> Vec<Trial> {
+    let kernel = |(name, kind, place): (_, _, Place)| {
+        adapter::trial_of(
+            Some(place.class()),
+            format!("kernels::{name}"),
+            move |gpu| {
+                for (seed, case) in cases(kind, place).iter().enumerate() {
+                    Data::new(case, seed as u64).check(&gpu, kind, place)?;
+                }
+                Ok(())
+            },
+        )
+    };
+    let mut trials: Vec<Trial> = KERNELS.map(kernel).into();
+    // In textures, outputs are summed in the same order however many rows there are.
+    trials.push(adapter::trial_of(
+        Some(KernelClass::Software),
+        "kernels::matvec_and_matmul_of_textures_agree",
+        |gpu| {
+            let place = Place::Texture;
+            let cases = cases(BatchKind::OneRow, place).into_iter();
+            for case in cases.filter(|case| case.norm == InputNorm::None) {
+                let data = Data::new(&case, 2);
+                let one = data.run(&gpu, BatchKind::OneRow, place)?;
+                let many = data.run(&gpu, BatchKind::OneSequence, place)?;
+                same(&format!("{case:?}"), &one, &many)?;
+            }
+            Ok(())
+        },
+    ));
+    for (name, kind, place) in KERNELS {
+        let class = Some(place.class());
+        let name = format!("kernels::controls::{name}");
+        trials.push(adapter::trial_of(class, name, move |gpu| {
+            control(&gpu, kind, place)
+        }));
+    }
+    trials
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    n_in: usize,
+    n_columns: usize,
+    n_listed: usize,
+    dtype: Dtype,
+    epilogue: Epilogue,
+    bias: bool,
+    accumulate: bool,
+    offsets: bool,
+    norm: InputNorm,
+}
+
+/// All cases, or a sample. One row from a uniform buffer is alone in its list.
+fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
+    let alone = kind == BatchKind::OneRow && place.is_texture();
+    let mut cases = Vec::new();
+    for &(n_in, n_columns, n_listed) in SHAPES {
+        let n_listed = if alone { 1 } else { n_listed };
+        for dtype in DTYPES.into_iter().filter(|&dtype| fits(dtype, n_in)) {
+            for epilogue in EPILOGUES {
+                for flags in 0..8 {
+                    cases.push(Case {
+                        n_in,
+                        n_columns,
+                        n_listed,
+                        dtype,
+                        epilogue,
+                        bias: flags & 1 != 0,
+                        accumulate: flags & 2 != 0,
+                        offsets: flags & 4 != 0,
+                        norm: match kind {
+                            BatchKind::OneRow => NORMS[cases.len() % 3],
+                            _ => InputNorm::None,
+                        },
+                    });
+                }
+            }
+        }
+    }
+    // llvmpipe compiles a second for each format, epilogue and kind of size.
+    match place {
+        Place::Texture => thorough::one_of(61, cases),
+        Place::TextureOfFour => thorough::one_of(127, cases),
+        Place::Buffer | Place::Subgroups => thorough::one_of(13, cases),
+    }
+}
+
+/// One wrong weight, and one value written that should not be, must be found.
+fn control(gpu: &Gpu, kind: BatchKind, place: Place) -> Result<()> {
+    let case = Case {
+        n_in: 65,
+        n_columns: 67,
+        n_listed: if kind == BatchKind::OneRow && place.is_texture() {
+            1
+        } else {
+            5
+        },
+        dtype: Dtype::F32,
+        epilogue: Epilogue::None,
+        bias: true,
+        accumulate: true,
+        offsets: true,
+        norm: InputNorm::None,
+    };
+    let mut data = Data::new(&case, 1);
+    data.check(gpu, kind, place)?;
+    let piece = data.expected.pieces.pop();
+    if case.n_listed > 1 {
+        let complaint = "a row too many passes";
+        ensure!(data.check(gpu, kind, place).is_err(), "{complaint}");
+    }
+    data.expected.pieces.extend(piece);
+    let weight = &mut data.weights[padded(case.n_in) * (OFFSETS[0] + 7) + 20];
+    *weight = (f32::from_bits(*weight) + 0.5).to_bits();
+    ensure!(
+        data.check(gpu, kind, place).is_err(),
+        "a wrong weight passes"
+    );
+    Ok(())
+}
