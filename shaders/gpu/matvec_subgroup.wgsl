@@ -1,6 +1,6 @@
 // Outputs of a linear map for few rows: weights norm(x[row]) + bias, which become values of y or
-// queries, keys and values. One workgroup stands for eight outputs of one listed row, eight lanes
-// for each output, which exchange their sums within a subgroup.
+// queries, keys and values. PAIR_LANES lanes stand for a pair of neighbouring outputs of one listed
+// row, a workgroup for WORKGROUP_SIZE / PAIR_LANES pairs.
 
 struct Params {
     n_in_octets: u32,
@@ -29,9 +29,12 @@ struct Params {
 // [row][y_stride] of outputs, or [row][head][8 HEAD_OCTETS] of queries
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
-@group(0) @binding(7) var<storage, read_write> kv: array<vec4<u32>>; // see `shared/kv_buffer`
+@group(0) @binding(7) var<storage, read_write> kv: array<u32>; // words, see `shared/kv_buffer`
 @group(0) @binding(8) var<storage, read> norm: array<vec4<f32>>; // [weights, biases][2 n_in_octets]
 
+// Powers of two from 8 to 256, PAIR_LANES <= WORKGROUP_SIZE.
+override WORKGROUP_SIZE: u32 = 128u;
+override PAIR_LANES: u32 = 128u;
 override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
 override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
 override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
@@ -40,7 +43,7 @@ override HAS_BIAS: u32 = 0u;
 override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
 override ACCUMULATE: u32 = 0u;
 // Of queries, keys and values: the cache's format, heads, octets of a head, and rotary angles.
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override KV_FORMAT: u32 = 0u; // 0 f32 (eight words an octet), 1 f16 (four)
 override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
@@ -49,46 +52,29 @@ override HAS_ROPE: u32 = 0u;
 #import shared/rows
 #import shared/octet
 #import shared/weight_format
-#import shared/weights
 #import shared/normed
-#import shared/workgroup_sum
-#import shared/matvec
+#import shared/pair_sum
+#import shared/matvec_pair
 #import shared/kv_buffer
-#import shared/qkv_put_buffer
-#import shared/qkv
-#import shared/outputs
+#import shared/output_pair
 
-var<workgroup> lane_values: array<f32, 64>; // of `workgroup_sum`
-var<workgroup> totals: array<f32, 8>; // [output]
+// [subgroup][value] of `pair_sum`: 256 lanes in subgroups of eight have the most.
+var<workgroup> subgroup_values: array<f32, 96>;
 
-// Sums over eight neighbouring lanes of a subgroup, which must have eight lanes or more. Every lane
-// must call it, and every lane gets the sums of its eight.
-fn sum_of_eight(values: vec2<f32>, lane: u32) -> vec2<f32> {
-    var sums = values;
-    sums += subgroupShuffleXor(sums, 1u);
-    sums += subgroupShuffleXor(sums, 2u);
-    sums += subgroupShuffleXor(sums, 4u);
-    return sums;
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_size) subgroup_size: u32,
 ) {
-    let n = 8u * group.x;
-    if group.y >= n_listed(params.list) || n >= params.n_out {
+    let first_pair = group.x * (WORKGROUP_SIZE / PAIR_LANES);
+    if group.y >= n_listed(params.list) || 2u * first_pair >= params.n_out {
         return;
     }
     let row = listed(params.list, group.y);
-    let sums = sum_of_eight(lane_sums(row, n, lane), lane);
-    if lane % LANES_PER_OUTPUT == 0u {
-        totals[lane / LANES_PER_OUTPUT] = sums.x * rms_scale(sums.y);
-    }
-    workgroupBarrier();
-    if lane == 0u {
-        let low = vec4<f32>(totals[0], totals[1], totals[2], totals[3]);
-        let high = vec4<f32>(totals[4], totals[5], totals[6], totals[7]);
-        store(row, n, low, high);
+    let n = 2u * (first_pair + lane / PAIR_LANES);
+    let sums = pair_sum(lane_sums(row, n, lane, subgroup_size), lane, subgroup_size);
+    if lane % PAIR_LANES == 0u && n < params.n_out {
+        store_pair(row, n, sums.xy * rms_scale(sums.z));
     }
 }

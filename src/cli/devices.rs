@@ -7,6 +7,7 @@ use wgpu::{AdapterInfo, CooperativeMatrixProperties, CooperativeScalarType, Feat
 use super::{output, printable, setup};
 use crate::gpu::Target;
 use crate::gpu::adapter::{AdapterChoice, choose, list, type_name};
+use crate::kernels::tiles;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +57,11 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
     let limits = adapter.limits();
     let features = adapter.features();
     let has = |feature| features.contains(feature);
+    let target = Target::of_adapter(adapter);
+    let tiles = tiles::of_a_billion(&target).into_iter();
+    let tiles: serde_json::Map<_, _> = tiles
+        .map(|(kernel, tile)| (kernel.to_string(), tile.into()))
+        .collect();
     json!({
         "index": index,
         "default": chosen == Some(&info),
@@ -86,7 +92,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
         },
         "cooperative_matrices": matrices(adapter),
         "wgpu_features": features.iter_names().map(|(name, _)| name).collect::<Vec<_>>(),
-        "kernels": Target::of_adapter(adapter).class.name(),
+        "kernels": target.class.name(),
+        "tiles": tiles,
     })
 }
 
@@ -129,9 +136,13 @@ fn for_people(d: &Value) -> String {
     } else {
         format!("\n   matrices {}", matrices.join(", "))
     };
+    let tiles = d["tiles"].as_object().into_iter().flatten();
+    let tiles: String = tiles
+        .map(|(kernel, tile)| format!("\n   tile of {kernel}: {}", text(tile)))
+        .collect();
     format!(
         "{}: {} ({}, {}){}\n   driver {} {}\n   buffer {}, storage binding {}, {} storage buffers, \
-         workgroup {} invocations and {}\n   features {}; subgroups of {}{matrices}\n   kernels {}\n",
+         workgroup {} invocations and {}\n   features {}; subgroups of {}{matrices}\n   kernels {}{tiles}\n",
         d["index"],
         text(&d["name"]),
         text(&d["backend"]),

@@ -18,6 +18,7 @@ pub mod random_weights;
 pub mod repeat_penalty;
 pub mod rms_norm;
 mod text;
+pub mod tiles;
 pub mod top_k;
 
 pub use text::compose;
@@ -30,6 +31,7 @@ use crate::model::tensor::Dtype;
 pub static KERNELS: &[&Kernel] = &[
     &attention::gpu::KERNEL,
     &attention::gpu::MERGE,
+    &attention::gpu::ROW,
     &attention::software::SCORES,
     &attention::software::TEXTURE,
     &attention::software::VALUES,

@@ -15,6 +15,7 @@ const SHARED: &[(&str, &str)] = shared![
     "attention",
     "attention_tile",
     "head_norm",
+    "head_softmax",
     "history",
     "kv_buffer",
     "kv_get_texture",
@@ -22,10 +23,13 @@ const SHARED: &[(&str, &str)] = shared![
     "lanes",
     "logit_keys",
     "matvec",
+    "matvec_pair",
     "normed",
     "octet",
     "online_softmax",
+    "output_pair",
     "outputs",
+    "pair_sum",
     "qkv",
     "qkv_put_buffer",
     "qkv_put_texture",
@@ -38,7 +42,8 @@ const SHARED: &[(&str, &str)] = shared![
     "workgroup_sum",
 ];
 
-/// `source` with every line `#import NAME` replaced by the text of that name.
+/// `source` with every line `#import NAME` replaced by the text of that name, after a line that says
+/// where it is from.
 ///
 /// # Panics
 /// When a shader imports what does not exist: a mistake in this crate, which a test finds.
@@ -49,6 +54,7 @@ pub fn compose(source: &str) -> String {
             Some(name) => {
                 let text = SHARED.iter().find(|(n, _)| *n == name.trim());
                 let (_, text) = text.unwrap_or_else(|| panic!("no shared shader `{name}`"));
+                out.push_str(&format!("// from {}\n", name.trim()));
                 out.push_str(&compose(text));
             }
             None => {

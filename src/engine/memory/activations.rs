@@ -4,7 +4,7 @@ use super::layout::{OCTET, padded};
 use super::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, Store, Target};
-use crate::kernels::attention::gpu::Tiling;
+use crate::kernels::attention::Tile;
 use crate::kernels::pack_rows::PACKED_TILE;
 use crate::kernels::{BatchKind, Heads};
 use crate::model::config::Config;
@@ -40,8 +40,8 @@ pub fn attention(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> R
         return texture(gpu, "the table of attention scores", n_keys, height);
     }
     let heads = heads(config);
-    let tiling = Tiling::of(BatchKind::OneRow, heads, sizes.n_ctx as u32);
-    let n_bytes = tiling.parts_bytes(heads, 1);
+    let tile = Tile::of(target, BatchKind::OneRow, heads, sizes.n_ctx as u32);
+    let n_bytes = tile.parts_bytes(heads, 1);
     Ok(Store::Buffer(gpu.storage("parts", n_bytes)))
 }
 

@@ -2,12 +2,13 @@
 
 pub mod gpu;
 pub mod software;
+mod tile;
 
 use wgpu::Buffer;
 
 use super::{BatchKind, Heads, KvType, on_textures, params, words};
 use crate::gpu::{Call, Cost, Resource, Target};
-use gpu::Tiling;
+pub use tile::Tile;
 
 params! {
     /// Of `attention`, `attention_texture` and `values_texture`.
@@ -117,8 +118,8 @@ pub fn calls<'a>(
     operands: Operands<'a>,
 ) -> Vec<(Call<'a>, &'static str)> {
     if !target.uses_textures() {
-        let tiling = Tiling::of(kind, attention.heads, attention.n_ctx);
-        return gpu::calls(tiling, attention, operands);
+        let tile = Tile::of(target, kind, attention.heads, attention.n_ctx);
+        return gpu::calls(tile, attention, operands);
     }
     if kind == BatchKind::OneRow {
         let call = software::of_one_row(target.lanes(), attention, operands);

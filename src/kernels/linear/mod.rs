@@ -7,7 +7,7 @@ mod tile;
 use wgpu::Buffer;
 
 use super::{BatchKind, Heads, KvType, weight_format, words};
-use crate::gpu::{Call, Cost, KernelClass, Resource, Target};
+use crate::gpu::{Call, Cost, Kernel, KernelClass, Resource, Target};
 use crate::model::tensor::Dtype;
 pub use shaders::{MATMUL, MATMUL_TEXTURE, MATVEC, MATVEC_SUBGROUP, MATVEC_TEXTURE};
 use shaders::{MatmulParams, MatvecParams};
@@ -117,7 +117,7 @@ pub fn call<'a>(
 ) -> Call<'a> {
     let in_texture = target.uses_textures();
     let is_one = kind == BatchKind::OneRow;
-    let tile = Tile::of(target, kind);
+    let tile = Tile::of(target, kind, map.n_in_octets);
     let x = match (is_one, in_texture) {
         (true, true) => Resource::Uniform(operands.x),
         (false, true) => operands.packed,
@@ -128,6 +128,7 @@ pub fn call<'a>(
         weight_format(dtype),
         ("HAS_BIAS", operands.bias.is_some().into()),
     ];
+    constants.extend(tile.constants());
     constants.extend(output.constants());
     let mut resources = vec![
         x,
@@ -148,19 +149,24 @@ pub fn call<'a>(
         });
     }
     Call {
-        kernel: match (is_one, target.class) {
-            (true, KernelClass::Subgroup) => &MATVEC_SUBGROUP,
-            (true, KernelClass::Workgroup) => &MATVEC,
-            (true, KernelClass::Software) => &MATVEC_TEXTURE,
-            (false, KernelClass::Software) => &MATMUL_TEXTURE,
-            (false, _) => &MATMUL,
-        },
+        kernel: kernel(target, kind),
         constants,
         params: params(is_one, map, norm, &output),
         resources,
         x: map.n_out.div_ceil(tile.outputs),
         rows_per_group: tile.rows,
         cost: cost(dtype, &map, &operands, norm, &output),
+    }
+}
+
+/// The kernel of a linear map for a batch.
+pub fn kernel(target: &Target, kind: BatchKind) -> &'static Kernel {
+    match (kind, target.class) {
+        (BatchKind::OneRow, KernelClass::Subgroup) => &MATVEC_SUBGROUP,
+        (BatchKind::OneRow, KernelClass::Workgroup) => &MATVEC,
+        (BatchKind::OneRow, KernelClass::Software) => &MATVEC_TEXTURE,
+        (_, KernelClass::Software) => &MATMUL_TEXTURE,
+        (_, KernelClass::Subgroup | KernelClass::Workgroup) => &MATMUL,
     }
 }
 

@@ -44,6 +44,8 @@ const CONSTANTS: &[Constant] = &[
     choice("WRITES_ZEROS", &[0, 1]),
     // Heads are up to 256 wide.
     size("HEAD_OCTETS", &[1, 8, 10, 32], 32),
+    size("PAIR_LANES", &[32, 128], 256),
+    size("WORKGROUP_SIZE", &[128, 256], 1024),
     size("HEADS_PER_TILE", &[1, 2, 3, 4, 5, 6, 7, 8], 8),
     size("KEY_GROUPS", &[1, 4], 4),
     size("N_HEADS", &[12], u32::MAX),
@@ -72,7 +74,10 @@ pub fn ensure_known(name: &str, value: u32) -> Result<()> {
 pub fn sets(module: &Module) -> Result<Vec<Set>> {
     let mut sets = vec![Set::new()];
     for (_, found) in module.overrides.iter() {
-        let name = found.name.clone().context("a constant without a name")?;
+        // One without a name is computed from others, such as the length of an array.
+        let Some(name) = found.name.clone() else {
+            continue;
+        };
         let mut longer = Vec::new();
         for &value in constant(&name)?.taken {
             for set in &sets {

@@ -5,7 +5,7 @@
 pub mod constants;
 mod direct3d;
 mod metal;
-mod usage;
+pub mod usage;
 mod written;
 
 use anyhow::{Context, Result};
@@ -61,7 +61,7 @@ fn with_every_set(
 }
 
 /// A module with its constants set.
-fn fixed(module: &Module, info: &ModuleInfo, set: &Set) -> Result<(Module, ModuleInfo)> {
+pub fn fixed(module: &Module, info: &ModuleInfo, set: &Set) -> Result<(Module, ModuleInfo)> {
     let values = set.iter().map(|(name, v)| (name.clone(), f64::from(*v)));
     let entry = Some((naga::ShaderStage::Compute, "main"));
     let (module, info) = process_overrides(module, info, entry, &values.collect())?;

@@ -17,10 +17,14 @@ const MAX_WORKGROUP_SIZE: u32 = 256;
 /// Holds a shader against its [`Kernel`], and against the limits of every implementation.
 pub fn check(kernel: &Kernel) -> Result<()> {
     let (module, _) = parse(kernel)?;
-    check_entry_point(kernel, &module)?;
+    check_entry_point(&module)?;
     check_params(kernel, &module)?;
     check_bindings(kernel, &module)?;
-    check_workgroup_memory(&module)?;
+    // A size that is an `override` comes from a tile: `tiles` holds these against adapters.
+    if !has_tile(&module) {
+        check_workgroup(kernel, &module)?;
+        check_workgroup_memory(&module)?;
+    }
     for (_, constant) in module.overrides.iter() {
         let is_u32 = matches!(
             module.types[constant.ty].inner,
@@ -31,15 +35,22 @@ pub fn check(kernel: &Kernel) -> Result<()> {
     Ok(())
 }
 
-fn check_entry_point(kernel: &Kernel, module: &Module) -> Result<()> {
+fn check_entry_point(module: &Module) -> Result<()> {
     let n = module.entry_points.len();
     ensure!(n == 1, "{n} entry points");
     let entry = &module.entry_points[0];
     ensure!(entry.name == "main", "entry point `{}`", entry.name);
-    ensure!(
-        entry.workgroup_size_overrides.is_none(),
-        "workgroup size is overridden"
-    );
+    Ok(())
+}
+
+/// Whether a tile sets the size of the workgroup.
+fn has_tile(module: &Module) -> bool {
+    let entry = &module.entry_points[0];
+    entry.workgroup_size_overrides.is_some()
+}
+
+fn check_workgroup(kernel: &Kernel, module: &Module) -> Result<()> {
+    let entry = &module.entry_points[0];
     let size = entry.workgroup_size.iter().product::<u32>();
     // Cooperative matrices belong to a subgroup, of 32 where there are any.
     let matrices = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;

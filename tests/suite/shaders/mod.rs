@@ -3,6 +3,7 @@
 
 mod interface;
 mod texts;
+mod tiles;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -31,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         interface::negative_controls,
     ));
     trials.extend(texts::trials());
+    trials.extend(tiles::trials());
     trials
 }
 

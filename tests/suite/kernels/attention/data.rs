@@ -4,8 +4,7 @@ use anyhow::{Context, Result};
 use wgpu::{TextureFormat, TextureViewDimension};
 use ztt_wgpu::gpu::{Gpu, KernelClass, Resource, Store};
 use ztt_wgpu::kernels::Heads;
-use ztt_wgpu::kernels::attention::gpu::Tiling;
-use ztt_wgpu::kernels::attention::{Attention, Operands, ZeroToken, calls};
+use ztt_wgpu::kernels::attention::{Attention, Operands, Tile, ZeroToken, calls};
 
 use super::super::image::Image;
 use super::super::layout::Layout;
@@ -214,6 +213,7 @@ impl Data {
         // Workgroups past the end of the list have nothing to do.
         let n_rows = self.listing.n_listed() + if case.zeros { 9 } else { 0 };
         let outputs = &[&out, &zeros];
+        let target = form.target(gpu);
         let float = |words: &[u32], width: usize| -> Store {
             if !in_textures {
                 return Store::Buffer(buffer(gpu, words));
@@ -228,8 +228,8 @@ impl Data {
             true => self.listing.listed.len() * case.n_heads * scores_width,
             false => {
                 let n_rows = self.listing.n_rows() as u64;
-                let tiling = Tiling::of(form.kind(), attention.heads, attention.n_ctx);
-                tiling.parts_bytes(attention.heads, n_rows) as usize / 4
+                let tile = Tile::of(&target, form.kind(), attention.heads, attention.n_ctx);
+                tile.parts_bytes(attention.heads, n_rows) as usize / 4
             }
         };
         let kv_image = layout.image(gpu, &self.kv);
@@ -250,7 +250,7 @@ impl Data {
             zeros: &zeros,
             scratch: scratch.resource(),
         };
-        let calls = calls(&form.target(gpu), form.kind(), attention, operands);
+        let calls = calls(&target, form.kind(), attention, operands);
         let calls = calls.into_iter().map(|(call, _)| call).collect();
         let left = run_all(gpu, calls, n_rows, outputs)?;
         left.try_into().ok().context("two outputs")

@@ -47,6 +47,9 @@ const ZEROS: [Zero; 6] = [
     Zero::Key(Pool::Heads),
 ];
 
+/// Positions of a context whose keys are split, in every class.
+const MANY_KEYS: usize = 600;
+
 /// How attention is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
@@ -56,6 +59,12 @@ enum Form {
     Apart,
     /// In buffers, keys split and merged (split-K): decode.
     Split,
+    /// In buffers, a lane for an octet of the head: decode, keys not split.
+    Lanes,
+    /// The keys split and merged.
+    LanesSplit,
+    /// Rows of several sequences.
+    LanesApart,
     Textures,
     TexturesApart,
     /// In textures, for a row that is alone, with as many lanes as the adapter allows.
@@ -68,15 +77,16 @@ impl Form {
     fn class(self) -> KernelClass {
         match self {
             Form::Tiled | Form::Apart | Form::Split => KernelClass::Workgroup,
+            Form::Lanes | Form::LanesSplit | Form::LanesApart => KernelClass::Subgroup,
             _ => KernelClass::Software,
         }
     }
 
     fn target(self, gpu: &Gpu) -> Target {
-        let lanes = if self == Form::TexturesAloneFour {
-            4
-        } else {
-            8
+        let lanes = match self {
+            Form::TexturesAloneFour => 4,
+            Form::Lanes | Form::LanesSplit | Form::LanesApart => u32::MAX,
+            _ => 8,
         };
         target(gpu, self.class(), lanes)
     }
@@ -84,8 +94,23 @@ impl Form {
     fn kind(self) -> BatchKind {
         match self {
             Form::Tiled | Form::Textures => BatchKind::OneSequence,
-            Form::Apart | Form::TexturesApart => BatchKind::SeveralSequences,
-            Form::Split | Form::TexturesAlone | Form::TexturesAloneFour => BatchKind::OneRow,
+            Form::Apart | Form::TexturesApart | Form::LanesApart => BatchKind::SeveralSequences,
+            Form::Split
+            | Form::Lanes
+            | Form::LanesSplit
+            | Form::TexturesAlone
+            | Form::TexturesAloneFour => BatchKind::OneRow,
+        }
+    }
+
+    /// A case with a context that the form is chosen for.
+    fn case(self, case: Case) -> Case {
+        match self {
+            Form::LanesSplit => Case {
+                n_ctx: case.n_ctx + MANY_KEYS,
+                ..case
+            },
+            _ => case,
         }
     }
 
@@ -94,10 +119,13 @@ impl Form {
     }
 }
 
-const FORMS: [(&str, Form); 7] = [
+const FORMS: [(&str, Form); 10] = [
     ("tiled", Form::Tiled),
     ("apart", Form::Apart),
     ("split", Form::Split),
+    ("lanes", Form::Lanes),
+    ("lanes_split", Form::LanesSplit),
+    ("lanes_apart", Form::LanesApart),
     ("textures", Form::Textures),
     ("textures_apart", Form::TexturesApart),
     ("textures_alone", Form::TexturesAlone),
@@ -109,6 +137,7 @@ pub fn trials() -> Vec<Trial> {
         let class = Some(form.class());
         adapter::trial_of(class, format!("kernels::attention::{name}"), move |gpu| {
             for case in cases() {
+                let case = form.case(case);
                 Data::new(&case, form.takes_several_sequences()).check(&gpu, form)?;
             }
             Ok(())
@@ -210,7 +239,7 @@ fn cases() -> Vec<Case> {
 
 /// A wrong key, a wrong zero token, or a row too many must be found.
 fn control(gpu: &Gpu, form: Form) -> Result<()> {
-    let case = Case {
+    let case = form.case(Case {
         n_heads: 9,
         n_kv_heads: 3,
         head_dim: 16,
@@ -221,7 +250,7 @@ fn control(gpu: &Gpu, form: Form) -> Result<()> {
         zero: Zero::Value(Pool::Heads),
         window: u32::MAX,
         zeros: true,
-    };
+    });
     let fails = |plant: fn(&mut Data)| {
         let mut data = Data::new(&case, form.takes_several_sequences());
         data.check(gpu, form)?;

@@ -33,6 +33,8 @@ const SHAPES: &[(usize, usize, usize)] = &[
     (32, 3, 2),
     (96, 67, 5),
     (288, 70, 9),
+    // So many inputs that more lanes share them.
+    (1152, 7, 3),
 ];
 const EPILOGUES: [Epilogue; 3] = [Epilogue::None, Epilogue::Gelu, Epilogue::SwiGlu];
 
