@@ -1,6 +1,6 @@
 // out[row][head] = softmax over the zero token and the keys that the row sees, applied to their
-// values, for rows that are alone in their sequences. One workgroup stands for HEADS_PER_TILE query
-// heads of a listed row and a split of the keys; from tile to tile first, then from split to split.
+// values, for rows that are alone in their sequences. One workgroup stands for a split of the keys
+// and a tile of HEADS_PER_TILE query heads of a listed row; tiles follow each other within a split.
 
 struct Params {
     head_dim: u32,
@@ -50,8 +50,8 @@ override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 #import shared/attention
 #import shared/head_softmax
 
-// Of one head at a time, [subgroup]: the sums of values, [2 HEAD_OCTETS], and maximum and sum. A
-// subgroup has a lane for each octet, and eight lanes or more.
+// Of one head at a time: [subgroup][2 HEAD_OCTETS] of the sums of values, and [subgroup] of maximum
+// and sum. A subgroup has a lane for each octet, and eight lanes or more.
 var<workgroup> subgroup_values: array<vec4<f32>, 2u * WORKGROUP_SIZE>;
 var<workgroup> subgroup_softmax: array<vec2<f32>, WORKGROUP_SIZE / 8u>;
 

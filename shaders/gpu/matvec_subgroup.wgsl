@@ -58,8 +58,8 @@ override HAS_ROPE: u32 = 0u;
 #import shared/kv_buffer
 #import shared/output_pair
 
-// [subgroup][value] of `pair_sum`: 256 lanes in subgroups of eight have the most.
-var<workgroup> subgroup_values: array<f32, 96>;
+// [subgroup][value] of `pair_sum`. A subgroup has eight lanes or more.
+var<workgroup> subgroup_values: array<f32, 3u * WORKGROUP_SIZE / 8u>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(

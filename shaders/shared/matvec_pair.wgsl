@@ -125,16 +125,18 @@ fn moments(x_row: u32, lane: u32, subgroup_size: u32) -> Moments {
     workgroupBarrier();
     var squares = vec4<f32>();
     for (var i = lane % PAIR_LANES; i < 2u * params.n_in_octets; i += PAIR_LANES) {
-        let v = x[x_row + i] - mean;
+        // The padding deviates from nothing.
+        let is_column = 4u * i + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.n_cols);
+        let v = select(vec4<f32>(), x[x_row + i] - mean, is_column);
         squares = fma(v, v, squares);
     }
     let all = pair_sum(vec3<f32>(component_sum(squares), 0.0, 0.0), lane, subgroup_size).x;
     workgroupBarrier();
-    return Moments(mean, deviation_scale(without_padding(all, mean)));
+    return Moments(mean, deviation_scale(all));
 }
 
-// A lane's share of the sums of products of outputs n and n + 1, and of the squares of x. Every lane
-// must call it.
+// A lane's share of the sums of products of outputs n and n + 1, and of the squares of x. Every
+// lane must call it.
 fn lane_sums(row: u32, n: u32, lane: u32, subgroup_size: u32) -> vec3<f32> {
     let x_row = 2u * row * params.n_in_octets;
     // Outputs past the end repeat the last row of the weights; `store_pair` drops them.

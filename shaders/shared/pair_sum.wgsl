@@ -1,7 +1,7 @@
-// Sums over the PAIR_LANES neighbouring lanes that stand for a pair of outputs: within a subgroup by
-// shuffles, and where a pair has several subgroups through workgroup memory. Subgroups have eight
-// lanes or more, neighbours by their index in the workgroup. Expects `WORKGROUP_SIZE`,
-// `PAIR_LANES`, `NORM` and the workgroup memory `subgroup_values: array<f32>`, three a subgroup.
+// Sums over the PAIR_LANES neighbouring lanes that stand for a pair of outputs: within a subgroup
+// by shuffles, and where a pair has several subgroups through workgroup memory. Subgroups have 8
+// lanes or more, neighbours by their index in the workgroup. Expects `PAIR_LANES`, `NORM` and the
+// workgroup memory `subgroup_values: array<f32>`, three values a subgroup.
 
 // Every lane of the workgroup must call it, and every lane gets the sums of its pair. The third one
 // is gathered only where the norm wants it. Between two calls there must be a barrier.

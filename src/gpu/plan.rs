@@ -64,7 +64,9 @@ impl Plan {
                         size: std::num::NonZeroU64::new(call.params.len() as u64),
                     }),
                 };
-                let bound = call.kernel.bindings.iter().zip(&call.resources);
+                let (bindings, resources) = (call.kernel.bindings, &call.resources);
+                debug_assert_eq!(bindings.len(), resources.len(), "{}", call.kernel.name);
+                let bound = bindings.iter().zip(resources);
                 let storage =
                     (1..)
                         .zip(bound)

@@ -1,4 +1,4 @@
-//! The kernels: one small module a shader, with its parameters, its bindings and its grid.
+//! The kernels: one module a family of shaders, with their parameters, bindings, tiles and grids.
 //!
 //! A kernel's name is its file's name in `shaders/`, and its label everywhere. Binding 0 is the
 //! uniform block `Params`; the other resources follow in the order of [`Kernel::bindings`].
@@ -23,18 +23,18 @@ pub mod top_k;
 
 pub use text::compose;
 
-use crate::gpu::{Access, Binding, Kernel};
+use crate::gpu::{Access, Binding, Kernel, Target};
 use crate::model::quant::Quant;
 use crate::model::tensor::Dtype;
 
 /// Every kernel of the engine, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
-    &attention::gpu::KERNEL,
-    &attention::gpu::MERGE,
-    &attention::gpu::ROW,
-    &attention::software::SCORES,
-    &attention::software::TEXTURE,
-    &attention::software::VALUES,
+    &attention::KERNEL,
+    &attention::MERGE,
+    &attention::ROW,
+    &attention::SCORES,
+    &attention::TEXTURE,
+    &attention::VALUES,
     &chunk_max::KERNEL,
     &draw::KERNEL,
     &embed::KERNEL,
@@ -69,7 +69,7 @@ const fn read_write(name: &'static str) -> Binding {
     bound(name, Access::ReadWrite)
 }
 
-/// Invocations of a workgroup.
+/// Invocations of a workgroup of kernels whose tile says no other.
 pub const WORKGROUP_SIZE: u32 = 64;
 
 /// Invocations of a workgroup of kernels that work on textures: a vector of a software adapter.
@@ -80,10 +80,29 @@ pub const TEXTURE_WORKGROUP_SIZE: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchKind {
     OneRow,
+    /// A few rows of several sequences: linear maps take each by itself.
+    FewSequences,
     /// Many rows of one sequence.
     OneSequence,
     /// Rows of several sequences, which share no keys.
     SeveralSequences,
+}
+
+impl BatchKind {
+    /// The kind of a batch of `n` rows, of one sequence or several.
+    pub fn of(target: &Target, n: usize, of_one_sequence: bool) -> Self {
+        match n {
+            1 => BatchKind::OneRow,
+            _ if of_one_sequence => BatchKind::OneSequence,
+            n if n <= target.few_rows() => BatchKind::FewSequences,
+            _ => BatchKind::SeveralSequences,
+        }
+    }
+
+    /// Whether linear maps take row by row, and norm a row where they read it.
+    pub fn is_row_by_row(self) -> bool {
+        matches!(self, BatchKind::OneRow | BatchKind::FewSequences)
+    }
 }
 
 /// The heads of an attention.

@@ -19,7 +19,7 @@ const N_CTX: u32 = 4096;
 pub fn of_a_billion(target: &Target) -> Vec<(&'static str, String)> {
     let kinds = [BatchKind::OneRow, BatchKind::OneSequence];
     let linear = kinds.map(|kind| {
-        let tile = LinearTile::of(target, kind, OCTETS);
+        let tile = LinearTile::of(target, kind, OCTETS, 8 * OCTETS);
         (linear::kernel(target, kind).name, tile.to_string())
     });
     let attention = kinds.map(|kind| {

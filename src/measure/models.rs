@@ -132,14 +132,10 @@ fn repeat(texts: &mut Texts<'_>, test: &Test, ids: &[u32]) -> Result<Repetition>
     texts.truncate(test.n_depth);
     let before = texts.work();
     let start = Instant::now();
-    let at_a_time = match test.n_prompt {
-        0 => 1,
-        n => n,
+    let cycles = match test.n_prompt {
+        0 => texts.generate(ids)?,
+        _ => texts.extend(ids)?,
     };
-    let mut cycles = 0;
-    for ids in ids.chunks(at_a_time) {
-        cycles += texts.extend(ids)?;
-    }
     Ok(Repetition {
         seconds: start.elapsed().as_secs_f64(),
         cycles,

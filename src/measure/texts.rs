@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::engine::{DeviceModel, Engine, Logits, MAX_BATCH, Next, Options, Sequences, Work};
+use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::engine::{
+    Decoding, DeviceModel, Engine, Logits, MAX_BATCH, Next, Options, Sequences, Work,
+};
 use crate::error::Result;
 use crate::model::Model;
 
@@ -60,6 +63,30 @@ impl<'m> Texts<'m> {
                     cycles += outputs.iter().map(|output| output.cycles).sum::<usize>();
                 }
             }
+        }
+        Ok(cycles)
+    }
+
+    /// Extends every text by as many tokens as there are `ids`. One text begins with the first of
+    /// them and goes on with the likeliest tokens, drawn as `run` draws them: on the device, ahead
+    /// of the host. Several texts take the ids one by one, as their logits are read by the host.
+    /// Returns the cycles of all positions together.
+    pub fn generate(&mut self, ids: &[u32]) -> Result<usize> {
+        let engine = match self {
+            Self::One(engine) => engine,
+            Self::Several(_) => return ids.iter().map(|&id| self.extend(&[id])).sum(),
+        };
+        let options = SamplingOptions {
+            temperature: 0.0,
+            ..SamplingOptions::default()
+        };
+        let mut sampler = Sampler::new(options, &[]);
+        let n_passes = ids.len() - 1;
+        let start = Decoding::start(engine, &mut sampler, &ids[..1], n_passes);
+        let (mut decoding, outputs) = pollster::block_on(start)?;
+        let mut cycles: usize = outputs.iter().map(|output| output.cycles).sum();
+        for _ in 0..n_passes {
+            cycles += pollster::block_on(decoding.step())?.cycles;
         }
         Ok(cycles)
     }

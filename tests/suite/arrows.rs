@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use crate::fixtures::trial;
 
-/// The rooms of the crate, from the ground up: each uses only rooms above it in this list.
+/// The rooms of the crate, from the ground up: each uses only rooms named before it.
 const ROOMS: &[&str] = &[
     "error",
     "files",

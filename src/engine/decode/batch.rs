@@ -4,7 +4,7 @@ use web_time::Instant;
 
 use crate::engine::memory::rows::Place;
 use crate::engine::sampling::device::DeviceSampler;
-use crate::gpu::Moved;
+use crate::gpu::{Moved, Target};
 use crate::kernels::BatchKind;
 use crate::reference::Output;
 
@@ -21,13 +21,10 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub fn kind(&self) -> BatchKind {
+    pub fn kind(&self, target: &Target) -> BatchKind {
         let start = self.places[0].cache_start;
-        match self.places.len() {
-            1 => BatchKind::OneRow,
-            _ if self.places.iter().all(|p| p.cache_start == start) => BatchKind::OneSequence,
-            _ => BatchKind::SeveralSequences,
-        }
+        let of_one = self.places.iter().all(|p| p.cache_start == start);
+        BatchKind::of(target, self.places.len(), of_one)
     }
 }
 

@@ -211,7 +211,7 @@ impl Session {
         }
         gpu.queue
             .write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
-        let kind = request.kind();
+        let kind = request.kind(&self.model.weights.target);
         if pass_of(&self.passes, kind).is_none() {
             let forward = Forward {
                 gpu,

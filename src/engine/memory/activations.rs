@@ -32,7 +32,7 @@ pub fn packed(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Resu
 }
 
 /// What the kernels of attention hand each other: scores, f32 `[listed row, head][key]`, in a
-/// texture, or the parts of split keys (`shaders/shared/split.wgsl`) in a buffer.
+/// texture, or the parts of split keys (`part_of` in `shaders/shared/attention.wgsl`) in a buffer.
 pub fn attention(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Store> {
     if target.uses_textures() {
         let n_keys = sizes.n_ctx.next_multiple_of(OCTET);

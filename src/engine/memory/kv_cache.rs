@@ -32,7 +32,7 @@ fn cycles_of(config: &Config, layer: usize, n_cycles: usize) -> usize {
     if middle.contains(&layer) { n_cycles } else { 1 }
 }
 
-/// The cache of a parameter layer; see `shaders/shared/kv_cache.wgsl`.
+/// The cache of a parameter layer; see `shaders/shared/kv_buffer.wgsl` and `kv_texture.wgsl`.
 pub struct KvCache(Place);
 
 enum Place {

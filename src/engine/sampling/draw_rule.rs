@@ -2,7 +2,7 @@
 //!
 //! Floating point enters in three operations alone, which every device rounds like the host: the
 //! logits' differences, these times a scale, and the cut to whole numbers. The weights, their
-//! sums and the choice are arithmetic of integers. `shaders/draw.wgsl` is the device's side.
+//! sums and the choice are arithmetic of integers. `shaders/common/draw.wgsl` is the device's side.
 
 use crate::kernels::draw::Params;
 

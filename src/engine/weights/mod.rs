@@ -25,7 +25,7 @@ use upload::{Uploader, fits_textures};
 /// One parameter layer.
 pub struct LayerBuffers {
     pub attn_norm: NormBuffer,
-    /// Outputs as `shared/qkv_octet.wgsl` wants them: heads padded, rotary pairs side by side.
+    /// Outputs as `shared/qkv.wgsl` wants them: heads padded, rotary pairs side by side.
     pub qkv: Matrix,
     /// f32 `[query, key][head_stride]`, rotary pairs side by side: the norms of each head.
     pub qk_norm: Option<wgpu::Buffer>,

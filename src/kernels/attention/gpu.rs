@@ -1,62 +1,10 @@
 //! Attention in buffers: shaders `attention`, `attention_row` and `merge`.
 
-use wgpu::Features;
-
+use super::shaders::{MERGE, MergeParams};
 use super::tile::Tile;
-use super::{Attention, Operands, Params, cost};
-use crate::gpu::{Binding, Call, Cost, Kernel, Resource};
-use crate::kernels::{WORKGROUP_SIZE, kernel, params, read, read_write};
-
-params! {
-    MergeParams {
-        head_dim: u32,
-        list: u32,
-        out_stride: u32,
-        window: u32,
-        middle_layer: u32,
-        n_middle_layers: u32,
-    }
-}
-
-const BINDINGS: &[Binding] = &[
-    read("q"),
-    read("kv"),
-    read("pool"),
-    read("rows"),
-    read_write("out"),
-    read_write("zeros"),
-    read_write("parts"),
-];
-
-pub static KERNEL: Kernel = kernel!(
-    "gpu",
-    "attention",
-    Params::FIELDS,
-    Features::empty(),
-    BINDINGS
-);
-
-/// Attention of rows that share no keys, a lane for an octet of the head.
-pub static ROW: Kernel = kernel!(
-    "gpu",
-    "attention_row",
-    Params::FIELDS,
-    Features::SUBGROUP,
-    BINDINGS
-);
-
-pub static MERGE: Kernel = kernel!(
-    "gpu",
-    "merge",
-    MergeParams::FIELDS,
-    Features::empty(),
-    &[
-        read("parts"),
-        read("rows"),
-        read_write("out"),
-        read_write("zeros"),
-    ]
-);
+use super::{Attention, Operands, cost};
+use crate::gpu::{Call, Cost, Resource};
+use crate::kernels::WORKGROUP_SIZE;
 
 /// Attention in buffers, and the merge of its splits where there are any; each with its role.
 pub(super) fn calls<'a>(

@@ -1,13 +1,17 @@
-//! Attention over the cache and the zero token: [`gpu`] in buffers, [`software`] in textures.
+//! Attention over the cache and the zero token: `gpu` in buffers (`attention`, `attention_row`,
+//! `merge`), `software` in textures (`attention_texture`, `scores_texture`, `values_texture`).
 
-pub mod gpu;
-pub mod software;
+mod gpu;
+mod shaders;
+mod software;
 mod tile;
 
 use wgpu::Buffer;
 
 use super::{BatchKind, Heads, KvType, on_textures, params, words};
 use crate::gpu::{Call, Cost, Resource, Target};
+pub use shaders::{KERNEL, MERGE, ROW};
+pub use software::{SCORES, TEXTURE, VALUES};
 pub use tile::Tile;
 
 params! {

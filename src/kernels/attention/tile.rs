@@ -1,6 +1,6 @@
 //! How attention in buffers is shared among workgroups.
 
-use super::gpu::{KERNEL, ROW};
+use super::shaders::{KERNEL, ROW};
 use crate::gpu::{Kernel, KernelClass, Target};
 use crate::kernels::{BatchKind, Heads, WORKGROUP_SIZE};
 
@@ -17,6 +17,9 @@ const WHOLE_KEYS: u32 = 512;
 
 /// Keys of a split of `attention_row`, at least.
 const ROW_SPLIT_KEYS: u32 = 128;
+
+/// Bytes of workgroup memory that `attention_row` takes for each lane: 33, and some padding.
+const ROW_LANE_BYTES: u32 = 34;
 
 /// The heads and keys of a workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Tile {
         let is_row = target.class == KernelClass::Subgroup && by_lanes;
         match kind {
             BatchKind::OneRow if is_row => Self::of_row(target, heads, n_ctx),
-            BatchKind::SeveralSequences if is_row => Self {
+            BatchKind::FewSequences | BatchKind::SeveralSequences if is_row => Self {
                 n_splits: 1,
                 split_keys: n_ctx,
                 ..Self::of_row(target, heads, WHOLE_KEYS)
@@ -56,7 +59,7 @@ impl Tile {
                 ..Self::of_items(heads, n_ctx).split(MIN_SPLIT_KEYS, n_ctx)
             },
             BatchKind::OneSequence => Self::of_items(heads, n_ctx),
-            BatchKind::SeveralSequences => Self {
+            BatchKind::FewSequences | BatchKind::SeveralSequences => Self {
                 rows: 1,
                 ..Self::of_items(heads, n_ctx)
             },
@@ -80,14 +83,16 @@ impl Tile {
 
     /// The tile of `attention_row`.
     fn of_row(target: &Target, heads: Heads, n_ctx: u32) -> Self {
-        let most = target.limits.max_compute_invocations_per_workgroup;
+        let limits = &target.limits;
+        let by_memory = limits.max_compute_workgroup_storage_size / ROW_LANE_BYTES;
+        let most = limits.max_compute_invocations_per_workgroup.min(by_memory);
         let whole = Self {
             kernel: KernelName::AttentionRow,
             heads: 1,
             rows: 1,
             n_splits: 1,
             split_keys: n_ctx,
-            workgroup_size: most.min(512),
+            workgroup_size: 1 << most.min(512).ilog2(),
         };
         if n_ctx <= WHOLE_KEYS {
             return whole;

@@ -1,4 +1,4 @@
-//! Linear maps of listed rows: `matvec`, `matvec_subgroup` and `matvec_texture` for one row, `matmul`
+//! Linear maps of listed rows: `matvec`, `matvec_subgroup` and `matvec_texture` row by row, `matmul`
 //! and `matmul_texture` for many. Outputs become rows, or queries, keys and values.
 
 mod shaders;
@@ -23,7 +23,7 @@ pub enum Epilogue {
     SwiGlu = 2,
 }
 
-/// The norm that a single row passes on its way in. Many rows come normed.
+/// The norm that a row passes on its way in, where rows are taken one by one. Many rows come normed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputNorm {
     None = 0,
@@ -116,8 +116,8 @@ pub fn call<'a>(
     output: Output<'a>,
 ) -> Call<'a> {
     let in_texture = target.uses_textures();
-    let is_one = kind == BatchKind::OneRow;
-    let tile = Tile::of(target, kind, map.n_in_octets);
+    let is_one = kind.is_row_by_row();
+    let tile = Tile::of(target, kind, map.n_in_octets, map.n_out);
     let x = match (is_one, in_texture) {
         (true, true) => Resource::Uniform(operands.x),
         (false, true) => operands.packed,
@@ -161,12 +161,12 @@ pub fn call<'a>(
 
 /// The kernel of a linear map for a batch.
 pub fn kernel(target: &Target, kind: BatchKind) -> &'static Kernel {
-    match (kind, target.class) {
-        (BatchKind::OneRow, KernelClass::Subgroup) => &MATVEC_SUBGROUP,
-        (BatchKind::OneRow, KernelClass::Workgroup) => &MATVEC,
-        (BatchKind::OneRow, KernelClass::Software) => &MATVEC_TEXTURE,
-        (_, KernelClass::Software) => &MATMUL_TEXTURE,
-        (_, KernelClass::Subgroup | KernelClass::Workgroup) => &MATMUL,
+    match (kind.is_row_by_row(), target.class) {
+        (true, KernelClass::Subgroup) => &MATVEC_SUBGROUP,
+        (true, KernelClass::Workgroup) => &MATVEC,
+        (true, KernelClass::Software) => &MATVEC_TEXTURE,
+        (false, KernelClass::Software) => &MATMUL_TEXTURE,
+        (false, KernelClass::Subgroup | KernelClass::Workgroup) => &MATMUL,
     }
 }
 
@@ -285,7 +285,11 @@ fn cost(dtype: Dtype, map: &Map, operands: &Operands, norm: Option<Norm>, output
     let n_in = u64::from(8 * map.n_in_octets);
     let n_out = u64::from(map.n_out);
     let bias_bytes = operands.bias.map_or(0, |_| words(map.n_out));
-    let norm_vectors = norm.map_or(0, |norm| norm.kind as u64);
+    let norm_vectors = norm.map_or(0, |norm| match norm.kind {
+        InputNorm::None => 0,
+        InputNorm::Rms => 1,
+        InputNorm::Layer => 2,
+    });
     let products = Cost {
         read: row_bytes * n_out + bias_bytes + norm_vectors * 4 * n_in,
         read_per_row: 4 * n_in,

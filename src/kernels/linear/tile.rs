@@ -16,34 +16,28 @@ pub struct Tile {
 }
 
 /// Octets of inputs from which on a pair of outputs is worth a workgroup of its own. On an H200 one
-/// pair for 128 lanes comes within a twentieth of the best tile from 2,048 inputs on; with 576
-/// inputs and many outputs 32 lanes are a third faster.
+/// pair for 128 lanes comes within a twentieth of the best tile with 2,048 inputs and more; with 576
+/// inputs and many outputs 32 lanes are a third faster. Nothing in between was measured.
 const WIDE_OCTETS: u32 = 128;
 
 impl Tile {
-    /// The tile for rows of `n_in_octets` octets.
-    pub fn of(target: &Target, kind: BatchKind, n_in_octets: u32) -> Self {
-        match (kind, target.class) {
-            (BatchKind::OneRow, KernelClass::Subgroup) => Self::of_pairs(n_in_octets),
-            (BatchKind::OneRow, KernelClass::Workgroup) => Self {
+    /// The tile of a matrix of `n_out` rows of `n_in_octets` octets.
+    pub fn of(target: &Target, kind: BatchKind, n_in_octets: u32, n_out: u32) -> Self {
+        match (kind.is_row_by_row(), target.class) {
+            (true, KernelClass::Subgroup) => Self::of_pairs(target, n_in_octets, n_out),
+            (true, KernelClass::Workgroup) => Self {
                 outputs: 8,
                 rows: 1,
                 workgroup_size: WORKGROUP_SIZE,
                 pair_lanes: None,
             },
-            (BatchKind::OneRow, KernelClass::Software) => Self {
+            (by_row, KernelClass::Software) => Self {
                 outputs: 8 * TEXTURE_WORKGROUP_SIZE,
-                rows: 1,
+                rows: if by_row { 1 } else { 8 },
                 workgroup_size: TEXTURE_WORKGROUP_SIZE,
                 pair_lanes: None,
             },
-            (_, KernelClass::Software) => Self {
-                outputs: 8 * TEXTURE_WORKGROUP_SIZE,
-                rows: 8,
-                workgroup_size: TEXTURE_WORKGROUP_SIZE,
-                pair_lanes: None,
-            },
-            (_, KernelClass::Subgroup | KernelClass::Workgroup) => Self {
+            (false, KernelClass::Subgroup | KernelClass::Workgroup) => Self {
                 outputs: 64,
                 rows: 32,
                 workgroup_size: WORKGROUP_SIZE,
@@ -52,11 +46,18 @@ impl Tile {
         }
     }
 
-    fn of_pairs(n_in_octets: u32) -> Self {
-        let (pair_lanes, workgroup_size) = match n_in_octets >= WIDE_OCTETS {
-            true => (128, 128),
-            false => (32, 64),
+    fn of_pairs(target: &Target, n_in_octets: u32, n_out: u32) -> Self {
+        let most_groups = target.limits.max_compute_workgroups_per_dimension;
+        let is_wide = n_in_octets >= WIDE_OCTETS;
+        let tiles = match is_wide {
+            true => [(128, 128), (32, 128), (32, 256)],
+            false => [(32, 64), (32, 128), (32, 256)],
         };
+        // The first with which the outputs are no more workgroups than a dispatch may have.
+        let outputs = |(lanes, size): (u32, u32)| 2 * size / lanes;
+        let fits = |tile: &(u32, u32)| n_out.div_ceil(outputs(*tile)) <= most_groups;
+        let tile = tiles.into_iter().find(fits);
+        let (pair_lanes, workgroup_size) = tile.unwrap_or(tiles[2]);
         Self {
             outputs: 2 * workgroup_size / pair_lanes,
             rows: 1,

@@ -107,7 +107,7 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<()> {
     for (_, variable) in module.global_variables.iter() {
         let Some(at) = variable.binding else { continue };
         // The parameters are looked at by `check_params`.
-        if at.binding == 0 {
+        if (at.group, at.binding) == (0, 0) {
             continue;
         }
         ensure!(at.group == 0, "binding {at:?} is not in group 0");

@@ -25,14 +25,18 @@ const PROFILES: [Profile; 7] = [
     ("SwiftShader", true, [4, 4], 256, 32 << 10, 65_536),
 ];
 
-const KINDS: [BatchKind; 3] = [
+const KINDS: [BatchKind; 4] = [
     BatchKind::OneRow,
+    BatchKind::FewSequences,
     BatchKind::OneSequence,
     BatchKind::SeveralSequences,
 ];
 
 /// Inputs of matrices, from tests' models to models of some billion parameters.
 const N_IN: [u32; 8] = [1, 64, 576, 1536, 2048, 5632, 8192, 9728];
+
+/// Outputs: the largest vocabularies are among them.
+const N_OUT: [u32; 6] = [1, 576, 16_384, 128_256, 151_936, 262_144];
 
 /// Heads, KV heads, dimensions of a head.
 const HEADS: [(u32, u32, u32); 9] = [
@@ -90,8 +94,12 @@ fn check(profile: &Profile) -> Result<()> {
         };
     for kind in KINDS {
         for n_in in N_IN {
-            let tile = linear::Tile::of(&target, kind, n_in.div_ceil(8));
-            checked(linear::kernel(&target, kind), tile.constants())?;
+            for n_out in N_OUT {
+                let tile = linear::Tile::of(&target, kind, n_in.div_ceil(8), n_out);
+                checked(linear::kernel(&target, kind), tile.constants())?;
+                let most = target.limits.max_compute_workgroups_per_dimension;
+                ensure!(n_out.div_ceil(tile.outputs) <= most, "{tile:?} of {n_out}");
+            }
         }
         for (n_heads, n_kv_heads, head_dim) in HEADS {
             let heads = Heads {

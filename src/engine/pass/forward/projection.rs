@@ -76,7 +76,7 @@ impl Forward<'_> {
         norm: &'b NormBuffer,
         over: Over,
     ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
-        if self.kind == BatchKind::OneRow {
+        if self.kind.is_row_by_row() {
             return (Some(norm), &self.buffers.x);
         }
         self.norm(r, role, norm, over, false);

@@ -1,6 +1,6 @@
 //! The inputs of a case of attention, and its expected outputs.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use wgpu::{TextureFormat, TextureViewDimension};
 use ztt_wgpu::gpu::{Gpu, KernelClass, Resource, Store};
 use ztt_wgpu::kernels::Heads;
@@ -251,6 +251,12 @@ impl Data {
             scratch: scratch.resource(),
         };
         let calls = calls(&target, form.kind(), attention, operands);
+        // Where subgroups are too small for a head, lanes do not walk its keys.
+        let by_lanes = attention.heads.octets.next_power_of_two() <= target.subgroup[0];
+        if by_lanes && form.class() == KernelClass::Subgroup {
+            let name = calls[0].0.kernel.name;
+            ensure!(name == "attention_row", "{form:?} is computed by `{name}`");
+        }
         let calls = calls.into_iter().map(|(call, _)| call).collect();
         let left = run_all(gpu, calls, n_rows, outputs)?;
         left.try_into().ok().context("two outputs")

@@ -47,8 +47,9 @@ const ZEROS: [Zero; 6] = [
     Zero::Key(Pool::Heads),
 ];
 
-/// Positions of a context whose keys are split, in every class.
+/// Positions of a context whose keys `attention_row` splits, and keys that fill two splits.
 const MANY_KEYS: usize = 600;
+const MORE_KEYS: usize = 257;
 
 /// How attention is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,7 +108,8 @@ impl Form {
     fn case(self, case: Case) -> Case {
         match self {
             Form::LanesSplit => Case {
-                n_ctx: case.n_ctx + MANY_KEYS,
+                context: case.context + MORE_KEYS,
+                n_ctx: case.n_ctx + MORE_KEYS + MANY_KEYS,
                 ..case
             },
             _ => case,

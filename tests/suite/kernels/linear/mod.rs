@@ -17,7 +17,7 @@ use crate::compare::same;
 use crate::thorough;
 use data::Data;
 
-/// Inputs, columns written, listed rows: no shape fits the tiles (8 inputs, 8 or 64 outputs, 8 or
+/// Inputs, columns written, listed rows: no shape fits the tiles (8 inputs, 2 to 64 outputs, 8 or
 /// 32 rows), and some have more rows than one.
 const SHAPES: &[(usize, usize, usize)] = &[
     (1, 1, 1),
@@ -57,6 +57,8 @@ enum Place {
     Buffer,
     /// In a buffer, and lanes exchange sums within subgroups.
     Subgroups,
+    /// The tiles for more outputs than a dispatch has workgroups, were there so few of these.
+    SubgroupsOf(u32),
     Texture,
     /// In a texture, counting on four lanes of a subgroup.
     TextureOfFour,
@@ -70,21 +72,35 @@ impl Place {
     fn class(self) -> KernelClass {
         match self {
             Place::Buffer => KernelClass::Workgroup,
-            Place::Subgroups => KernelClass::Subgroup,
+            Place::Subgroups | Place::SubgroupsOf(_) => KernelClass::Subgroup,
             Place::Texture | Place::TextureOfFour => KernelClass::Software,
         }
     }
 
     fn target(self, gpu: &Gpu) -> Target {
         let lanes = if self == Place::TextureOfFour { 4 } else { 8 };
-        target(gpu, self.class(), lanes)
+        let mut target = target(gpu, self.class(), lanes);
+        if let Place::SubgroupsOf(n) = self {
+            target.limits.max_compute_workgroups_per_dimension = n;
+        }
+        target
     }
 }
 
 /// The kernels.
-const KERNELS: [(&str, BatchKind, Place); 7] = [
+const KERNELS: [(&str, BatchKind, Place); 9] = [
     ("matvec", BatchKind::OneRow, Place::Buffer),
     ("matvec_subgroup", BatchKind::OneRow, Place::Subgroups),
+    (
+        "matvec_subgroup::many_outputs",
+        BatchKind::FewSequences,
+        Place::SubgroupsOf(40),
+    ),
+    (
+        "matvec_subgroup::most_outputs",
+        BatchKind::OneRow,
+        Place::SubgroupsOf(1),
+    ),
     ("matmul", BatchKind::OneSequence, Place::Buffer),
     ("matvec_texture", BatchKind::OneRow, Place::Texture),
     ("matmul_texture", BatchKind::OneSequence, Place::Texture),
@@ -172,7 +188,7 @@ fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
                         accumulate: flags & 2 != 0,
                         offsets: flags & 4 != 0,
                         norm: match kind {
-                            BatchKind::OneRow => NORMS[cases.len() % 3],
+                            BatchKind::OneRow | BatchKind::FewSequences => NORMS[cases.len() % 3],
                             _ => InputNorm::None,
                         },
                     });
@@ -184,6 +200,7 @@ fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
     match place {
         Place::Texture => thorough::one_of(61, cases),
         Place::TextureOfFour => thorough::one_of(127, cases),
+        Place::SubgroupsOf(_) => thorough::one_of(41, cases),
         Place::Buffer | Place::Subgroups => thorough::one_of(13, cases),
     }
 }
