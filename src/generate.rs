@@ -14,7 +14,7 @@ pub use text::{Finish, GeneratedText, Token};
 use web_time::Instant;
 
 use crate::engine::sampling::Sampler;
-use crate::engine::{Decoding, Engine, Logits, Profile, Work};
+use crate::engine::{Decoding, DeviceStats, Engine, Logits, Profile};
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::tokenizer::Tokenizer;
@@ -61,7 +61,7 @@ pub struct Summary {
     /// Positions by the cycles after which they exited, prompt and generated.
     pub exits: Exits,
     /// The work that the device was given in the passes after the prompt.
-    pub work: Work,
+    pub work: DeviceStats,
     /// The profile of the prompt, where the engine's profile was started.
     pub prompt_profile: Option<Profile>,
     /// The profile of the passes after the prompt, where the engine's profile was started.
@@ -128,7 +128,7 @@ pub async fn generate_after(
         n_passes: 0,
         pass_time: Duration::ZERO,
         exits: Exits::default(),
-        work: Work::default(),
+        work: DeviceStats::default(),
         prompt_profile: None,
         profile: None,
     };

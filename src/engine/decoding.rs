@@ -1,8 +1,8 @@
 //! A generation token by token: drawn on the host from logits it has read, or on the device,
 //! ahead of the host.
 
-use crate::engine::decode::ahead::Ahead;
 use crate::engine::decode::batch::Results;
+use crate::engine::decode::pipeline::PassPipeline;
 use crate::engine::options::Logits;
 use crate::engine::sampling::Sampler;
 use crate::engine::{Backend, Engine};
@@ -15,7 +15,7 @@ pub struct Decoding<'e, 'm> {
     pub engine: &'e mut Engine<'m>,
     sampler: &'e mut Sampler,
     /// `None` where the host draws.
-    ahead: Option<Ahead>,
+    ahead: Option<PassPipeline>,
     id: u32,
 }
 
@@ -87,7 +87,7 @@ impl<'e, 'm> Decoding<'e, 'm> {
             .await?;
         let position = first_position + prompt.len();
         let end = self.engine.n_ctx.min(position.saturating_add(n_passes));
-        self.ahead = Some(Ahead::new(sampler, position, end));
+        self.ahead = Some(PassPipeline::new(sampler, position, end));
         self.keep(results).map(Some)
     }
 

@@ -17,7 +17,7 @@ pub use memory::kv_cache::kv_bytes;
 pub use memory::sizes::MAX_BATCH;
 pub use observe::cases::{Case, visit_cases};
 pub use observe::profile::{Entry, Profile};
-pub use observe::work::Work;
+pub use observe::work::DeviceStats;
 pub use options::{DEFAULT_CTX, Logits, Options};
 pub use pass::recorder::Phase;
 pub use sequences::{Next, Sequences};
@@ -88,9 +88,9 @@ impl<'m> Engine<'m> {
     }
 
     /// The work that the device was given so far; zeros on the host.
-    pub fn work(&self) -> Work {
+    pub fn work(&self) -> DeviceStats {
         match &self.backend {
-            Backend::Host(_) => Work::default(),
+            Backend::Host(_) => DeviceStats::default(),
             Backend::Device(session) => session.work,
         }
     }

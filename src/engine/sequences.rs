@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::decode::session::Session;
 use crate::engine::memory::sizes::MAX_BATCH;
-use crate::engine::observe::work::Work;
+use crate::engine::observe::work::DeviceStats;
 use crate::engine::options::{Options, schedule};
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::{Error, Result};
@@ -107,9 +107,9 @@ impl<'m> Sequences<'m> {
     }
 
     /// The work that the device was given so far; zeros on the host.
-    pub fn work(&self) -> Work {
+    pub fn work(&self) -> DeviceStats {
         match &self.backend {
-            Backend::Host(_) => Work::default(),
+            Backend::Host(_) => DeviceStats::default(),
             Backend::Device(session) => session.work,
         }
     }

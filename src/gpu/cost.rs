@@ -23,20 +23,20 @@ pub struct Cost {
 
 /// Bytes and operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub struct Traffic {
     pub read: u64,
     pub written: u64,
     pub flops: u64,
 }
 
-impl Moved {
+impl Traffic {
     /// Bytes in either direction.
     pub fn bytes(&self) -> u64 {
         self.read + self.written
     }
 }
 
-impl std::ops::AddAssign for Moved {
+impl std::ops::AddAssign for Traffic {
     fn add_assign(&mut self, other: Self) {
         self.read += other.read;
         self.written += other.written;
@@ -57,7 +57,7 @@ impl Cost {
     }
 
     /// The cost over rows at these positions, in rising order.
-    pub fn over(&self, positions: impl IntoIterator<Item = usize>) -> Moved {
+    pub fn over(&self, positions: impl IntoIterator<Item = usize>) -> Traffic {
         let mut n_rows = 0;
         let mut n_pairs = 0;
         // Keys from the first that the first row sees to the last row's own.
@@ -75,9 +75,9 @@ impl Cost {
             end = end.max(all);
         }
         if n_rows == 0 {
-            return Moved::default();
+            return Traffic::default();
         }
-        Moved {
+        Traffic {
             read: self.read + n_rows * self.read_per_row + (end - first_key) * self.read_per_key,
             written: n_rows * self.written_per_row,
             flops: n_rows * self.flops_per_row + n_pairs * self.flops_per_pair,
@@ -100,7 +100,7 @@ mod tests {
             flops_per_pair: 2,
             window: 0,
         };
-        assert_eq!(cost.over([]), Moved::default());
+        assert_eq!(cost.over([]), Traffic::default());
         // Rows at 2, 3 and 4 see 3, 4 and 5 positions, 5 different ones.
         let moved = cost.over(2..5);
         assert_eq!((moved.read, moved.flops), (1000 + 30 + 5, 21 + 24));

@@ -17,7 +17,7 @@ pub mod timer;
 mod timestamps;
 
 pub use class::{CLASS_ALIASES, CLASSES, KernelClass};
-pub use cost::{Cost, Moved};
+pub use cost::{Cost, Traffic};
 pub use device::Gpu;
 pub use kernel::{Access, Binding, Call, Kernel, Resource, UNIFORM_BYTES, on_buffers};
 pub use store::Store;

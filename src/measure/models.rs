@@ -7,7 +7,7 @@ use super::report::{Detail, ModelDetail, Row, Unit};
 use super::stats::Stats;
 pub use super::texts::Place;
 use super::texts::Texts;
-use crate::engine::{Logits, Options, Work};
+use crate::engine::{DeviceStats, Logits, Options};
 use crate::error::Result;
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -67,7 +67,7 @@ impl Test {
 struct Repetition {
     seconds: f64,
     cycles: usize,
-    work: Work,
+    work: DeviceStats,
 }
 
 /// A test that is set up: the caches filled to their depth.

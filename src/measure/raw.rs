@@ -6,7 +6,7 @@
 use super::report::{Detail, DeviceDetail, KernelDetail, Peaks, Row, Unit};
 use super::stats::Stats;
 use super::stopwatch::Timing;
-use crate::gpu::Moved;
+use crate::gpu::Traffic;
 
 /// Samples of a test, and facts about the test.
 pub struct Raw {
@@ -29,7 +29,7 @@ pub enum What {
         role: &'static str,
         phase: &'static str,
         n_rows: usize,
-        moved: Moved,
+        moved: Traffic,
     },
 }
 
@@ -158,7 +158,7 @@ impl Raw {
 }
 
 /// Percent of the time that memory asks for at its peak, and that arithmetic asks for.
-fn shares(moved: &Moved, rate: &dyn Fn(u64) -> f64, peaks: &Peaks) -> (f64, f64) {
+fn shares(moved: &Traffic, rate: &dyn Fn(u64) -> f64, peaks: &Peaks) -> (f64, f64) {
     let share = |n: u64, peak: Option<f64>| peak.map_or(0.0, |peak| 100.0 * rate(n) / peak);
     let reading = share(moved.read, peaks.read_gb_per_s);
     let writing = share(moved.written, peaks.write_gb_per_s);
@@ -218,7 +218,7 @@ mod tests {
                 role: "r",
                 phase: "decode",
                 n_rows: 1,
-                moved: Moved {
+                moved: Traffic {
                     read: 1_000_000,
                     written: 0,
                     flops: 1_000_000,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::engine::{
-    Decoding, DeviceModel, Engine, Logits, MAX_BATCH, Next, Options, Sequences, Work,
+    Decoding, DeviceModel, DeviceStats, Engine, Logits, MAX_BATCH, Next, Options, Sequences,
 };
 use crate::error::Result;
 use crate::model::Model;
@@ -102,7 +102,7 @@ impl<'m> Texts<'m> {
     }
 
     /// The work that the device was given so far; zeros on the host.
-    pub fn work(&self) -> Work {
+    pub fn work(&self) -> DeviceStats {
         match self {
             Self::One(engine) => engine.work(),
             Self::Several(sequences) => sequences.work(),

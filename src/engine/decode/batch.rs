@@ -2,16 +2,16 @@
 
 use web_time::Instant;
 
-use crate::engine::memory::rows::Place;
+use crate::engine::memory::rows::RowPosition;
 use crate::engine::sampling::device::DeviceSampler;
-use crate::gpu::{Moved, Target};
+use crate::gpu::{Target, Traffic};
 use crate::kernels::BatchKind;
 use crate::reference::Output;
 
 /// A batch to be computed.
 pub struct Request<'a> {
     /// The place of each row.
-    pub places: Vec<Place>,
+    pub places: Vec<RowPosition>,
     /// `None`: the token that was drawn last, which is on the device already.
     pub ids: Option<&'a [u32]>,
     /// Rows that get logits.
@@ -38,10 +38,10 @@ pub struct Submitted {
     /// When it was submitted.
     pub at: Instant,
     pub kind: BatchKind,
-    pub places: Vec<Place>,
+    pub places: Vec<RowPosition>,
     pub with_logits: Vec<u32>,
     /// Bytes and operations of drawing a token, where one is drawn.
-    pub drawing: Option<Moved>,
+    pub drawing: Option<Traffic>,
     pub n_dispatches: usize,
 }
 

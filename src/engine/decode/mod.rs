@@ -1,5 +1,5 @@
 //! Feeding the device batches, and taking their results.
 
-pub mod ahead;
 pub mod batch;
+pub mod pipeline;
 pub mod session;

@@ -7,10 +7,10 @@ use web_time::Instant;
 
 use crate::engine::decode::batch::{Request, Results, Submitted};
 use crate::engine::memory::buffers::Buffers;
-use crate::engine::memory::rows::Place;
+use crate::engine::memory::rows::RowPosition;
 use crate::engine::memory::sizes::Sizes;
 use crate::engine::observe::profile::{Profile, Profiler};
-use crate::engine::observe::work::{Work, moved};
+use crate::engine::observe::work::{DeviceStats, moved};
 use crate::engine::options::{Logits, Options};
 use crate::engine::pass::forward::Forward;
 use crate::engine::pass::recorder::Pass;
@@ -18,7 +18,7 @@ use crate::engine::sampling::Sampler;
 use crate::engine::sampling::device::DeviceSampler;
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
-use crate::gpu::{Gpu, Moved, Timestamps};
+use crate::gpu::{Gpu, Timestamps, Traffic};
 use crate::kernels::BatchKind;
 use crate::reference::Output;
 use crate::schedule::Schedule;
@@ -30,7 +30,7 @@ pub struct Session {
     buffers: Buffers,
     /// Recorded when they are first needed.
     passes: Vec<(BatchKind, Pass)>,
-    pub work: Work,
+    pub work: DeviceStats,
     profiler: Option<Profiler>,
 }
 
@@ -81,7 +81,7 @@ impl Session {
             schedule,
             buffers,
             passes: Vec::new(),
-            work: Work::default(),
+            work: DeviceStats::default(),
             profiler: None,
         })
     }
@@ -112,7 +112,7 @@ impl Session {
                 Logits::Last => Vec::new(),
             };
             let request = Request {
-                places: Place::alone(first_position + n_done, batch.len()),
+                places: RowPosition::alone(first_position + n_done, batch.len()),
                 ids: Some(batch),
                 with_logits,
                 draws: draws.filter(|_| is_last),
@@ -137,7 +137,7 @@ impl Session {
     /// each belongs to; those `with_logits` get them.
     pub async fn forward_places(
         &mut self,
-        places: Vec<Place>,
+        places: Vec<RowPosition>,
         ids: &[u32],
         with_logits: Vec<u32>,
     ) -> Result<Vec<Output>> {
@@ -151,8 +151,8 @@ impl Session {
     }
 
     /// Where position `position` of sequence `sequence` belongs.
-    pub fn place(&self, sequence: usize, position: usize) -> Place {
-        Place {
+    pub fn place(&self, sequence: usize, position: usize) -> RowPosition {
+        RowPosition {
             position,
             cache_start: self.buffers.sizes.cache_start(sequence),
         }
@@ -315,7 +315,7 @@ impl Session {
     fn count(&mut self, submitted: &Submitted, outputs: &[Output]) {
         let (places, with_logits) = (&submitted.places, &submitted.with_logits);
         let pass = pass_of(&self.passes, submitted.kind);
-        let mut moved = pass.map_or(Moved::default(), |pass| {
+        let mut moved = pass.map_or(Traffic::default(), |pass| {
             moved(pass, places, outputs, with_logits)
         });
         moved += submitted.drawing.unwrap_or_default();

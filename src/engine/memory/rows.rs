@@ -2,17 +2,17 @@
 
 /// Where a row of a batch belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RowPosition {
     /// Position of the row in its sequence.
     pub position: usize,
     /// Where the sequence begins in the cache.
     pub cache_start: usize,
 }
 
-impl Place {
+impl RowPosition {
     /// `n` rows from `first_position` on of a sequence that has the cache for itself.
-    pub fn alone(first_position: usize, n: usize) -> Vec<Place> {
-        let place = |position| Place {
+    pub fn alone(first_position: usize, n: usize) -> Vec<RowPosition> {
+        let place = |position| RowPosition {
             position,
             cache_start: 0,
         };
@@ -74,7 +74,7 @@ impl Lists {
     }
 
     /// The whole buffer with every row in every list; the last row alone gets logits.
-    pub fn every_list(self, places: &[Place], n_cycles: usize) -> Vec<u32> {
+    pub fn every_list(self, places: &[RowPosition], n_cycles: usize) -> Vec<u32> {
         let mut values = self.host_part(places, &[places.len() as u32 - 1]);
         for _ in 0..2 * n_cycles {
             values.push(places.len() as u32);
@@ -84,7 +84,7 @@ impl Lists {
     }
 
     /// The part of the buffer that the host writes for a batch: places, and the first three lists.
-    pub fn host_part(self, places: &[Place], outputs: &[u32]) -> Vec<u32> {
+    pub fn host_part(self, places: &[RowPosition], outputs: &[u32]) -> Vec<u32> {
         let mut values = vec![0; self.at(3) as usize];
         for (row, place) in values.chunks_exact_mut(2).zip(places) {
             row.copy_from_slice(&[place.position as u32, place.cache_start as u32]);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::engine::memory::buffers::Buffers;
-use crate::engine::memory::rows::Place;
+use crate::engine::memory::rows::RowPosition;
 use crate::engine::memory::sizes::Sizes;
 use crate::engine::pass::forward::Forward;
 use crate::engine::pass::recorder::{DispatchSizes, Note, Recorder, Size};
@@ -16,7 +16,7 @@ use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
 use crate::gpu::plan::{Plan, Rows};
-use crate::gpu::{Call, Gpu, Moved, Resource};
+use crate::gpu::{Call, Gpu, Resource, Traffic};
 use crate::kernels::{BatchKind, KvType};
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::schedule::Schedule;
@@ -33,7 +33,7 @@ pub struct Case {
     pub role: &'static str,
     pub n_rows: usize,
     /// Bytes and operations that a dispatch cannot avoid.
-    pub moved: Moved,
+    pub moved: Traffic,
     plan: Plan,
     n_copies: usize,
 }
@@ -114,7 +114,7 @@ pub fn visit_cases(
         seen.push(key);
         let rows = buffers
             .lists
-            .every_list(&Place::alone(depth, n_rows), n_cycles);
+            .every_list(&RowPosition::alone(depth, n_rows), n_cycles);
         gpu.queue
             .write_buffer(&buffers.rows, 0, bytemuck::cast_slice(&rows));
         visit(case(gpu, call, note, n_rows, depth))?;

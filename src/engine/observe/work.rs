@@ -1,28 +1,28 @@
 //! Counts of the work that a device was given.
 
-use crate::engine::memory::rows::{BATCH_ROWS, Place};
+use crate::engine::memory::rows::{BATCH_ROWS, RowPosition};
 use crate::engine::pass::recorder::{Note, Pass, Phase, Size};
-use crate::gpu::Moved;
+use crate::gpu::Traffic;
 use crate::reference::Output;
 
 /// The work that the host has given the device so far. A batch counts once its results are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct DeviceStats {
     pub submissions: u64,
     pub dispatches: u64,
     pub read_backs: u64,
     /// Bytes and operations that the kernels could not avoid; see [`Cost`](crate::gpu::Cost).
-    pub moved: Moved,
+    pub moved: Traffic,
 }
 
-impl Work {
+impl DeviceStats {
     /// The work since `before`.
-    pub fn since(&self, before: &Work) -> Work {
-        Work {
+    pub fn since(&self, before: &DeviceStats) -> DeviceStats {
+        DeviceStats {
             submissions: self.submissions - before.submissions,
             dispatches: self.dispatches - before.dispatches,
             read_backs: self.read_backs - before.read_backs,
-            moved: Moved {
+            moved: Traffic {
                 read: self.moved.read - before.moved.read,
                 written: self.moved.written - before.moved.written,
                 flops: self.moved.flops - before.moved.flops,
@@ -32,8 +32,13 @@ impl Work {
 }
 
 /// Bytes and operations that a batch could not avoid, by the cycles after which its rows exited.
-pub fn moved(pass: &Pass, places: &[Place], outputs: &[Output], with_logits: &[u32]) -> Moved {
-    let mut moved = Moved::default();
+pub fn moved(
+    pass: &Pass,
+    places: &[RowPosition],
+    outputs: &[Output],
+    with_logits: &[u32],
+) -> Traffic {
+    let mut moved = Traffic::default();
     for note in &pass.notes {
         let positions = (0..outputs.len())
             .filter(|&row| takes_part(note, row, &outputs[row], with_logits))

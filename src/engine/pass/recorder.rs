@@ -12,7 +12,7 @@ use crate::kernels::exit::{self, Grid};
 
 /// A list of rows, and how dispatches over it are sized.
 #[derive(Clone, Copy)]
-pub struct Over {
+pub struct RowList {
     pub list: u32,
     pub size: Size,
 }
@@ -110,7 +110,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records a call over listed rows.
-    pub fn push(&mut self, role: &'static str, call: Call<'a>, over: Over) {
+    pub fn push(&mut self, role: &'static str, call: Call<'a>, over: RowList) {
         let rows = match over.size {
             Size::Counted(i) => Rows::Counted(i),
             size => Rows::Indirect(self.grid(&call, size)),
@@ -120,7 +120,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records an `exit`, which sizes the indirect calls from here to the next one.
-    pub fn push_exit(&mut self, params: exit::Params, buffers: [&'a wgpu::Buffer; 5], over: Over) {
+    pub fn push_exit(
+        &mut self,
+        params: exit::Params,
+        buffers: [&'a wgpu::Buffer; 5],
+        over: RowList,
+    ) {
         self.close_exit();
         let first_grid = self.grids.len() as u32;
         let params = exit::Params {

@@ -3,9 +3,9 @@
 use wgpu::BufferUsages;
 
 use crate::engine::memory::rows::OUTPUT_ROWS;
-use crate::engine::pass::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
+use crate::engine::pass::recorder::{DispatchSizes, Pass, Phase, Recorder, RowList, Size};
 use crate::engine::sampling::Sampler;
-use crate::gpu::{Call, Gpu, Moved};
+use crate::gpu::{Call, Gpu, Traffic};
 use crate::kernels::chunk_max::N_CHUNKS;
 use crate::kernels::repeat_penalty::{HISTORY_WORDS, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
@@ -16,7 +16,7 @@ pub struct DeviceSampler {
     drawing: Drawing,
     pass: Pass,
     /// Bytes and operations that a draw cannot avoid.
-    pub moved: Moved,
+    pub moved: Traffic,
 }
 
 /// Parameters and buffers of the sampling kernels.
@@ -63,7 +63,7 @@ impl DeviceSampler {
         let mut recorder = Recorder::new();
         drawing.record(&mut recorder);
         let pass = recorder.finish(gpu, &DispatchSizes::new(gpu, 0));
-        let mut moved = Moved::default();
+        let mut moved = Traffic::default();
         for note in &pass.notes {
             moved += note.cost.over([0]);
         }
@@ -91,7 +91,7 @@ impl Drawing {
         let n_vocab = self.n_vocab;
         r.enter(Phase::Logits);
         // No list of rows is read: there is one row of logits.
-        let over = Over {
+        let over = RowList {
             list: 0,
             size: Size::Counted(OUTPUT_ROWS),
         };

@@ -49,6 +49,7 @@ impl Tile {
         let is_row = target.class == KernelClass::Subgroup && by_lanes;
         match kind {
             BatchKind::OneRow if is_row => Self::of_row(target, heads, n_ctx),
+            // As of a short cache, whose keys are not split, however long it is.
             BatchKind::FewSequences | BatchKind::SeveralSequences if is_row => Self {
                 n_splits: 1,
                 split_keys: n_ctx,

@@ -4,7 +4,7 @@ use super::Forward;
 use super::projection::Projection;
 use crate::engine::memory::activations::heads;
 use crate::engine::memory::layout::padded;
-use crate::engine::pass::recorder::{Over, Recorder};
+use crate::engine::pass::recorder::{Recorder, RowList};
 use crate::kernels::{attention, linear, qkv_store};
 use crate::model::family::PositionKind;
 use crate::model::weights::Pool;
@@ -38,10 +38,10 @@ impl Forward<'_> {
         role: &'static str,
         layer: usize,
         cycles: Cycles,
-        over: Over,
+        over: RowList,
     ) {
         let (w, b) = (&self.weights.layers[layer], self.buffers);
-        let (norm, x) = self.norm_on_the_way(r, "attn_norm", &w.attn_norm, over);
+        let (norm, x) = self.input_norm(r, "attn_norm", &w.attn_norm, over);
         let has_rope = self.config.position == PositionKind::Rope;
         let to = linear::Qkv {
             heads: heads(self.config),
@@ -82,7 +82,7 @@ impl Forward<'_> {
         r.push("qkv_store", call, over);
     }
 
-    pub(super) fn attention<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: Over) {
+    pub(super) fn attention<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: RowList) {
         let (c, b) = (self.config, self.buffers);
         let zero = |(pool, row): (&Pool, usize)| attention::ZeroToken {
             key_row: row as u32,

@@ -9,7 +9,7 @@ use crate::engine::memory::activations::heads;
 use crate::engine::memory::buffers::Buffers;
 use crate::engine::memory::layout::padded;
 use crate::engine::memory::rows::{BATCH_ROWS, OUTPUT_ROWS};
-use crate::engine::pass::recorder::{DispatchSizes, Over, Pass, Phase, Recorder, Size};
+use crate::engine::pass::recorder::{DispatchSizes, Pass, Phase, Recorder, RowList, Size};
 use crate::engine::weights::Weights;
 use crate::gpu::Gpu;
 use crate::kernels::linear::Epilogue;
@@ -44,7 +44,7 @@ impl<'a> Forward<'a> {
     /// Records the walk.
     pub fn pass<'b>(&'b self, r: &mut Recorder<'b>, sizes: &'b DispatchSizes) {
         let b = self.buffers;
-        let all = Over {
+        let all = RowList {
             list: b.lists.all(),
             size: Size::Counted(BATCH_ROWS),
         };
@@ -64,7 +64,7 @@ impl<'a> Forward<'a> {
             self.exit(r, cycle, running, sizes);
             if self.schedule.may_exit_after(cycle) {
                 self.fill_skipped(r, cycle, steps);
-                running = Over {
+                running = RowList {
                     list: b.lists.staying(cycle),
                     size: Size::Staying,
                 };
@@ -79,7 +79,7 @@ impl<'a> Forward<'a> {
     }
 
     /// One effective layer: attention, then MLP, each added to the residual stream.
-    fn layer<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: Over) {
+    fn layer<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: RowList) {
         let (w, b) = (&self.weights.layers[step.layer], self.buffers);
         let activation = match self.config.activation {
             Activation::SwiGlu => Epilogue::SwiGlu,
@@ -89,7 +89,7 @@ impl<'a> Forward<'a> {
         self.attention(r, step, over);
         let o_proj = Projection::new("o_proj", &w.o_proj, &b.heads, &b.x);
         self.project(r, over, o_proj.accumulating());
-        let (mlp_norm, x) = self.norm_on_the_way(r, "mlp_norm", &w.mlp_norm, over);
+        let (mlp_norm, x) = self.input_norm(r, "mlp_norm", &w.mlp_norm, over);
         let mlp_in = Projection::new("mlp_in", &w.mlp_in, x, &b.mlp);
         self.project(r, over, mlp_in.normed(mlp_norm).activated(activation));
         let mlp_out = Projection::new("mlp_out", &w.mlp_out, &b.mlp, &b.x);
@@ -99,7 +99,7 @@ impl<'a> Forward<'a> {
     /// Keys and values of the cycles after `cycle` for the rows that exit after it.
     fn fill_skipped<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, steps: &[Step]) {
         let (c, b) = (self.config, self.buffers);
-        let leaving = Over {
+        let leaving = RowList {
             list: b.lists.leaving(cycle),
             size: Size::Leaving,
         };
@@ -132,7 +132,7 @@ impl<'a> Forward<'a> {
         &'b self,
         r: &mut Recorder<'b>,
         cycle: usize,
-        over: Over,
+        over: RowList,
         sizes: &'b DispatchSizes,
     ) {
         let (c, b, rule) = (self.config, self.buffers, &self.schedule.exit);
@@ -157,7 +157,7 @@ impl<'a> Forward<'a> {
         r.push_exit(params, buffers, over);
     }
 
-    fn embed<'b>(&'b self, r: &mut Recorder<'b>, over: Over) {
+    fn embed<'b>(&'b self, r: &mut Recorder<'b>, over: RowList) {
         let (w, b) = (self.weights, self.buffers);
         for part in &w.embedding.parts {
             let params = embed::Params {
@@ -188,7 +188,7 @@ impl<'a> Forward<'a> {
     /// shapes: for measuring.
     pub fn of_other_families<'b>(&'b self, r: &mut Recorder<'b>) {
         let (c, b) = (self.config, self.buffers);
-        let over = Over {
+        let over = RowList {
             list: b.lists.all(),
             size: Size::Counted(BATCH_ROWS),
         };
@@ -210,11 +210,11 @@ impl<'a> Forward<'a> {
     fn logits<'b>(&'b self, r: &mut Recorder<'b>) {
         let (w, b) = (self.weights, self.buffers);
         let size = Size::Counted(OUTPUT_ROWS);
-        let outputs = Over {
+        let outputs = RowList {
             list: b.lists.outputs(),
             size,
         };
-        let dense = Over {
+        let dense = RowList {
             list: b.lists.dense(),
             size,
         };

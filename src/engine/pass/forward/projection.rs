@@ -3,7 +3,7 @@
 use super::Forward;
 use crate::engine::memory::layout::padded;
 use crate::engine::memory::rows::OUTPUT_ROWS;
-use crate::engine::pass::recorder::{Over, Recorder, Size};
+use crate::engine::pass::recorder::{Recorder, RowList, Size};
 use crate::engine::weights::{Matrix, NormBuffer};
 use crate::kernels::linear::{self, Epilogue, InputNorm};
 use crate::kernels::{BatchKind, layer_norm, pack_rows, rms_norm};
@@ -15,7 +15,7 @@ pub(super) struct Projection<'b> {
     pub matrix: &'b Matrix,
     pub x: &'b wgpu::Buffer,
     pub y: &'b wgpu::Buffer,
-    /// The norm that a single row passes on its way in.
+    /// The norm that rows pass on their way in, where they are taken one by one.
     pub norm: Option<&'b NormBuffer>,
     pub epilogue: Epilogue,
     /// Add to `y` instead of replacing it.
@@ -66,15 +66,15 @@ impl<'b> Projection<'b> {
 }
 
 impl Forward<'_> {
-    /// The norm of the residual stream: of a single row it is left to the linear map that reads
-    /// the row, of many rows it is done before the map. Returns the norm that is left to the map,
-    /// and the buffer that the map reads.
-    pub(super) fn norm_on_the_way<'b>(
+    /// The norm of the residual stream: where rows are taken one by one it is left to the linear
+    /// map that reads them, of many rows it is done before the map. Returns the norm that is left
+    /// to the map, and the buffer that the map reads.
+    pub(super) fn input_norm<'b>(
         &'b self,
         r: &mut Recorder<'b>,
         role: &'static str,
         norm: &'b NormBuffer,
-        over: Over,
+        over: RowList,
     ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
         if self.kind.is_row_by_row() {
             return (Some(norm), &self.buffers.x);
@@ -89,7 +89,7 @@ impl Forward<'_> {
         r: &mut Recorder<'b>,
         role: &'static str,
         norm: &'b NormBuffer,
-        over: Over,
+        over: RowList,
         dense: bool,
     ) {
         let (c, b) = (self.config, self.buffers);
@@ -122,7 +122,7 @@ impl Forward<'_> {
     }
 
     /// A matrix times the listed rows, one dispatch for each part of the matrix.
-    pub(super) fn project<'b>(&'b self, r: &mut Recorder<'b>, over: Over, p: Projection<'b>) {
+    pub(super) fn project<'b>(&'b self, r: &mut Recorder<'b>, over: RowList, p: Projection<'b>) {
         let matrix = p.matrix;
         // A gate and its value give one output.
         let per_column = if p.epilogue == Epilogue::SwiGlu { 2 } else { 1 };

@@ -175,3 +175,24 @@ fn layout(n_kv_heads: usize, head_dim: usize, kv_type: KvType) -> Layout {
         kv_type,
     }
 }
+
+/// Outputs `first .. first + n` of a row, before norms and rotation.
+fn projected(
+    source: Source,
+    row: &[f32],
+    weights: &[f32],
+    bias: &[f32],
+    first: usize,
+    n: usize,
+) -> Vec<f64> {
+    let output = |i: usize| match source {
+        Source::Stored => f64::from(row[i]),
+        _ => {
+            let n_in = weights.len() / bias.len();
+            let products = weights[i * n_in..][..n_in].iter().zip(row);
+            let products = products.map(|(w, x)| f64::from(*w) * f64::from(*x));
+            products.sum::<f64>() + f64::from(bias[i])
+        }
+    };
+    (first..first + n).map(output).collect()
+}

@@ -13,7 +13,8 @@ use super::super::layout::Layout;
 use super::super::matrix::{stored, weights_texture};
 use super::super::{Expected, Listing, POISON, Within};
 use super::super::{buffer, elements, padded, run_all, target, values};
-use super::{EPS, F16_TOLERANCE, N_PLACES, Source, TOLERANCE, class_of, layout, n_in, scattered};
+use super::{EPS, F16_TOLERANCE, N_PLACES, Source, TOLERANCE};
+use super::{class_of, layout, n_in, projected, scattered};
 use crate::compare::same;
 use crate::random::Random;
 
@@ -329,25 +330,4 @@ impl Store {
         calls.push(call);
         run(calls)
     }
-}
-
-/// Outputs `first .. first + n` of a row, before norms and rotation.
-fn projected(
-    source: Source,
-    row: &[f32],
-    weights: &[f32],
-    bias: &[f32],
-    first: usize,
-    n: usize,
-) -> Vec<f64> {
-    let output = |i: usize| match source {
-        Source::Stored => f64::from(row[i]),
-        _ => {
-            let n_in = weights.len() / bias.len();
-            let products = weights[i * n_in..][..n_in].iter().zip(row);
-            let products = products.map(|(w, x)| f64::from(*w) * f64::from(*x));
-            products.sum::<f64>() + f64::from(bias[i])
-        }
-    };
-    (first..first + n).map(output).collect()
 }

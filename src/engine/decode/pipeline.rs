@@ -11,7 +11,7 @@ use wgpu::BufferUsages;
 
 use crate::engine::decode::batch::{Request, Results, Submitted};
 use crate::engine::decode::session::Session;
-use crate::engine::memory::rows::Place;
+use crate::engine::memory::rows::RowPosition;
 use crate::engine::sampling::device::DeviceSampler;
 use crate::error::Result;
 use crate::gpu::read_back::Mapping;
@@ -20,7 +20,7 @@ use crate::gpu::read_back::Mapping;
 const DEPTH: usize = 3;
 
 /// The passes, in order.
-pub struct Ahead {
+pub struct PassPipeline {
     sampler: DeviceSampler,
     in_flight: VecDeque<Pending>,
     /// Staging buffers that are not in use.
@@ -33,7 +33,7 @@ pub struct Ahead {
 /// A submitted pass, and the mapping that its result is read from.
 type Pending = (Submitted, Mapping);
 
-impl Ahead {
+impl PassPipeline {
     /// Passes from `first_position` on, each of which feeds the token that `sampler` drew last and
     /// draws the next. Those up to `end - 1` are surely wanted, unless the text ends before.
     pub fn new(sampler: DeviceSampler, first_position: usize, end: usize) -> Self {
@@ -70,7 +70,7 @@ impl Ahead {
             session.gpu().buffer("staging", n_bytes, usage)
         });
         let request = Request {
-            places: Place::alone(self.next_position, 1),
+            places: RowPosition::alone(self.next_position, 1),
             ids: None,
             with_logits: vec![0],
             draws: Some(&self.sampler),
