@@ -26,6 +26,9 @@ use crate::model::Model;
 use command::Command;
 use lines::Lines;
 
+/// What stands before a line that is typed.
+const PROMPT: &str = "> ";
+
 const EXAMPLES: &str = "\
 Examples:
   ztt-wgpu chat ./model

@@ -12,10 +12,10 @@ use rustyline::{
     RepeatCount,
 };
 
-use super::bounded;
 use super::typed_ahead::{TypedAhead, leave_on_signals};
 #[cfg(unix)]
-use super::whole_lines::{PROMPT, WholeLines};
+use super::whole_lines::WholeLines;
+use super::{PROMPT, bounded};
 use crate::cli::setup;
 
 /// A terminal with line editing and a history of this session, one without, or any other standard

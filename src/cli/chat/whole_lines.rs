@@ -10,11 +10,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, LocalFlags, SetArg, tcflush, tcgetattr, tcsetattr};
 
-use super::bounded;
 use super::typed_ahead::TypedAhead;
+use super::{PROMPT, bounded};
 use crate::cli::output;
-
-pub const PROMPT: &str = "> ";
 
 /// How often Ctrl-C is looked for while nothing is typed: the signal may reach any thread.
 const GLANCE_MS: u16 = 100;
