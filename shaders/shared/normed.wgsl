@@ -26,12 +26,6 @@ fn rms_scale(squares: f32) -> f32 {
     return select(1.0, 1.0 / sqrt(squares / f32(params.n_cols) + params.eps), NORM == 1u);
 }
 
-// Squares of deviations, of which the padding's are not counted: `v` is zero there.
-fn without_padding(squares: f32, mean: f32) -> f32 {
-    let n_padding = 8u * params.n_in_octets - params.n_cols;
-    return squares - f32(n_padding) * mean * mean;
-}
-
 fn deviation_scale(squares: f32) -> f32 {
     return 1.0 / sqrt(squares / f32(params.n_cols) + params.eps);
 }

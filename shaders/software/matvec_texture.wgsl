@@ -89,9 +89,10 @@ fn moments(lane: u32) -> Moments {
     first = 0u;
     loop {
         let octet = x_octet(first, lane);
-        let is_inside = first + lane < params.n_in_octets;
-        let low = select(vec4<f32>(), octet.low - mean, is_inside);
-        let high = select(vec4<f32>(), octet.high - mean, is_inside);
+        // The padding deviates from nothing.
+        let columns = 8u * (first + lane) + vec4<u32>(0u, 1u, 2u, 3u);
+        let low = select(vec4<f32>(), octet.low - mean, columns < vec4<u32>(params.n_cols));
+        let high = select(vec4<f32>(), octet.high - mean, columns + 4u < vec4<u32>(params.n_cols));
         squares = fma(low, low, fma(high, high, squares));
         first += SUBGROUP_LANES;
         if first >= params.n_in_octets {
@@ -99,7 +100,7 @@ fn moments(lane: u32) -> Moments {
         }
     }
     let all = sum_over_lanes(component_sum(squares));
-    return Moments(mean, deviation_scale(without_padding(all, mean)));
+    return Moments(mean, deviation_scale(all));
 }
 
 fn normed_octet(octet: Octet, k: u32, moments: Moments) -> Octet {
