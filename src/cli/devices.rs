@@ -58,9 +58,9 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
     let features = adapter.features();
     let has = |feature| features.contains(feature);
     let target = Target::of_adapter(adapter);
-    let tiles = tiles::of_a_billion(&target).into_iter();
-    let tiles: serde_json::Map<_, _> = tiles
-        .map(|(kernel, tile)| (kernel.to_string(), tile.into()))
+    let tiles: Vec<Value> = tiles::of_a_billion(&target)
+        .into_iter()
+        .map(|t| json!({ "kernel": t.kernel, "batch": t.batch, "tile": t.tile }))
         .collect();
     json!({
         "index": index,
@@ -136,10 +136,15 @@ fn for_people(d: &Value) -> String {
     } else {
         format!("\n   matrices {}", matrices.join(", "))
     };
-    let tiles = d["tiles"].as_object().into_iter().flatten();
-    let tiles: String = tiles
-        .map(|(kernel, tile)| format!("\n   tile of {kernel}: {}", text(tile)))
-        .collect();
+    let tiles = d["tiles"].as_array().into_iter().flatten();
+    let tile = |t: &Value| {
+        let [kernel, batch, tile] = ["kernel", "batch", "tile"].map(|key| text(&t[key]));
+        format!(
+            "
+   tile of {kernel}, {batch}: {tile}"
+        )
+    };
+    let tiles: String = tiles.map(tile).collect();
     format!(
         "{}: {} ({}, {}){}\n   driver {} {}\n   buffer {}, storage binding {}, {} storage buffers, \
          workgroup {} invocations and {}\n   features {}; subgroups of {}{matrices}\n   kernels {}{tiles}\n",

@@ -14,24 +14,36 @@ const HEADS: Heads = Heads {
 };
 const N_CTX: u32 = 4096;
 
+/// The tile of a kernel for a batch.
+pub struct Described {
+    pub kernel: &'static str,
+    /// `one row` or `many rows`: a kernel may serve both, with a tile for each.
+    pub batch: &'static str,
+    pub tile: String,
+}
+
 /// Kernels and their tiles for one row and for many, at the shapes of a model of a billion
 /// parameters: 2,048 inputs, 32 heads of 64 over 8 KV heads, 4,096 positions.
-pub fn of_a_billion(target: &Target) -> Vec<(&'static str, String)> {
-    let kinds = [BatchKind::OneRow, BatchKind::OneSequence];
-    let linear = kinds.map(|kind| {
-        let tile = LinearTile::of(target, kind, OCTETS, 8 * OCTETS);
-        (linear::kernel(target, kind).name, tile.to_string())
-    });
-    let attention = kinds.map(|kind| {
-        let tile = AttentionTile::of(target, kind, HEADS, N_CTX);
-        (tile.kernel().name, tile.to_string())
-    });
-    let mut tiles = linear.to_vec();
-    // In textures attention has one tile for every shape.
-    if !target.uses_textures() {
-        tiles.extend(attention);
-        // One kernel may serve both.
-        tiles.dedup();
+pub fn of_a_billion(target: &Target) -> Vec<Described> {
+    let mut tiles = Vec::new();
+    for (batch, kind) in [
+        ("one row", BatchKind::OneRow),
+        ("many rows", BatchKind::OneSequence),
+    ] {
+        tiles.push(Described {
+            kernel: linear::kernel(target, kind).name,
+            batch,
+            tile: LinearTile::of(target, kind, OCTETS, 8 * OCTETS).to_string(),
+        });
+        // In textures attention has one tile for every shape.
+        if !target.uses_textures() {
+            let tile = AttentionTile::of(target, kind, HEADS, N_CTX);
+            tiles.push(Described {
+                kernel: tile.kernel().name,
+                batch,
+                tile: tile.to_string(),
+            });
+        }
     }
     tiles
 }

@@ -468,6 +468,20 @@ fn devices() -> Result<()> {
             text.contains(adapter["name"].as_str().context("name")?),
             "{text}"
         );
+        // One row and many, each with a tile for linear maps at least.
+        let tiles = adapter["tiles"].as_array().context("no tiles")?;
+        for batch in ["one row", "many rows"] {
+            ensure!(tiles.iter().any(|t| t["batch"] == batch), "{adapter}");
+        }
+        for tile in tiles {
+            let [kernel, batch] = ["kernel", "batch"].map(|key| tile[key].as_str());
+            let line = format!(
+                "tile of {}, {}: ",
+                kernel.context("kernel")?,
+                batch.context("batch")?
+            );
+            ensure!(text.contains(&line), "no `{line}`: {text}");
+        }
     }
     let mut none = command(&["devices", "--json"]);
     none.env(

@@ -168,7 +168,7 @@ impl std::fmt::Display for Tile {
             workgroup_size,
             ..
         } = self;
-        write!(f, "{heads} heads x {rows} rows")?;
+        write!(f, "heads x rows {heads} x {rows}")?;
         if *n_splits > 1 {
             write!(f, ", {n_splits} splits of {split_keys} keys")?;
         }

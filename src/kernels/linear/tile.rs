@@ -86,6 +86,9 @@ impl std::fmt::Display for Tile {
             workgroup_size,
             ..
         } = self;
-        write!(f, "{outputs} outputs x {rows} rows, {workgroup_size} lanes")
+        write!(
+            f,
+            "outputs x rows {outputs} x {rows}, {workgroup_size} lanes"
+        )
     }
 }
