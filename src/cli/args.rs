@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::engine::MAX_BATCH;
 use crate::gpu::adapter::{AdapterChoice, BACKENDS};
-use crate::gpu::{CLASS_ALIASES, CLASSES, KernelClass};
+use crate::gpu::{CLASSES, KernelClass};
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
@@ -103,7 +103,8 @@ pub struct AdapterArgs {
           help_heading = "Device")]
     pub backend: Option<wgpu::Backend>,
 
-    /// The class of kernels: subgroup, workgroup, software [default: what suits the adapter, see `devices`]
+    /// The class of kernels: subgroup, workgroup, software [default: what suits the adapter, see
+    /// `devices`]
     #[arg(long, value_name = "CLASS", value_parser = kernels, env = "ZTT_KERNELS",
           help_heading = "Device")]
     pub kernels: Option<KernelClass>,
@@ -230,8 +231,7 @@ fn backend(text: &str) -> Result<wgpu::Backend, String> {
 }
 
 fn kernels(text: &str) -> Result<KernelClass, String> {
-    let alias = CLASS_ALIASES.iter().find(|(name, _)| *name == text);
-    alias.map_or_else(|| named(text, CLASSES), |(_, class)| Ok(*class))
+    KernelClass::named(text).map_or_else(|| named(text, CLASSES), Ok)
 }
 
 pub fn kv_type(text: &str) -> Result<KvType, String> {

@@ -25,9 +25,16 @@ pub const CLASSES: &[(&str, KernelClass)] = &[
 ];
 
 /// Older names of classes, which flags take as well.
-pub const CLASS_ALIASES: &[(&str, KernelClass)] = &[("texture", KernelClass::Software)];
+const ALIASES: &[(&str, KernelClass)] = &[("texture", KernelClass::Software)];
 
 impl KernelClass {
+    /// The class of that name, or of that older name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut names = CLASSES.iter().chain(ALIASES);
+        let found = names.find(|(known, _)| *known == name);
+        found.map(|(_, class)| *class)
+    }
+
     /// The class for an adapter, a software one or not, whose subgroups have `subgroup_min` lanes
     /// or more; 0 where that is not known.
     pub fn of(is_software: bool, subgroup_min: u32) -> Self {
@@ -97,5 +104,15 @@ mod tests {
         assert_eq!(of(gpu, 4), (KernelClass::Workgroup, 1));
         // Some drivers do not say how large their subgroups are.
         assert_eq!(of(gpu, 0), (KernelClass::Workgroup, 1));
+    }
+
+    #[test]
+    fn a_class_has_its_name_and_older_ones() {
+        for &(name, class) in CLASSES {
+            assert_eq!(KernelClass::named(name), Some(class));
+            assert_eq!(class.name(), name);
+        }
+        assert_eq!(KernelClass::named("texture"), Some(KernelClass::Software));
+        assert_eq!(KernelClass::named("warp"), None);
     }
 }

@@ -16,7 +16,7 @@ mod target;
 pub mod timer;
 mod timestamps;
 
-pub use class::{CLASS_ALIASES, CLASSES, KernelClass};
+pub use class::{CLASSES, KernelClass};
 pub use cost::{Cost, Traffic};
 pub use device::Gpu;
 pub use kernel::{Access, Binding, Call, Kernel, Resource, UNIFORM_BYTES, on_buffers};

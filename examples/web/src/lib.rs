@@ -11,7 +11,7 @@ use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
 use ztt_wgpu::engine::{DeviceModel, Engine, Options};
 use ztt_wgpu::generate::{StopRules, Token, generate};
 use ztt_wgpu::gpu::adapter::{AdapterChoice, choose};
-use ztt_wgpu::gpu::{CLASSES, Gpu};
+use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::model::tokenizer::Tokenizer;
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use ztt_wgpu::page::shades::DEPTH;
@@ -61,9 +61,9 @@ impl Generator {
                 "this browser has WebGPU, but no adapter for it",
             ));
         };
-        let class = kernels.and_then(|name| CLASSES.iter().find(|(known, _)| *known == name));
+        let class = kernels.and_then(|name| KernelClass::named(&name));
         let gpu = Gpu::open(&adapter).await?;
-        let gpu = gpu.with_kernels(class.map(|(_, class)| *class))?;
+        let gpu = gpu.with_kernels(class)?;
         let device_model = DeviceModel::upload(Arc::new(gpu), &model, &mut |_| {}).await?;
         Ok(Self {
             model,
