@@ -1,6 +1,6 @@
-// Outputs of a linear map for few rows: weights norm(x[row]) + bias, which become values of y or
-// queries, keys and values. One workgroup stands for eight outputs of one listed row, eight lanes
-// for each output, which exchange their sums through workgroup memory.
+// Outputs of a linear map for few rows, as `matvec_subgroup` computes them, for adapters without
+// subgroups. GROUP_LANES lanes stand for OUTPUTS neighbouring outputs of ROWS listed rows, a
+// workgroup for WORKGROUP_SIZE / GROUP_LANES such groups; they add through workgroup memory.
 
 struct Params {
     n_in_octets: u32,
@@ -29,9 +29,14 @@ struct Params {
 // [row][y_stride] of outputs, or [row][head][8 HEAD_OCTETS] of queries
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
-@group(0) @binding(7) var<storage, read_write> kv: array<vec4<u32>>; // see `shared/kv_buffer`
+@group(0) @binding(7) var<storage, read_write> kv: array<u32>; // words, see `shared/kv_buffer`
 @group(0) @binding(8) var<storage, read> norm: array<vec4<f32>>; // [weights, biases][2 n_in_octets]
 
+// Powers of two from 8 to 256, GROUP_LANES <= WORKGROUP_SIZE.
+override WORKGROUP_SIZE: u32 = 128u;
+override GROUP_LANES: u32 = 128u;
+override OUTPUTS: u32 = 2u; // 2 or 4
+override ROWS: u32 = 1u; // 1, 2 or 4
 override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
 override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
 override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
@@ -40,7 +45,7 @@ override HAS_BIAS: u32 = 0u;
 override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
 override ACCUMULATE: u32 = 0u;
 // Of queries, keys and values: the cache's format, heads, octets of a head, and rotary angles.
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override KV_FORMAT: u32 = 0u; // 0 f32 (eight words an octet), 1 f16 (four)
 override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
@@ -49,51 +54,46 @@ override HAS_ROPE: u32 = 0u;
 #import shared/rows
 #import shared/octet
 #import shared/weight_format
-#import shared/weights
+#import shared/matvec_units
 #import shared/normed
-#import shared/workgroup_sum
-#import shared/matvec
+#import shared/group_sums_workgroup
+#import shared/row_moments
+#import shared/matvec_rows
 #import shared/kv_buffer
-#import shared/qkv_put_buffer
-#import shared/qkv
-#import shared/outputs
+#import shared/output_pair
 
-var<workgroup> lane_values: array<f32, 64>; // of `workgroup_sum`
-var<workgroup> totals: array<f32, 8>; // [output]
-var<workgroup> eights: array<vec2<f32>, 64>; // [lane]
+// Of `group_sums_workgroup`, a block for the products of each row, and one for their squares.
+var<workgroup> partial_sums: array<vec4<f32>, (ROWS + 1u) * WORKGROUP_SIZE>;
 
-// Sums over eight neighbouring lanes, in a fixed order. Every lane must call it, and every lane
-// gets the sums of its eight.
-fn sum_of_eight(values: vec2<f32>, lane: u32) -> vec2<f32> {
-    eights[lane] = values;
-    workgroupBarrier();
-    let first = lane / 8u * 8u;
-    var sums = eights[first];
-    for (var i = 1u; i < 8u; i++) {
-        sums += eights[first + i];
-    }
-    workgroupBarrier();
-    return sums;
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let n = 8u * group.x;
-    if group.y >= n_listed(params.list) || n >= params.n_out {
+    let n_groups = WORKGROUP_SIZE / GROUP_LANES;
+    let first = group.x * n_groups * OUTPUTS;
+    let first_slot = group.y * ROWS;
+    if first_slot >= n_listed(params.list) || first >= params.n_out {
         return;
     }
-    let row = listed(params.list, group.y);
-    let sums = sum_of_eight(lane_sums(row, n, lane), lane);
-    if lane % LANES_PER_OUTPUT == 0u {
-        totals[lane / LANES_PER_OUTPUT] = sums.x * rms_scale(sums.y);
+    let n = first + lane / GROUP_LANES * OUTPUTS;
+    let sums = lane_sums(first_slot, n, lane, 1u);
+    put_rows(sums, lane, 1u);
+    gather_sums(select(ROWS, ROWS + 1u, NORM == 1u), lane);
+    // A lane finishes two outputs of a row.
+    let n_pairs = n_groups * OUTPUTS / 2u;
+    let row = lane / n_pairs;
+    let pair = lane % n_pairs;
+    let slot = first_slot + row;
+    if row >= ROWS || slot >= n_listed(params.list) || first + 2u * pair >= params.n_out {
+        return;
     }
-    workgroupBarrier();
-    if lane == 0u {
-        let low = vec4<f32>(totals[0], totals[1], totals[2], totals[3]);
-        let high = vec4<f32>(totals[4], totals[5], totals[6], totals[7]);
-        store(row, n, low, high);
+    let its_group = 2u * pair / OUTPUTS;
+    let products = group_sum(row, its_group, 1u);
+    var squares = vec4<f32>();
+    if NORM == 1u {
+        squares = group_sum(ROWS, its_group, 1u);
     }
+    let two = select(products.xy, products.zw, OUTPUTS == 4u && pair % 2u == 1u);
+    store_pair(listed(params.list, slot), first + 2u * pair, two * rms_scale(squares[row]));
 }

@@ -1,6 +1,6 @@
 // Outputs of a linear map for few rows: weights norm(x[row]) + bias, which become values of y or
-// queries, keys and values. PAIR_LANES lanes stand for a pair of neighbouring outputs of one listed
-// row, a workgroup for WORKGROUP_SIZE / PAIR_LANES pairs.
+// queries, keys and values. GROUP_LANES lanes stand for OUTPUTS neighbouring outputs of ROWS listed
+// rows, a workgroup for WORKGROUP_SIZE / GROUP_LANES such groups.
 
 struct Params {
     n_in_octets: u32,
@@ -32,9 +32,11 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> kv: array<u32>; // words, see `shared/kv_buffer`
 @group(0) @binding(8) var<storage, read> norm: array<vec4<f32>>; // [weights, biases][2 n_in_octets]
 
-// Powers of two from 8 to 256, PAIR_LANES <= WORKGROUP_SIZE.
+// Powers of two from 8 to 256, GROUP_LANES <= WORKGROUP_SIZE.
 override WORKGROUP_SIZE: u32 = 128u;
-override PAIR_LANES: u32 = 128u;
+override GROUP_LANES: u32 = 128u;
+override OUTPUTS: u32 = 2u; // 2 or 4
+override ROWS: u32 = 1u; // 1, 2 or 4
 override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
 override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
 override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
@@ -52,14 +54,16 @@ override HAS_ROPE: u32 = 0u;
 #import shared/rows
 #import shared/octet
 #import shared/weight_format
+#import shared/matvec_units
 #import shared/normed
-#import shared/pair_sum
-#import shared/matvec_pair
+#import shared/group_sums_subgroup
+#import shared/row_moments
+#import shared/matvec_rows
 #import shared/kv_buffer
 #import shared/output_pair
 
-// [subgroup][value] of `pair_sum`. A subgroup has eight lanes or more.
-var<workgroup> subgroup_values: array<f32, 3u * WORKGROUP_SIZE / 8u>;
+// Of `group_sums_subgroup`, a block for the products of each row, and one for their squares.
+var<workgroup> partial_sums: array<f32, (ROWS + 1u) * WORKGROUP_SIZE / 2u>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -67,14 +71,30 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_size) subgroup_size: u32,
 ) {
-    let first_pair = group.x * (WORKGROUP_SIZE / PAIR_LANES);
-    if group.y >= n_listed(params.list) || 2u * first_pair >= params.n_out {
+    let n_groups = WORKGROUP_SIZE / GROUP_LANES;
+    let first = group.x * n_groups * OUTPUTS;
+    let first_slot = group.y * ROWS;
+    if first_slot >= n_listed(params.list) || first >= params.n_out {
         return;
     }
-    let row = listed(params.list, group.y);
-    let n = 2u * (first_pair + lane / PAIR_LANES);
-    let sums = pair_sum(lane_sums(row, n, lane, subgroup_size), lane, subgroup_size);
-    if lane % PAIR_LANES == 0u && n < params.n_out {
-        store_pair(row, n, sums.xy * rms_scale(sums.z));
+    let n = first + lane / GROUP_LANES * OUTPUTS;
+    let sums = lane_sums(first_slot, n, lane, subgroup_size);
+    put_rows(sums, lane, subgroup_size);
+    gather_sums(select(ROWS, ROWS + 1u, NORM == 1u), lane);
+    // A lane finishes two outputs of a row.
+    let n_pairs = n_groups * OUTPUTS / 2u;
+    let row = lane / n_pairs;
+    let pair = lane % n_pairs;
+    let slot = first_slot + row;
+    if row >= ROWS || slot >= n_listed(params.list) || first + 2u * pair >= params.n_out {
+        return;
     }
+    let its_group = 2u * pair / OUTPUTS;
+    let products = group_sum(row, its_group, subgroup_size);
+    var squares = vec4<f32>();
+    if NORM == 1u {
+        squares = group_sum(ROWS, its_group, subgroup_size);
+    }
+    let two = select(products.xy, products.zw, OUTPUTS == 4u && pair % 2u == 1u);
+    store_pair(listed(params.list, slot), first + 2u * pair, two * rms_scale(squares[row]));
 }

@@ -1,4 +1,4 @@
-// out[row][head] from the partial outputs of split-K `attention` and `attention_row`.
+// out[row][head] from the partial outputs of split-K `attention` and `attention_subgroup`.
 // One invocation stands for eight values of one head of a listed row.
 
 struct Params {

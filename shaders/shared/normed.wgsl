@@ -16,7 +16,8 @@ fn normed(i: u32, v: vec4<f32>, moments: Moments) -> vec4<f32> {
         return v * norm[i];
     }
     if NORM == 2u {
-        return (v - moments.mean) * moments.scale * norm[i] + norm[2u * params.n_in_octets + i];
+        let deviations = (v - moments.mean) * moments.scale;
+        return fma(deviations, norm[i], norm[2u * params.n_in_octets + i]);
     }
     return v;
 }

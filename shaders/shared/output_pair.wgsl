@@ -74,7 +74,7 @@ fn store_qkv_pair(row: u32, output: u32, pair: vec2<f32>) {
     var values = pair;
     if HAS_ROPE == 1u && head < N_HEADS + N_KV_HEADS {
         let angle = pair_of(angles[(position * width + i) / 4u], i);
-        values = pair * angle.x + vec2<f32>(-pair.y, pair.x) * angle.y;
+        values = fma(vec2<f32>(-pair.y, pair.x), angle.yy, pair * angle.x);
     }
     if head < N_HEADS {
         let at = (row * N_HEADS + head) * width + i;

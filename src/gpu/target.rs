@@ -86,13 +86,12 @@ impl Target {
         self.class == KernelClass::Software
     }
 
-    /// Rows of several sequences up to which the kernels of one row beat those of many: on an H200
-    /// eight rows one by one take 0.16 to 0.96 of the time of a tile of 32. Rows of one sequence
-    /// share their keys, and stay with the kernels of many.
+    /// Rows up to which kernels read the weights as those of one row do, and give a row the same
+    /// bits: what a text is must not depend on the texts beside it.
     pub fn few_rows(&self) -> usize {
         match self.class {
-            KernelClass::Subgroup => 8,
-            KernelClass::Workgroup | KernelClass::Software => 1,
+            KernelClass::Subgroup | KernelClass::Workgroup => 8,
+            KernelClass::Software => 1,
         }
     }
 

@@ -31,8 +31,8 @@ use crate::model::tensor::Dtype;
 pub static KERNELS: &[&Kernel] = &[
     &attention::KERNEL,
     &attention::MERGE,
-    &attention::ROW,
     &attention::SCORES,
+    &attention::SUBGROUP,
     &attention::TEXTURE,
     &attention::VALUES,
     &chunk_max::KERNEL,
@@ -80,8 +80,9 @@ pub const TEXTURE_WORKGROUP_SIZE: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchKind {
     OneRow,
-    /// A few rows of several sequences: linear maps take each by itself.
-    FewSequences,
+    /// A few rows, of one sequence or of several, which linear maps take in tiles of so many, 2 or
+    /// 4. Each has the bits of a row alone.
+    FewRows(u32),
     /// Many rows of one sequence.
     OneSequence,
     /// Rows of several sequences, which share no keys.
@@ -93,15 +94,15 @@ impl BatchKind {
     pub fn of(target: &Target, n: usize, of_one_sequence: bool) -> Self {
         match n {
             1 => BatchKind::OneRow,
+            n if n <= target.few_rows() => BatchKind::FewRows(if n == 2 { 2 } else { 4 }),
             _ if of_one_sequence => BatchKind::OneSequence,
-            n if n <= target.few_rows() => BatchKind::FewSequences,
             _ => BatchKind::SeveralSequences,
         }
     }
 
-    /// Whether linear maps take row by row, and norm a row where they read it.
-    pub fn is_row_by_row(self) -> bool {
-        matches!(self, BatchKind::OneRow | BatchKind::FewSequences)
+    /// Whether rows are so few that linear maps norm them where they read them.
+    pub fn is_few(self) -> bool {
+        matches!(self, BatchKind::OneRow | BatchKind::FewRows(_))
     }
 }
 

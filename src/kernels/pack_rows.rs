@@ -29,7 +29,7 @@ pub const PACKED_TILE: usize = 8;
 
 /// Whether a linear map of such a batch wants its rows packed.
 pub fn is_wanted(target: &Target, kind: BatchKind) -> bool {
-    target.uses_textures() && !kind.is_row_by_row()
+    target.uses_textures() && !kind.is_few()
 }
 
 /// The i-th listed row of `x` becomes row i of `packed`.

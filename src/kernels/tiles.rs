@@ -4,6 +4,7 @@ use super::attention::Tile as AttentionTile;
 use super::linear::{self, Tile as LinearTile};
 use super::{BatchKind, Heads};
 use crate::gpu::Target;
+use crate::model::tensor::Dtype;
 
 /// A model of a billion parameters: octets of a row, heads, positions.
 const OCTETS: u32 = 2048 / 8;
@@ -17,23 +18,24 @@ const N_CTX: u32 = 4096;
 /// The tile of a kernel for a batch.
 pub struct Described {
     pub kernel: &'static str,
-    /// `one row` or `many rows`: a kernel may serve both, with a tile for each.
+    /// `one row`, `few rows` or `many rows`: a kernel may serve several, with a tile for each.
     pub batch: &'static str,
     pub tile: String,
 }
 
-/// Kernels and their tiles for one row and for many, at the shapes of a model of a billion
+/// Kernels and their tiles for one row, for few and for many, in f16 and at the shapes of a model of a billion
 /// parameters: 2,048 inputs, 32 heads of 64 over 8 KV heads, 4,096 positions.
 pub fn of_a_billion(target: &Target) -> Vec<Described> {
     let mut tiles = Vec::new();
-    for (batch, kind) in [
-        ("one row", BatchKind::OneRow),
-        ("many rows", BatchKind::OneSequence),
-    ] {
+    for (batch, n_rows) in [("one row", 1), ("few rows", 4), ("many rows", 512)] {
+        let kind = BatchKind::of(target, n_rows, true);
+        if batch == "few rows" && !kind.is_few() {
+            continue;
+        }
         tiles.push(Described {
             kernel: linear::kernel(target, kind).name,
             batch,
-            tile: LinearTile::of(target, kind, OCTETS, 8 * OCTETS).to_string(),
+            tile: LinearTile::of(target, kind, Dtype::F16, OCTETS, 8 * OCTETS).to_string(),
         });
         // In textures attention has one tile for every shape.
         if !target.uses_textures() {

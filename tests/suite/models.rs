@@ -177,11 +177,12 @@ fn gpt2_tiny(gpu: Option<Arc<Gpu>>) -> Result<()> {
     same("gpt2-tiny greedy", &found, &tokens)
 }
 
-/// Rows of a prompt do not mix: cut otherwise, it gives the same bits. Alone, a position goes
-/// through other kernels, whose sums have another order.
+/// Rows of a prompt do not mix: cut otherwise, it gives the same bits. So do two to eight positions
+/// that run together, and each of them alone: other kernels than those of a prompt, whose sums have
+/// another order.
 fn neighbours(gpu: Arc<Gpu>) -> Result<()> {
     let (model, ids) = classics()?;
-    let device_model = upload(gpu, &model)?;
+    let device_model = upload(Arc::clone(&gpu), &model)?;
     for kv in [KvPolicy::Propagate, KvPolicy::Share] {
         let exit = ExitRule {
             kv,
@@ -195,11 +196,8 @@ fn neighbours(gpu: Arc<Gpu>) -> Result<()> {
             ensure!(exits.contains(&cycles), "no position runs {cycles} cycles");
         }
         engine.truncate(0);
-        for (i, (alone, whole)) in one_by_one(&mut engine, &ids)?
-            .iter()
-            .zip(&whole)
-            .enumerate()
-        {
+        let alone = one_by_one(&mut engine, &ids)?;
+        for (i, (alone, whole)) in alone.iter().zip(&whole).enumerate() {
             let what = format!("{kv:?} position {i} alone");
             ensure!(
                 alone.cycles == whole.cycles,
@@ -208,16 +206,13 @@ fn neighbours(gpu: Arc<Gpu>) -> Result<()> {
             );
             all_close(&what, &alone.logits, &whole.logits, 5e-4)?;
         }
-        engine.truncate(0);
-        let mut pairs = Vec::new();
-        for pair in ids.chunks_exact(2) {
-            pairs.extend(prompt(&mut engine, pair)?);
+        let what = format!("{kv:?} in pieces");
+        same_bits(&what, &in_pieces(&mut engine, &ids, &[9, 40, 17])?, &whole)?;
+        if gpu.target.class != KernelClass::Software {
+            let what = format!("{kv:?}, few");
+            let few = in_pieces(&mut engine, &ids, &[2, 3, 4, 5, 6, 7, 8])?;
+            same_bits(&what, &few, &alone)?;
         }
-        same(
-            &format!("{kv:?} in pairs"),
-            &pairs[..],
-            &whole[..pairs.len()],
-        )?;
         // The control: another token somewhere changes what comes after it, and only that.
         let mut other = ids.clone();
         other[100] = (other[100] + 1) % 2048;
@@ -230,6 +225,36 @@ fn neighbours(gpu: Arc<Gpu>) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A text from its beginning in pieces of these lengths, in turn; the last one may be shorter, but
+/// no shorter than the least of them.
+fn in_pieces(engine: &mut Engine, ids: &[u32], lengths: &[usize]) -> Result<Vec<Output>> {
+    engine.truncate(0);
+    let least = lengths.iter().min().copied().unwrap_or(1);
+    let mut outputs = Vec::new();
+    for &length in lengths.iter().cycle() {
+        let rest = &ids[outputs.len()..];
+        if rest.is_empty() {
+            break;
+        }
+        let n = match rest.len() < length + least {
+            true => rest.len(),
+            false => length,
+        };
+        outputs.extend(prompt(engine, &rest[..n])?);
+    }
+    Ok(outputs)
+}
+
+/// [`same`], in fewer words.
+fn same_bits(what: &str, out: &[Output], expected: &[Output]) -> Result<()> {
+    for (i, (out, expected)) in out.iter().zip(expected).enumerate() {
+        let n = out.logits.iter().zip(&expected.logits);
+        let n = n.filter(|(a, b)| a != b).count();
+        ensure!(out == expected, "{what}: position {i}: {n} logits differ");
+    }
+    same(what, &[out.len()], &[expected.len()])
 }
 
 /// `--cycles C` gives the logits of threshold 0 with `min_cycles` C under `propagate`.

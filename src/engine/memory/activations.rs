@@ -41,7 +41,8 @@ pub fn attention(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> R
     }
     let heads = heads(config);
     let tile = Tile::of(target, BatchKind::OneRow, heads, sizes.n_ctx as u32);
-    let n_bytes = tile.parts_bytes(heads, 1);
+    let n_rows = sizes.n_rows.min(target.few_rows());
+    let n_bytes = tile.parts_bytes(heads, n_rows as u64);
     Ok(Store::Buffer(gpu.storage("parts", n_bytes)))
 }
 

@@ -1,4 +1,4 @@
-//! Attention in buffers: shaders `attention`, `attention_row` and `merge`.
+//! Attention in buffers: shaders `attention`, `attention_subgroup` and `merge`.
 
 use super::shaders::{MERGE, MergeParams};
 use super::tile::Tile;

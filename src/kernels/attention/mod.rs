@@ -1,4 +1,4 @@
-//! Attention over the cache and the zero token: `gpu` in buffers (`attention`, `attention_row`,
+//! Attention over the cache and the zero token: `gpu` in buffers (`attention`, `attention_subgroup`,
 //! `merge`), `software` in textures (`attention_texture`, `scores_texture`, `values_texture`).
 
 mod gpu;
@@ -10,7 +10,7 @@ use wgpu::Buffer;
 
 use super::{BatchKind, Heads, KvType, on_textures, params, words};
 use crate::gpu::{Call, Cost, Resource, Target};
-pub use shaders::{KERNEL, MERGE, ROW};
+pub use shaders::{KERNEL, MERGE, SUBGROUP};
 pub use software::{SCORES, TEXTURE, VALUES};
 pub use tile::Tile;
 

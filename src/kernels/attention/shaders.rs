@@ -36,9 +36,9 @@ pub static KERNEL: Kernel = kernel!(
 );
 
 /// Attention of rows that share no keys, a lane for an octet of the head.
-pub static ROW: Kernel = kernel!(
+pub static SUBGROUP: Kernel = kernel!(
     "gpu",
-    "attention_row",
+    "attention_subgroup",
     Params::FIELDS,
     Features::SUBGROUP,
     BINDINGS

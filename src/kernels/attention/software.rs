@@ -100,7 +100,7 @@ pub(super) fn of_many_rows<'a>(kind: BatchKind, a: Attention, o: Operands<'a>) -
     let key_groups = a.n_ctx.div_ceil(8 * TEXTURE_WORKGROUP_SIZE);
     let key_groups = key_groups.min(MAX_KEY_GROUPS);
     let rows_per_tile = match kind {
-        BatchKind::FewSequences | BatchKind::SeveralSequences => 1,
+        BatchKind::FewRows(_) | BatchKind::SeveralSequences => 1,
         _ => QUARTET_ROWS,
     };
     let whole = cost(&a);

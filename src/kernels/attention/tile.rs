@@ -1,25 +1,30 @@
 //! How attention in buffers is shared among workgroups.
 
-use super::shaders::{KERNEL, ROW};
+use super::shaders::{KERNEL, SUBGROUP};
 use crate::gpu::{Kernel, KernelClass, Target};
 use crate::kernels::{BatchKind, Heads, WORKGROUP_SIZE};
 
 /// Query vectors that a workgroup of `attention` holds at most.
 const MAX_ITEMS: u32 = 8;
 
+/// Those of `attention_subgroup`, for which lanes have registers: four, and on AMD's older cards, whose
+/// subgroups always have 64 lanes, two.
+const MAX_LANE_ITEMS: u32 = 4;
+const MAX_LANE_ITEMS_OF_64: u32 = 2;
+
 /// Splits of a full KV cache, at most, and their keys, at least: whole blocks of `attention`.
 const MAX_SPLITS: u32 = 64;
 const MIN_SPLIT_KEYS: u32 = 64;
 
-/// Keys that `attention_row` does not split: on an H200 up to here one large workgroup a head is
+/// Keys that `attention_subgroup` does not split: on an H200 up to here one large workgroup a head is
 /// faster than parts with their merge.
 const WHOLE_KEYS: u32 = 512;
 
-/// Keys of a split of `attention_row`, at least.
+/// Keys of a split of `attention_subgroup`, at least.
 const ROW_SPLIT_KEYS: u32 = 128;
 
-/// Bytes of workgroup memory that `attention_row` takes for each lane: 33, and some padding.
-const ROW_LANE_BYTES: u32 = 34;
+/// Bytes of workgroup memory that `attention_subgroup` takes for each lane: 33, and some padding.
+const LANE_BYTES: u32 = 34;
 
 /// The heads and keys of a workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,35 +37,41 @@ pub struct Tile {
     pub n_splits: u32,
     pub split_keys: u32,
     pub workgroup_size: u32,
+    /// Of `attention_subgroup`: keys that a lane has on their way at a time.
+    pub keys_per_step: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KernelName {
     Attention,
-    AttentionRow,
+    AttentionSubgroup,
 }
 
 impl Tile {
     /// The tile for a batch, of a model with these heads and a cache of `n_ctx` positions. Rows of
-    /// one sequence share keys. A row alone has its keys split among workgroups.
+    /// one sequence share keys. Few rows have their keys split among workgroups.
     pub fn of(target: &Target, kind: BatchKind, heads: Heads, n_ctx: u32) -> Self {
         // A lane of a subgroup for each octet of a head, as a power of two.
         let by_lanes = heads.octets.next_power_of_two() <= target.subgroup[0];
-        let is_row = target.class == KernelClass::Subgroup && by_lanes;
+        if target.class == KernelClass::Subgroup && by_lanes {
+            return match kind {
+                BatchKind::OneRow | BatchKind::FewRows(_) => Self::of_row(target, heads, n_ctx),
+                // As of a short cache, whose keys are not split, however long it is.
+                BatchKind::SeveralSequences => Self {
+                    n_splits: 1,
+                    split_keys: n_ctx,
+                    ..Self::of_row(target, heads, WHOLE_KEYS)
+                },
+                BatchKind::OneSequence => Self::of_lane_items(target, heads, n_ctx),
+            };
+        }
         match kind {
-            BatchKind::OneRow if is_row => Self::of_row(target, heads, n_ctx),
-            // As of a short cache, whose keys are not split, however long it is.
-            BatchKind::FewSequences | BatchKind::SeveralSequences if is_row => Self {
-                n_splits: 1,
-                split_keys: n_ctx,
-                ..Self::of_row(target, heads, WHOLE_KEYS)
-            },
-            BatchKind::OneRow => Self {
+            BatchKind::OneRow | BatchKind::FewRows(_) => Self {
                 rows: 1,
                 ..Self::of_items(heads, n_ctx).split(MIN_SPLIT_KEYS, n_ctx)
             },
             BatchKind::OneSequence => Self::of_items(heads, n_ctx),
-            BatchKind::FewSequences | BatchKind::SeveralSequences => Self {
+            BatchKind::SeveralSequences => Self {
                 rows: 1,
                 ..Self::of_items(heads, n_ctx)
             },
@@ -79,21 +90,43 @@ impl Tile {
             n_splits: 1,
             split_keys: n_ctx,
             workgroup_size: WORKGROUP_SIZE,
+            keys_per_step: None,
         }
     }
 
-    /// The tile of `attention_row`.
+    /// The tile of `attention_subgroup` for many rows of one sequence.
+    fn of_lane_items(target: &Target, heads: Heads, n_ctx: u32) -> Self {
+        let most = match target.subgroup[0] >= 64 {
+            true => MAX_LANE_ITEMS_OF_64,
+            false => MAX_LANE_ITEMS,
+        };
+        let group = heads.n_heads / heads.n_kv_heads;
+        let heads_per_tile = group.div_ceil(group.div_ceil(most));
+        let rows = most / heads_per_tile;
+        Self {
+            kernel: KernelName::AttentionSubgroup,
+            heads: heads_per_tile,
+            rows,
+            n_splits: 1,
+            split_keys: n_ctx,
+            workgroup_size: WORKGROUP_SIZE,
+            keys_per_step: Some(if heads_per_tile * rows > 2 { 2 } else { 4 }),
+        }
+    }
+
+    /// The tile of `attention_subgroup` for rows that share no keys.
     fn of_row(target: &Target, heads: Heads, n_ctx: u32) -> Self {
         let limits = &target.limits;
-        let by_memory = limits.max_compute_workgroup_storage_size / ROW_LANE_BYTES;
+        let by_memory = limits.max_compute_workgroup_storage_size / LANE_BYTES;
         let most = limits.max_compute_invocations_per_workgroup.min(by_memory);
         let whole = Self {
-            kernel: KernelName::AttentionRow,
+            kernel: KernelName::AttentionSubgroup,
             heads: 1,
             rows: 1,
             n_splits: 1,
             split_keys: n_ctx,
             workgroup_size: 1 << most.min(512).ilog2(),
+            keys_per_step: Some(4),
         };
         if n_ctx <= WHOLE_KEYS {
             return whole;
@@ -120,7 +153,7 @@ impl Tile {
     pub fn kernel(&self) -> &'static Kernel {
         match self.kernel {
             KernelName::Attention => &KERNEL,
-            KernelName::AttentionRow => &ROW,
+            KernelName::AttentionSubgroup => &SUBGROUP,
         }
     }
 
@@ -138,11 +171,11 @@ impl Tile {
 
     /// The values that the tile gives to its kernel's constants.
     pub fn constants(&self) -> Vec<(&'static str, u32)> {
-        let mut constants = vec![("HEADS_PER_TILE", self.heads)];
-        constants.push(match self.kernel {
-            KernelName::Attention => ("ROWS_PER_TILE", self.rows),
-            KernelName::AttentionRow => ("WORKGROUP_SIZE", self.workgroup_size),
-        });
+        let mut constants = vec![("HEADS_PER_TILE", self.heads), ("ROWS_PER_TILE", self.rows)];
+        if let Some(keys) = self.keys_per_step {
+            constants.push(("WORKGROUP_SIZE", self.workgroup_size));
+            constants.push(("KEYS_PER_STEP", keys));
+        }
         constants.extend(self.split_constants());
         constants
     }

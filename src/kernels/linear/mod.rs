@@ -1,5 +1,5 @@
-//! Linear maps of listed rows: `matvec`, `matvec_subgroup` and `matvec_texture` row by row, `matmul`
-//! and `matmul_texture` for many. Outputs become rows, or queries, keys and values.
+//! Linear maps of listed rows: `matvec`, `matvec_subgroup` and `matvec_texture` for few, `matmul` and
+//! `matmul_texture` for many. Outputs become rows, or queries, keys and values.
 
 mod shaders;
 mod tile;
@@ -23,7 +23,7 @@ pub enum Epilogue {
     SwiGlu = 2,
 }
 
-/// The norm that a row passes on its way in, where rows are taken one by one. Many rows come normed.
+/// The norm that a row passes on its way in, where rows are few. Many rows come normed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputNorm {
     None = 0,
@@ -116,9 +116,9 @@ pub fn call<'a>(
     output: Output<'a>,
 ) -> Call<'a> {
     let in_texture = target.uses_textures();
-    let is_one = kind.is_row_by_row();
-    let tile = Tile::of(target, kind, map.n_in_octets, map.n_out);
-    let x = match (is_one, in_texture) {
+    let is_few = kind.is_few();
+    let tile = Tile::of(target, kind, dtype, map.n_in_octets, map.n_out);
+    let x = match (is_few, in_texture) {
         (true, true) => Resource::Uniform(operands.x),
         (false, true) => operands.packed,
         (_, false) => Resource::Buffer(operands.x),
@@ -140,7 +140,7 @@ pub fn call<'a>(
     if in_texture {
         constants.push(("SUBGROUP_LANES", target.lanes()));
     }
-    if is_one {
+    if is_few {
         constants.push(("NORM", norm.map_or(0, |norm| norm.kind as u32)));
         resources.push(match norm {
             None => Resource::Unused,
@@ -151,7 +151,7 @@ pub fn call<'a>(
     Call {
         kernel: kernel(target, kind),
         constants,
-        params: params(is_one, map, norm, &output),
+        params: params(is_few, map, norm, &output),
         resources,
         x: map.n_out.div_ceil(tile.outputs),
         rows_per_group: tile.rows,
@@ -161,7 +161,7 @@ pub fn call<'a>(
 
 /// The kernel of a linear map for a batch.
 pub fn kernel(target: &Target, kind: BatchKind) -> &'static Kernel {
-    match (kind.is_row_by_row(), target.class) {
+    match (kind.is_few(), target.class) {
         (true, KernelClass::Subgroup) => &MATVEC_SUBGROUP,
         (true, KernelClass::Workgroup) => &MATVEC,
         (true, KernelClass::Software) => &MATVEC_TEXTURE,
@@ -171,7 +171,7 @@ pub fn kernel(target: &Target, kind: BatchKind) -> &'static Kernel {
 }
 
 /// The bytes of a shader's parameters.
-fn params(is_one: bool, map: Map, norm: Option<Norm>, output: &Output) -> Vec<u8> {
+fn params(is_few: bool, map: Map, norm: Option<Norm>, output: &Output) -> Vec<u8> {
     let Map {
         n_in_octets,
         n_out,
@@ -187,7 +187,7 @@ fn params(is_one: bool, map: Map, norm: Option<Norm>, output: &Output) -> Vec<u8
         Output::Rows { .. } => (0, 0, 0),
         Output::Qkv(qkv) => (qkv.kv_places, qkv.first_cycle, qkv.n_cycles),
     };
-    if is_one {
+    if is_few {
         let (n_cols, eps) = norm.map_or((0, 0.0), |norm| (norm.n_cols, norm.eps));
         let params = MatvecParams {
             n_in_octets,

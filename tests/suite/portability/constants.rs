@@ -44,10 +44,13 @@ const CONSTANTS: &[Constant] = &[
     choice("WRITES_ZEROS", &[0, 1]),
     // Heads are up to 256 wide.
     size("HEAD_OCTETS", &[1, 8, 10, 32], 32),
-    size("PAIR_LANES", &[32, 128], 256),
+    size("GROUP_LANES", &[32, 128], 256),
+    size("OUTPUTS", &[2, 4], 4),
+    size("ROWS", &[1, 2, 4], 4),
     size("WORKGROUP_SIZE", &[128, 256], 1024),
     size("HEADS_PER_TILE", &[1, 2, 3, 4, 5, 6, 7, 8], 8),
     size("KEY_GROUPS", &[1, 4], 4),
+    size("KEYS_PER_STEP", &[2, 4], 4),
     size("N_HEADS", &[12], u32::MAX),
     size("N_KV_HEADS", &[3], u32::MAX),
     size("N_SPLITS", &[1, 3], 64),
@@ -109,7 +112,13 @@ fn is_asked_for(set: &Set) -> bool {
     let zeros = value("HAS_ZERO") != Some(0) || is("WRITES_ZEROS", 0);
     // Octets matter to kernels that hold a head, whatever the output stage.
     let octets = value("OUTPUT").is_none() || is("HEAD_OCTETS", 8);
-    stage && items <= 8 && zeros && octets
+    // A group's outputs and rows meet each way of sharing lanes alike.
+    let plain_group = is("OUTPUTS", 2) && is("ROWS", 1);
+    let one_size = is("GROUP_LANES", 128) && is("WORKGROUP_SIZE", 128);
+    let group = value("ROWS").is_none() || plain_group || one_size;
+    // Lanes have registers for four query vectors, and for four keys a step with two of them.
+    let keys = value("KEYS_PER_STEP").is_none_or(|keys| items <= 4 && (keys == 2) == (items > 2));
+    stage && items <= 8 && zeros && octets && group && keys
 }
 
 /// No constant is listed that no kernel has.

@@ -5,6 +5,8 @@ use libtest_mimic::Trial;
 use wgpu::Limits;
 use ztt_wgpu::gpu::{Kernel, KernelClass, Target};
 use ztt_wgpu::kernels::{BatchKind, Heads, attention, linear};
+use ztt_wgpu::model::quant::Quant;
+use ztt_wgpu::model::tensor::Dtype;
 
 use super::parse;
 use crate::fixtures::trial;
@@ -25,9 +27,10 @@ const PROFILES: [Profile; 7] = [
     ("SwiftShader", true, [4, 4], 256, 32 << 10, 65_536),
 ];
 
-const KINDS: [BatchKind; 4] = [
+const KINDS: [BatchKind; 5] = [
     BatchKind::OneRow,
-    BatchKind::FewSequences,
+    BatchKind::FewRows(2),
+    BatchKind::FewRows(4),
     BatchKind::OneSequence,
     BatchKind::SeveralSequences,
 ];
@@ -37,6 +40,13 @@ const N_IN: [u32; 8] = [1, 64, 576, 1536, 2048, 5632, 8192, 9728];
 
 /// Outputs: the largest vocabularies are among them.
 const N_OUT: [u32; 6] = [1, 576, 16_384, 128_256, 151_936, 262_144];
+
+/// Weights with tiles of their own, and others.
+const DTYPES: [Dtype; 3] = [
+    Dtype::F16,
+    Dtype::Quantized(Quant::Q8_0),
+    Dtype::Quantized(Quant::Q4_0),
+];
 
 /// Heads, KV heads, dimensions of a head.
 const HEADS: [(u32, u32, u32); 9] = [
@@ -95,10 +105,12 @@ fn check(profile: &Profile) -> Result<()> {
     for kind in KINDS {
         for n_in in N_IN {
             for n_out in N_OUT {
-                let tile = linear::Tile::of(&target, kind, n_in.div_ceil(8), n_out);
-                checked(linear::kernel(&target, kind), tile.constants())?;
-                let most = target.limits.max_compute_workgroups_per_dimension;
-                ensure!(n_out.div_ceil(tile.outputs) <= most, "{tile:?} of {n_out}");
+                for dtype in DTYPES {
+                    let tile = linear::Tile::of(&target, kind, dtype, n_in.div_ceil(8), n_out);
+                    checked(linear::kernel(&target, kind), tile.constants())?;
+                    let most = target.limits.max_compute_workgroups_per_dimension;
+                    ensure!(n_out.div_ceil(tile.outputs) <= most, "{tile:?} of {n_out}");
+                }
             }
         }
         for (n_heads, n_kv_heads, head_dim) in HEADS {

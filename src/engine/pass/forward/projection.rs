@@ -76,7 +76,7 @@ impl Forward<'_> {
         norm: &'b NormBuffer,
         over: RowList,
     ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
-        if self.kind.is_row_by_row() {
+        if self.kind.is_few() {
             return (Some(norm), &self.buffers.x);
         }
         self.norm(r, role, norm, over, false);

@@ -213,7 +213,7 @@ impl Data {
         // Workgroups past the end of the list have nothing to do.
         let n_rows = self.listing.n_listed() + if case.zeros { 9 } else { 0 };
         let outputs = &[&out, &zeros];
-        let target = form.target(gpu);
+        let target = form.target(gpu, attention.heads.octets);
         let float = |words: &[u32], width: usize| -> Store {
             if !in_textures {
                 return Store::Buffer(buffer(gpu, words));
@@ -255,7 +255,10 @@ impl Data {
         let by_lanes = attention.heads.octets.next_power_of_two() <= target.subgroup[0];
         if by_lanes && form.class() == KernelClass::Subgroup {
             let name = calls[0].0.kernel.name;
-            ensure!(name == "attention_row", "{form:?} is computed by `{name}`");
+            ensure!(
+                name == "attention_subgroup",
+                "{form:?} is computed by `{name}`"
+            );
         }
         let calls = calls.into_iter().map(|(call, _)| call).collect();
         let left = run_all(gpu, calls, n_rows, outputs)?;

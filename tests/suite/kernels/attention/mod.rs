@@ -47,7 +47,7 @@ const ZEROS: [Zero; 6] = [
     Zero::Key(Pool::Heads),
 ];
 
-/// Positions of a context whose keys `attention_row` splits, and keys that fill two splits.
+/// Positions of a context whose keys `attention_subgroup` splits, and keys that fill two splits.
 const MANY_KEYS: usize = 600;
 const MORE_KEYS: usize = 257;
 
@@ -60,7 +60,11 @@ enum Form {
     Apart,
     /// In buffers, keys split and merged (split-K): decode.
     Split,
-    /// In buffers, a lane for an octet of the head: decode, keys not split.
+    /// In buffers, a lane for an octet of the head, rows in tiles: prefill.
+    LanesTiled,
+    /// The same with the tiles for subgroups that always have 64 lanes.
+    LanesTiledSmall,
+    /// A lane for an octet of the head: decode, keys not split.
     Lanes,
     /// The keys split and merged.
     LanesSplit,
@@ -78,23 +82,34 @@ impl Form {
     fn class(self) -> KernelClass {
         match self {
             Form::Tiled | Form::Apart | Form::Split => KernelClass::Workgroup,
-            Form::Lanes | Form::LanesSplit | Form::LanesApart => KernelClass::Subgroup,
+            Form::LanesTiled
+            | Form::LanesTiledSmall
+            | Form::Lanes
+            | Form::LanesSplit
+            | Form::LanesApart => KernelClass::Subgroup,
             _ => KernelClass::Software,
         }
     }
 
-    fn target(self, gpu: &Gpu) -> Target {
+    /// `octets`: of a head.
+    fn target(self, gpu: &Gpu, octets: u32) -> Target {
         let lanes = match self {
             Form::TexturesAloneFour => 4,
-            Form::Lanes | Form::LanesSplit | Form::LanesApart => u32::MAX,
+            _ if self.class() == KernelClass::Subgroup => u32::MAX,
             _ => 8,
         };
-        target(gpu, self.class(), lanes)
+        let mut target = target(gpu, self.class(), lanes);
+        if self == Form::LanesTiledSmall && octets.next_power_of_two() <= target.subgroup[0] {
+            target.subgroup = [64, 64];
+        }
+        target
     }
 
     fn kind(self) -> BatchKind {
         match self {
-            Form::Tiled | Form::Textures => BatchKind::OneSequence,
+            Form::Tiled | Form::LanesTiled | Form::LanesTiledSmall | Form::Textures => {
+                BatchKind::OneSequence
+            }
             Form::Apart | Form::TexturesApart | Form::LanesApart => BatchKind::SeveralSequences,
             Form::Split
             | Form::Lanes
@@ -117,14 +132,16 @@ impl Form {
     }
 
     fn takes_several_sequences(self) -> bool {
-        !matches!(self, Form::Tiled | Form::Textures)
+        self.kind() != BatchKind::OneSequence
     }
 }
 
-const FORMS: [(&str, Form); 10] = [
+const FORMS: [(&str, Form); 12] = [
     ("tiled", Form::Tiled),
     ("apart", Form::Apart),
     ("split", Form::Split),
+    ("lanes_tiled", Form::LanesTiled),
+    ("lanes_tiled::two", Form::LanesTiledSmall),
     ("lanes", Form::Lanes),
     ("lanes_split", Form::LanesSplit),
     ("lanes_apart", Form::LanesApart),

@@ -35,8 +35,8 @@ const SHAPES: &[(usize, usize, usize)] = &[
     (288, 70, 9),
 ];
 
-/// So many inputs that more lanes of class `subgroup` share them. Where a lane adds them all, their
-/// rounding errors are more than [`TOLERANCE`] allows.
+/// So many inputs that more lanes share them, where lanes share them at all. Where a lane adds them
+/// all, their rounding errors are more than [`TOLERANCE`] allows.
 const WIDE: (usize, usize, usize) = (1152, 7, 3);
 const EPILOGUES: [Epilogue; 3] = [Epilogue::None, Epilogue::Gelu, Epilogue::SwiGlu];
 
@@ -59,6 +59,8 @@ enum Place {
     Buffer,
     /// In a buffer, and lanes exchange sums within subgroups.
     Subgroups,
+    /// The same with the tiles for subgroups of 64 lanes.
+    LargeSubgroups,
     /// The tiles for more outputs than a dispatch has workgroups, were there so few of these.
     SubgroupsOf(u32),
     Texture,
@@ -74,7 +76,9 @@ impl Place {
     fn class(self) -> KernelClass {
         match self {
             Place::Buffer => KernelClass::Workgroup,
-            Place::Subgroups | Place::SubgroupsOf(_) => KernelClass::Subgroup,
+            Place::Subgroups | Place::LargeSubgroups | Place::SubgroupsOf(_) => {
+                KernelClass::Subgroup
+            }
             Place::Texture | Place::TextureOfFour => KernelClass::Software,
         }
     }
@@ -85,17 +89,42 @@ impl Place {
         if let Place::SubgroupsOf(n) = self {
             target.limits.max_compute_workgroups_per_dimension = n;
         }
+        if self == Place::LargeSubgroups {
+            target.subgroup[1] = 64;
+        }
         target
     }
 }
 
 /// The kernels.
-const KERNELS: [(&str, BatchKind, Place); 9] = [
+const KERNELS: [(&str, BatchKind, Place); 15] = [
     ("matvec", BatchKind::OneRow, Place::Buffer),
+    ("matvec::two_rows", BatchKind::FewRows(2), Place::Buffer),
+    ("matvec::four_rows", BatchKind::FewRows(4), Place::Buffer),
     ("matvec_subgroup", BatchKind::OneRow, Place::Subgroups),
     (
+        "matvec_subgroup::two_rows",
+        BatchKind::FewRows(2),
+        Place::Subgroups,
+    ),
+    (
+        "matvec_subgroup::four_rows",
+        BatchKind::FewRows(4),
+        Place::Subgroups,
+    ),
+    (
+        "matvec_subgroup::four_outputs",
+        BatchKind::OneRow,
+        Place::LargeSubgroups,
+    ),
+    (
+        "matvec_subgroup::four_outputs_of_four_rows",
+        BatchKind::FewRows(4),
+        Place::LargeSubgroups,
+    ),
+    (
         "matvec_subgroup::many_outputs",
-        BatchKind::FewSequences,
+        BatchKind::FewRows(2),
         Place::SubgroupsOf(40),
     ),
     (
@@ -148,6 +177,13 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         },
     ));
+    for place in [Place::Buffer, Place::Subgroups] {
+        let class = Some(place.class());
+        let name = format!("kernels::few_rows_agree::{}", place.class().name());
+        trials.push(adapter::trial_of(class, name, move |gpu| {
+            few_rows(&gpu, place)
+        }));
+    }
     for (name, kind, place) in KERNELS {
         let class = Some(place.class());
         let name = format!("kernels::controls::{name}");
@@ -156,6 +192,25 @@ pub fn trials() -> Vec<Trial> {
         }));
     }
     trials
+}
+
+/// A row has the same bits alone and among few, with two outputs a group and with four.
+fn few_rows(gpu: &Gpu, place: Place) -> Result<()> {
+    let kinds = [BatchKind::FewRows(2), BatchKind::FewRows(4)];
+    for case in cases(BatchKind::OneRow, place) {
+        let data = Data::new(&case, 3);
+        let alone = data.run(gpu, BatchKind::OneRow, place)?;
+        for kind in kinds {
+            let few = data.run(gpu, kind, place)?;
+            same(&format!("{kind:?} of {case:?}"), &alone, &few)?;
+        }
+        if place == Place::Subgroups {
+            let place = Place::LargeSubgroups;
+            let few = data.run(gpu, kinds[1], place)?;
+            same(&format!("{place:?} of {case:?}"), &alone, &few)?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +230,8 @@ struct Case {
 fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
     let alone = kind == BatchKind::OneRow && place.is_texture();
     let mut cases = Vec::new();
-    let wide = (place.class() == KernelClass::Subgroup).then_some(WIDE);
+    let is_shared = kind.is_few() && place.class() != KernelClass::Software;
+    let wide = is_shared.then_some(WIDE);
     for (n_in, n_columns, n_listed) in SHAPES.iter().copied().chain(wide) {
         let n_listed = if alone { 1 } else { n_listed };
         let dtypes = DTYPES.into_iter().enumerate();
@@ -192,9 +248,9 @@ fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
                         // With a bias or without: each format and epilogue meets both.
                         accumulate: (flags + i + j) % 2 == 0,
                         offsets: flags & 2 != 0,
-                        norm: match kind {
-                            BatchKind::OneRow | BatchKind::FewSequences => NORMS[cases.len() % 3],
-                            _ => InputNorm::None,
+                        norm: match kind.is_few() {
+                            true => NORMS[cases.len() % 3],
+                            false => InputNorm::None,
                         },
                     });
                 }
@@ -207,7 +263,7 @@ fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
         Place::TextureOfFour => thorough::one_of(127, cases),
         // A few: only the tile differs from that of `Place::Subgroups`.
         Place::SubgroupsOf(_) => cases.into_iter().step_by(23).collect(),
-        Place::Buffer | Place::Subgroups => thorough::one_of(13, cases),
+        Place::Buffer | Place::Subgroups | Place::LargeSubgroups => thorough::one_of(13, cases),
     }
 }
 
