@@ -17,6 +17,7 @@ pub use memory::kv_cache::kv_bytes;
 pub use memory::sizes::MAX_BATCH;
 pub use observe::cases::{Case, visit_cases};
 pub use observe::profile::{Entry, Profile};
+pub use observe::recorded::{Recorded, recorded_cases, recorded_pass};
 pub use observe::work::DeviceStats;
 pub use options::{DEFAULT_CTX, Logits, Options};
 pub use pass::recorder::Phase;

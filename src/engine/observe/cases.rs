@@ -6,20 +6,15 @@
 
 use std::sync::Arc;
 
-use crate::engine::memory::buffers::Buffers;
+use super::recorded::{rows_of, schedule, with_every_call};
 use crate::engine::memory::rows::RowPosition;
-use crate::engine::memory::sizes::Sizes;
-use crate::engine::pass::forward::Forward;
-use crate::engine::pass::recorder::{DispatchSizes, Note, Recorder, Size};
-use crate::engine::sampling::device::DeviceSampler;
-use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::engine::pass::recorder::Note;
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
 use crate::gpu::plan::{Plan, Rows};
 use crate::gpu::{Call, Gpu, Resource, Traffic};
-use crate::kernels::{BatchKind, KvType};
-use crate::model::config::{ExitRule, KvPolicy};
-use crate::schedule::Schedule;
+use crate::kernels::KvType;
+use crate::model::config::KvPolicy;
 
 /// Bytes that all copies of a streamed resource take together.
 const ROTATED_BYTES: u64 = 256 << 20;
@@ -56,96 +51,32 @@ pub fn visit_cases(
     visit: &mut dyn FnMut(Case) -> Result<()>,
 ) -> Result<()> {
     let gpu = &*model.gpu;
-    // With a threshold, so that the kernels of rows that exit are among them.
-    let schedule = |kv: KvPolicy| {
-        let exit = ExitRule {
-            threshold: Some(0.5),
-            kv,
-            ..ExitRule::default()
-        };
-        Schedule::new(&model.config, model.pool.is_some(), None, exit)
-    };
-    let schedules = [schedule(KvPolicy::Propagate)?, schedule(KvPolicy::Share)?];
-    let n_cycles = schedules[0].n_cycles();
-    let sizes = Sizes {
-        n_ctx: depth + n_rows,
-        n_sequences: 1,
-        n_rows,
-        n_outputs: 1,
-        kv_type,
-    };
-    let buffers = Buffers::new(
-        gpu,
-        &model.weights.target,
-        &model.config,
-        &schedules[0],
-        sizes,
-    )?;
-    for buffer in buffers.activations() {
-        fill(gpu, buffer);
-    }
-    let forwards = schedules.each_ref().map(|schedule| Forward {
-        gpu,
-        config: &model.config,
-        schedule,
-        pool: model.pool.as_ref(),
-        weights: &model.weights,
-        buffers: &buffers,
-        kind: match n_rows {
-            1 => BatchKind::OneRow,
-            _ => BatchKind::OneSequence,
-        },
-    });
-    let sampler = device_sampler(gpu, model, &buffers);
-    let dispatch_sizes = DispatchSizes::new(gpu, n_cycles);
-    let mut recorder = Recorder::new();
-    for forward in &forwards {
-        forward.pass(&mut recorder, &dispatch_sizes);
-    }
-    forwards[0].of_other_families(&mut recorder);
-    sampler.record(&mut recorder);
-    let mut seen: Vec<(&str, usize)> = Vec::new();
-    for (call, note) in recorder.calls() {
-        // The parts of a split matrix, and layers of several widths, are cases of their own.
-        let key = (note.role, call.x as usize);
-        if seen.contains(&key) {
-            continue;
+    let n_cycles = schedule(model, KvPolicy::Propagate)?.n_cycles();
+    with_every_call(model, n_rows, depth, kv_type, &mut |buffers, recorder| {
+        for buffer in buffers.activations() {
+            fill(gpu, buffer);
         }
-        seen.push(key);
-        let rows = buffers
-            .lists
-            .every_list(&RowPosition::alone(depth, n_rows), n_cycles);
-        gpu.queue
-            .write_buffer(&buffers.rows, 0, bytemuck::cast_slice(&rows));
-        visit(case(gpu, call, note, n_rows, depth))?;
-        gpu.check()?;
-    }
-    Ok(())
-}
-
-/// A sampler with the default options and a repeat penalty that has drawn one token, as each of
-/// its kernels reads the output of the one before it.
-fn device_sampler(gpu: &Gpu, model: &DeviceModel, buffers: &Buffers) -> DeviceSampler {
-    let n_vocab = model.config.vocab;
-    let options = SamplingOptions {
-        repeat_penalty: 1.1,
-        ..SamplingOptions::default()
-    };
-    let seen: Vec<u32> = (0..n_vocab as u32).take(64).collect();
-    let sampler = Sampler::new(options, &seen);
-    let sampler = DeviceSampler::new(gpu, &sampler, n_vocab, &buffers.logits, &buffers.ids);
-    let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    sampler.encode(&mut encoder);
-    gpu.queue.submit([encoder.finish()]);
-    sampler
+        let mut seen: Vec<(&str, usize)> = Vec::new();
+        for (call, note) in recorder.calls() {
+            // The parts of a split matrix, and layers of several widths, are cases of their own.
+            let key = (note.role, call.x as usize);
+            if seen.contains(&key) {
+                continue;
+            }
+            seen.push(key);
+            let places = RowPosition::alone(depth, n_rows);
+            let rows = buffers.lists.every_list(&places, n_cycles);
+            gpu.queue
+                .write_buffer(&buffers.rows, 0, bytemuck::cast_slice(&rows));
+            visit(case(gpu, call, note, n_rows, depth))?;
+            gpu.check()?;
+        }
+        Ok(())
+    })
 }
 
 fn case(gpu: &Gpu, call: &Call<'_>, note: &Note, n_rows: usize, depth: usize) -> Case {
-    let n_rows = match note.size {
-        // Only the last row of a prompt gets logits.
-        Size::Counted(crate::engine::memory::rows::OUTPUT_ROWS) => 1,
-        _ => n_rows,
-    };
+    let n_rows = rows_of(note, n_rows);
     let moved = call.cost.over(depth..depth + n_rows);
     let streamed = streamed_binding(call);
     let copies = match streamed {

@@ -2,4 +2,5 @@
 
 pub mod cases;
 pub mod profile;
+pub mod recorded;
 pub mod work;

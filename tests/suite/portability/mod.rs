@@ -5,6 +5,8 @@
 pub mod constants;
 mod direct3d;
 mod metal;
+mod pipelines;
+mod shapes;
 pub mod usage;
 mod written;
 
@@ -44,6 +46,7 @@ pub fn trials() -> Vec<Trial> {
     trials.push(trial("portability::controls::limits", usage::controls));
     trials.push(trial("portability::controls::direct3d", direct3d::control));
     trials.push(written::trial());
+    trials.push(pipelines::trial());
     trials
 }
 

@@ -19,18 +19,23 @@ const VARIABLE: &str = "ZTT_WRITE_SHADERS";
 /// Writes `NAME.wgsl` of every kernel and probe, and `shaders.json`: the features each needs, and
 /// the sets of constants it is compiled with. Ignored where no folder is named.
 pub fn trial() -> Trial {
-    let folder = std::env::var(VARIABLE).ok();
-    Trial::test("portability::write_shaders", {
+    writing("portability::write_shaders", VARIABLE, write)
+}
+
+/// A trial that writes to the folder that a variable names, and is ignored where it names none.
+pub fn writing(name: &str, variable: &'static str, write: fn(&Path) -> Result<()>) -> Trial {
+    let folder = std::env::var(variable).ok();
+    Trial::test(name, {
         let folder = folder.clone();
         move || {
-            let folder = folder.with_context(|| format!("`{VARIABLE}` names no folder"));
+            let folder = folder.with_context(|| format!("`{variable}` names no folder"));
             let written = folder.and_then(|folder| write(Path::new(&folder)));
             written.map_err(|e| Failed::from(format!("{e:#}")))
         }
     })
     .with_kind(match folder {
-        Some(_) => "",
-        None => "no folder in ZTT_WRITE_SHADERS",
+        Some(_) => String::new(),
+        None => format!("no folder in {variable}"),
     })
     .with_ignored_flag(folder.is_none())
 }
