@@ -144,6 +144,11 @@ fn quad_step(sums: vec4<f32>, w: Quad, low: vec4<f32>, high: vec4<f32>) -> vec4<
     s = fma(w.k5, vec4<f32>(high.y), s);
     s = fma(w.k6, vec4<f32>(high.z), s);
     s = fma(w.k7, vec4<f32>(high.w), s);
+    return with_octet(sums, w, s);
+}
+
+// An octet's sums, added to those before it.
+fn with_octet(sums: vec4<f32>, w: Quad, s: vec4<f32>) -> vec4<f32> {
     if is_quantised() {
         return fma(w.scales, s, sums);
     }

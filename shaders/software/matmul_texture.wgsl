@@ -1,6 +1,6 @@
-// Outputs of a linear map for many rows: weights x[row] + bias, which become values of y or
-// queries, keys and values. One invocation stands for eight outputs of eight listed rows, which
-// `pack_rows` put into the texture x, the i-th one into row i. Each lane loads one or two of them.
+// Outputs of a linear map for many rows: weights norm(x) + bias, which become values of y or
+// queries, keys and values. One invocation stands for eight outputs of TILE_ROWS listed rows; the
+// i-th one is row i of the texture x, from `pack_rows`. The sums are those of `matvec_texture`.
 
 struct Params {
     n_in_octets: u32,
@@ -19,7 +19,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // [listed row][2 n_in_octets]
+// [listed row][2 n_in_octets, scale]
+@group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var weights: texture_storage_2d<rgba32uint, read>; // `shared/weights_texture`
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>; // [output / 4]
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
@@ -29,6 +30,7 @@ struct Params {
 @group(0) @binding(8) var kv: texture_storage_2d_array<rgba32uint, write>; // `shared/kv_texture`
 
 override SUBGROUP_LANES: u32 = 4u; // lanes that are sure to share a subgroup, 4 or 8
+override TILE_ROWS: u32 = 8u; // 2, 4 or 8
 override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
 override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
 override HAS_BIAS: u32 = 0u;
@@ -44,133 +46,126 @@ override HAS_ROPE: u32 = 0u;
 
 #import shared/rows
 #import shared/octet
-#import shared/lanes
 #import shared/weight_format
 #import shared/weights_texture
+#import shared/four_rows
 #import shared/kv_texture
 #import shared/qkv_put_texture
 #import shared/qkv
 #import shared/outputs
 
-const TILE_ROWS: u32 = 8u;
-
-// Sums of the first four outputs and of the others, by row.
-struct Tile {
-    a0: vec4<f32>, b0: vec4<f32>,
-    a1: vec4<f32>, b1: vec4<f32>,
-    a2: vec4<f32>, b2: vec4<f32>,
-    a3: vec4<f32>, b3: vec4<f32>,
-    a4: vec4<f32>, b4: vec4<f32>,
-    a5: vec4<f32>, b5: vec4<f32>,
-    a6: vec4<f32>, b6: vec4<f32>,
-    a7: vec4<f32>, b7: vec4<f32>,
+// The first four rows of a tile and the last four of eight.
+struct Sums {
+    near: FourRows,
+    far: FourRows,
 }
 
-// An octet of x for each row of the tile, lane by lane: the lanes' first rows, and where there are
-// but four lanes the second ones.
-struct Rows {
-    first: Octet,
-    second: Octet,
+// Octets of x that the lanes hold: one of each row of the tile, then the next one of each row, as
+// many as there are lanes for. Where lanes are too few for the rows, `far` has the last four's.
+struct Inputs {
+    near: Octet,
+    far: Octet,
+}
+
+fn octets_a_load() -> u32 {
+    return max(SUBGROUP_LANES / TILE_ROWS, 1u);
+}
+
+// Two octets of quantised weights share their texels, but eight rows times two octets are more
+// code than the processor's cache for it holds.
+fn octets_a_turn() -> u32 {
+    return select(1u, 2u, is_quantised() && octets_a_load() > 1u);
 }
 
 // Rows past the end hold values of an earlier batch; `store_listed` drops their results.
 fn x_octet(slot: u32, k: u32) -> Octet {
-    let low = textureLoad(x, vec2<u32>(2u * k, slot));
-    return Octet(low, textureLoad(x, vec2<u32>(2u * k + 1u, slot)));
+    let at = vec2<u32>(2u * min(k, params.n_in_octets - 1u), slot);
+    return Octet(textureLoad(x, at), textureLoad(x, at + vec2<u32>(1u, 0u)));
 }
 
-fn own_rows(slot: u32, k: u32) -> Rows {
-    let first = x_octet(slot, k);
-    if SUBGROUP_LANES == 8u {
-        return Rows(first, first);
+fn inputs(first_slot: u32, k: u32, lane: u32) -> Inputs {
+    let slot = first_slot + lane % min(TILE_ROWS, SUBGROUP_LANES);
+    let near = x_octet(slot, k + lane / TILE_ROWS);
+    if TILE_ROWS > SUBGROUP_LANES {
+        return Inputs(near, x_octet(slot + SUBGROUP_LANES, k));
     }
-    return Rows(first, x_octet(slot + SUBGROUP_LANES, k));
+    return Inputs(near, near);
 }
 
-fn row_octet(rows: Rows, r: u32) -> Octet {
-    if r < SUBGROUP_LANES {
-        return octet_from_lane(rows.first, r);
+fn add(sums: Sums, w: Quad, x: Inputs, lane: u32) -> Sums {
+    let near = add_octet(sums.near, w, x.near, lane);
+    if TILE_ROWS < 8u {
+        return Sums(near, sums.far);
     }
-    return octet_from_lane(rows.second, r - SUBGROUP_LANES);
+    return Sums(near, add_octet(sums.far, w, x.far, 4u % SUBGROUP_LANES));
 }
 
-// Adds an octet of the rows times the weights `wa` and `wb`.
-fn add_octet(before: Tile, wa: Quad, wb: Quad, rows: Rows) -> Tile {
-    var tile = before;
-    var x: Octet;
-    x = row_octet(rows, 0u);
-    tile.a0 = quad_step(tile.a0, wa, x.low, x.high);
-    tile.b0 = quad_step(tile.b0, wb, x.low, x.high);
-    x = row_octet(rows, 1u);
-    tile.a1 = quad_step(tile.a1, wa, x.low, x.high);
-    tile.b1 = quad_step(tile.b1, wb, x.low, x.high);
-    x = row_octet(rows, 2u);
-    tile.a2 = quad_step(tile.a2, wa, x.low, x.high);
-    tile.b2 = quad_step(tile.b2, wb, x.low, x.high);
-    x = row_octet(rows, 3u);
-    tile.a3 = quad_step(tile.a3, wa, x.low, x.high);
-    tile.b3 = quad_step(tile.b3, wb, x.low, x.high);
-    x = row_octet(rows, 4u);
-    tile.a4 = quad_step(tile.a4, wa, x.low, x.high);
-    tile.b4 = quad_step(tile.b4, wb, x.low, x.high);
-    x = row_octet(rows, 5u);
-    tile.a5 = quad_step(tile.a5, wa, x.low, x.high);
-    tile.b5 = quad_step(tile.b5, wb, x.low, x.high);
-    x = row_octet(rows, 6u);
-    tile.a6 = quad_step(tile.a6, wa, x.low, x.high);
-    tile.b6 = quad_step(tile.b6, wb, x.low, x.high);
-    x = row_octet(rows, 7u);
-    tile.a7 = quad_step(tile.a7, wa, x.low, x.high);
-    tile.b7 = quad_step(tile.b7, wb, x.low, x.high);
-    return tile;
-}
-
-// Adds a part of the weights, `a` and `b`, times the rows' octets from `k` on.
-fn add_part(before: Tile, a: QuadTexels, b: QuadTexels, own: u32, k: u32) -> Tile {
-    var tile = add_octet(before, quad_of(a, 0u), quad_of(b, 0u), own_rows(own, k));
-    if octets_a_part() >= 2u {
-        tile = add_octet(tile, quad_of(a, 1u), quad_of(b, 1u), own_rows(own, k + 1u));
-    }
-    if octets_a_part() == 4u {
-        tile = add_octet(tile, quad_of(a, 2u), quad_of(b, 2u), own_rows(own, k + 2u));
-        tile = add_octet(tile, quad_of(a, 3u), quad_of(b, 3u), own_rows(own, k + 3u));
-    }
-    return tile;
+fn put_row(slot: u32, n: u32, low: vec4<f32>, high: vec4<f32>) {
+    let scale = textureLoad(x, vec2<u32>(2u * params.n_in_octets, slot)).x;
+    store_listed(slot, n, scale * low, scale * high);
 }
 
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(global_invocation_id) id: vec3<u32>,
-    @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
     let n = 8u * id.x;
-    let first = TILE_ROWS * group.y;
-    if first >= n_listed(params.list) {
+    let slot = TILE_ROWS * group.y;
+    let n_rows = n_listed(params.list);
+    if slot >= n_rows {
         return;
     }
-    let own = first + lane % SUBGROUP_LANES;
+    // llvmpipe may compile a kernel anew, whenever it is bound, for the values of uniforms that
+    // alone decide how often a loop is gone through. There is a row, so this is `n_in_octets`.
+    let n_octets = params.n_in_octets * min(n_rows, 1u);
+    let lane = subgroup_lane % SUBGROUP_LANES;
     // Lanes without outputs repeat the last ones: they work for the others.
     let present = min(n, (params.n_out - 1u) / 8u * 8u);
-    let low = place_of(params.weight_row + present);
-    let high = low + vec2<u32>(4u, 0u);
-    var tile = Tile();
-    let n_steps = params.n_in_octets / octets_a_step();
-    for (var step = 0u; step < n_steps; step++) {
-        let k = step * octets_a_step();
-        tile = add_part(tile, quad_texels(low, step, 0u), quad_texels(high, step, 0u), own, k);
-        if parts_a_step() == 2u {
-            let next = k + octets_a_part();
-            let a = quad_texels(low, step, 1u);
-            tile = add_part(tile, a, quad_texels(high, step, 1u), own, next);
+    let low_place = place_of(params.weight_row + present);
+    let high_place = low_place + vec2<u32>(4u, 0u);
+    var low = Sums();
+    var high = Sums();
+    // Loops break at the end of their body, as in `matvec_texture`.
+    var first = 0u;
+    loop {
+        let x = inputs(slot, first, lane);
+        let end = min(octets_a_load(), n_octets - first);
+        var i = 0u;
+        loop {
+            let k = first + i;
+            let step = k / octets_a_step();
+            let part = k % octets_a_step() / octets_a_part();
+            let octet = k % octets_a_part() / octets_a_turn() * octets_a_turn();
+            let a = quad_texels(low_place, step, part);
+            let b = quad_texels(high_place, step, part);
+            low = add(low, quad_of(a, octet), x, TILE_ROWS * i);
+            high = add(high, quad_of(b, octet), x, TILE_ROWS * i);
+            if octets_a_turn() == 2u {
+                low = add(low, quad_of(a, octet + 1u), x, TILE_ROWS * (i + 1u));
+                high = add(high, quad_of(b, octet + 1u), x, TILE_ROWS * (i + 1u));
+            }
+            i += octets_a_turn();
+            if octets_a_load() == 1u || i >= end {
+                break;
+            }
+        }
+        first += octets_a_load();
+        if first >= n_octets {
+            break;
         }
     }
-    store_listed(first + 0u, n, tile.a0, tile.b0);
-    store_listed(first + 1u, n, tile.a1, tile.b1);
-    store_listed(first + 2u, n, tile.a2, tile.b2);
-    store_listed(first + 3u, n, tile.a3, tile.b3);
-    store_listed(first + 4u, n, tile.a4, tile.b4);
-    store_listed(first + 5u, n, tile.a5, tile.b5);
-    store_listed(first + 6u, n, tile.a6, tile.b6);
-    store_listed(first + 7u, n, tile.a7, tile.b7);
+    put_row(slot, n, low.near.r0, high.near.r0);
+    put_row(slot + 1u, n, low.near.r1, high.near.r1);
+    if TILE_ROWS > 2u {
+        put_row(slot + 2u, n, low.near.r2, high.near.r2);
+        put_row(slot + 3u, n, low.near.r3, high.near.r3);
+    }
+    if TILE_ROWS == 8u {
+        put_row(slot + 4u, n, low.far.r0, high.far.r0);
+        put_row(slot + 5u, n, low.far.r1, high.far.r1);
+        put_row(slot + 6u, n, low.far.r2, high.far.r2);
+        put_row(slot + 7u, n, low.far.r3, high.far.r3);
+    }
 }

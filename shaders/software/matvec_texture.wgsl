@@ -54,59 +54,11 @@ override HAS_ROPE: u32 = 0u;
 #import shared/weight_format
 #import shared/weights_texture
 #import shared/normed
+#import shared/lane_norm
 #import shared/kv_texture
 #import shared/qkv_put_texture
 #import shared/qkv
 #import shared/outputs
-
-// Loops break at the end of their body: of a loop that breaks at its beginning, llvmpipe goes
-// through the body once more, with every lane masked.
-
-// A lane's octet of those from `first` on; zeros past the end.
-fn x_octet(first: u32, lane: u32) -> Octet {
-    let k = first + lane;
-    let at = 2u * min(k, params.n_in_octets - 1u);
-    let is_inside = k < params.n_in_octets;
-    return Octet(select(vec4<f32>(), x[at], is_inside), select(vec4<f32>(), x[at + 1u], is_inside));
-}
-
-fn moments(lane: u32) -> Moments {
-    if NORM != 2u {
-        return Moments(0.0, 1.0);
-    }
-    var sum = vec4<f32>();
-    var first = 0u;
-    loop {
-        let octet = x_octet(first, lane);
-        sum += octet.low + octet.high;
-        first += SUBGROUP_LANES;
-        if first >= params.n_in_octets {
-            break;
-        }
-    }
-    let mean = sum_over_lanes(component_sum(sum)) / f32(params.n_cols);
-    var squares = vec4<f32>();
-    first = 0u;
-    loop {
-        let octet = x_octet(first, lane);
-        // The padding deviates from nothing.
-        let columns = 8u * (first + lane) + vec4<u32>(0u, 1u, 2u, 3u);
-        let low = select(vec4<f32>(), octet.low - mean, columns < vec4<u32>(params.n_cols));
-        let high = select(vec4<f32>(), octet.high - mean, columns + 4u < vec4<u32>(params.n_cols));
-        squares = fma(low, low, fma(high, high, squares));
-        first += SUBGROUP_LANES;
-        if first >= params.n_in_octets {
-            break;
-        }
-    }
-    let all = sum_over_lanes(component_sum(squares));
-    return Moments(mean, deviation_scale(all));
-}
-
-fn normed_octet(octet: Octet, k: u32, moments: Moments) -> Octet {
-    let at = 2u * min(k, params.n_in_octets - 1u);
-    return Octet(normed(at, octet.low, moments), normed(at + 1u, octet.high, moments));
-}
 
 // Adds to the sums of four outputs a part of their weights times the octets of x that the lanes
 // hold from lane `i` on.
@@ -132,27 +84,33 @@ fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-    if group.y >= n_listed(params.list) {
+    let n_rows = n_listed(params.list);
+    if group.y >= n_rows {
         return;
     }
+    // llvmpipe may compile a kernel anew, whenever it is bound, for the values of uniforms that
+    // alone decide how often a loop is gone through. There is a row, so this is `n_in_octets`.
+    let n_octets = params.n_in_octets * min(n_rows, 1u);
     let lane = subgroup_lane % SUBGROUP_LANES;
     let n = 8u * id.x;
     // Lanes without outputs repeat the last ones: they work for the others.
     let present = min(n, (params.n_out - 1u) / 8u * 8u);
     let low_place = place_of(params.weight_row + present);
     let high_place = low_place + vec2<u32>(4u, 0u);
-    let moments = moments(lane);
+    let moments = moments(0u, lane);
     var low = vec4<f32>();
     var high = vec4<f32>();
     var squares = vec4<f32>();
+    // Loops break at the end of their body: of a loop that breaks at its beginning, llvmpipe goes
+    // through the body once more, with every lane masked.
     var first = 0u;
     loop {
-        let own = x_octet(first, lane);
+        let own = x_octet(0u, first + lane);
         if NORM == 1u {
-            squares = fma(own.low, own.low, fma(own.high, own.high, squares));
+            squares = with_squares(squares, own);
         }
         let ready = normed_octet(own, first + lane, moments);
-        let end = min(SUBGROUP_LANES, params.n_in_octets - first);
+        let end = min(SUBGROUP_LANES, n_octets - first);
         var i = 0u;
         loop {
             let step = (first + i) / octets_a_step();
@@ -169,7 +127,7 @@ fn main(
             }
         }
         first += SUBGROUP_LANES;
-        if first >= params.n_in_octets {
+        if first >= n_octets {
             break;
         }
     }

@@ -89,10 +89,7 @@ impl Target {
     /// Rows up to which kernels read the weights as those of one row do, and give a row the same
     /// bits: what a text is must not depend on the texts beside it.
     pub fn few_rows(&self) -> usize {
-        match self.class {
-            KernelClass::Subgroup | KernelClass::Workgroup => 8,
-            KernelClass::Software => 1,
-        }
+        8
     }
 
     /// Neighbouring lanes that kernels on textures count on sharing a subgroup; those of class

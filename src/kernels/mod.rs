@@ -80,8 +80,8 @@ pub const TEXTURE_WORKGROUP_SIZE: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchKind {
     OneRow,
-    /// A few rows, of one sequence or of several, which linear maps take in tiles of so many, 2 or
-    /// 4. Each has the bits of a row alone.
+    /// A few rows, of one sequence or of several, which linear maps take in tiles of so many: 2, 4,
+    /// and in textures 8. Each has the bits of a row alone.
     FewRows(u32),
     /// Many rows of one sequence.
     OneSequence,
@@ -94,13 +94,16 @@ impl BatchKind {
     pub fn of(target: &Target, n: usize, of_one_sequence: bool) -> Self {
         match n {
             1 => BatchKind::OneRow,
-            n if n <= target.few_rows() => BatchKind::FewRows(if n == 2 { 2 } else { 4 }),
+            n if n <= target.few_rows() => {
+                let most = if target.uses_textures() { 8 } else { 4 };
+                BatchKind::FewRows(n.next_power_of_two().min(most) as u32)
+            }
             _ if of_one_sequence => BatchKind::OneSequence,
             _ => BatchKind::SeveralSequences,
         }
     }
 
-    /// Whether rows are so few that linear maps norm them where they read them.
+    /// Whether rows are so few that linear maps take them as they take a row alone.
     pub fn is_few(self) -> bool {
         matches!(self, BatchKind::OneRow | BatchKind::FewRows(_))
     }

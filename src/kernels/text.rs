@@ -14,6 +14,7 @@ macro_rules! shared {
 const SHARED: &[(&str, &str)] = shared![
     "attention",
     "attention_tile",
+    "four_rows",
     "group_sums_subgroup",
     "group_sums_workgroup",
     "head_norm",
@@ -23,6 +24,7 @@ const SHARED: &[(&str, &str)] = shared![
     "kv_buffer",
     "kv_get_texture",
     "kv_texture",
+    "lane_norm",
     "lanes",
     "logit_keys",
     "matvec_rows",

@@ -5,7 +5,7 @@ use super::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, Store, Target};
 use crate::kernels::attention::Tile;
-use crate::kernels::pack_rows::PACKED_TILE;
+use crate::kernels::pack_rows::{PACKED_TILE, packed_width};
 use crate::kernels::{BatchKind, Heads};
 use crate::model::config::Config;
 
@@ -28,7 +28,7 @@ pub fn packed(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Resu
     let widest = config.hidden.max(config.q_dim()).max(config.intermediate);
     let height = sizes.n_rows.next_multiple_of(PACKED_TILE);
     let label = "the table of packed activations";
-    texture(gpu, label, padded(widest), height).map(Some)
+    texture(gpu, label, packed_width(padded(widest)), height).map(Some)
 }
 
 /// What the kernels of attention hand each other: scores, f32 `[listed row, head][key]`, in a

@@ -56,10 +56,10 @@ pub fn visit_cases(
         for buffer in buffers.activations() {
             fill(gpu, buffer);
         }
-        let mut seen: Vec<(&str, usize)> = Vec::new();
+        let mut seen: Vec<(&str, u32, u64)> = Vec::new();
         for (call, note) in recorder.calls() {
             // The parts of a split matrix, and layers of several widths, are cases of their own.
-            let key = (note.role, call.x as usize);
+            let key = (note.role, call.x, call.cost.read_per_row);
             if seen.contains(&key) {
                 continue;
             }

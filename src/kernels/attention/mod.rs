@@ -125,8 +125,8 @@ pub fn calls<'a>(
         let tile = Tile::of(target, kind, attention.heads, attention.n_ctx);
         return gpu::calls(tile, attention, operands);
     }
-    if kind == BatchKind::OneRow {
-        let call = software::of_one_row(target.lanes(), attention, operands);
+    if kind.is_few() {
+        let call = software::of_few_rows(target.lanes(), attention, operands);
         return vec![(call, "attention")];
     }
     let calls = software::of_many_rows(kind, attention, operands);

@@ -1,4 +1,4 @@
-//! Attention in textures: shaders `attention_texture` for a row alone, `scores_texture` and
+//! Attention in textures: shaders `attention_texture` for few rows, `scores_texture` and
 //! `values_texture` for many rows.
 
 use wgpu::Features;
@@ -17,7 +17,7 @@ params! {
     }
 }
 
-/// Attention of a row that is alone, with everything in textures.
+/// Attention of rows one by one, with everything in textures.
 pub static TEXTURE: Kernel = kernel!(
     "software",
     "attention_texture",
@@ -64,10 +64,10 @@ pub static VALUES: Kernel = kernel!(
     ]
 );
 
-/// Attention of a row that is alone in its batch; `lanes`: see [`Target::lanes`].
+/// Attention of rows one by one; `lanes`: see [`Target::lanes`].
 ///
 /// [`Target::lanes`]: crate::gpu::Target::lanes
-pub(super) fn of_one_row<'a>(lanes: u32, a: Attention, o: Operands<'a>) -> Call<'a> {
+pub(super) fn of_few_rows<'a>(lanes: u32, a: Attention, o: Operands<'a>) -> Call<'a> {
     let mut constants = vec![("SUBGROUP_LANES", lanes), a.kv_type.constant()];
     constants.extend(a.heads.constants());
     constants.extend(a.zero_constants());
@@ -100,7 +100,7 @@ pub(super) fn of_many_rows<'a>(kind: BatchKind, a: Attention, o: Operands<'a>) -
     let key_groups = a.n_ctx.div_ceil(8 * TEXTURE_WORKGROUP_SIZE);
     let key_groups = key_groups.min(MAX_KEY_GROUPS);
     let rows_per_tile = match kind {
-        BatchKind::FewRows(_) | BatchKind::SeveralSequences => 1,
+        BatchKind::SeveralSequences => 1,
         _ => QUARTET_ROWS,
     };
     let whole = cost(&a);

@@ -23,12 +23,20 @@ pub enum Epilogue {
     SwiGlu = 2,
 }
 
-/// The norm that a row passes on its way in, where rows are few. Many rows come normed.
+/// The norm that a row passes on its way in, by the kernels of few rows or by
+/// [`pack_rows`](super::pack_rows). Other rows come normed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputNorm {
     None = 0,
     Rms = 1,
     Layer = 2,
+}
+
+impl InputNorm {
+    /// Vectors of weights and biases that it reads.
+    pub(super) fn n_vectors(self) -> u64 {
+        self as u64
+    }
 }
 
 /// The rows of a matrix that a call multiplies, and the rows of `x`.
@@ -116,14 +124,16 @@ pub fn call<'a>(
     output: Output<'a>,
 ) -> Call<'a> {
     let in_texture = target.uses_textures();
-    let is_few = kind.is_few();
+    let takes_norm = takes_norm(target, kind);
     let tile = Tile::of(target, kind, dtype, map.n_in_octets, map.n_out);
-    let x = match (is_few, in_texture) {
+    let x = match (takes_norm, in_texture) {
         (true, true) => Resource::Uniform(operands.x),
         (false, true) => operands.packed,
         (_, false) => Resource::Buffer(operands.x),
     };
-    let norm = operands.norm.filter(|norm| norm.kind != InputNorm::None);
+    let norm = operands
+        .norm
+        .filter(|norm| takes_norm && norm.kind != InputNorm::None);
     let mut constants = vec![
         weight_format(dtype),
         ("HAS_BIAS", operands.bias.is_some().into()),
@@ -139,8 +149,11 @@ pub fn call<'a>(
     resources.extend(output.resources(in_texture));
     if in_texture {
         constants.push(("SUBGROUP_LANES", target.lanes()));
+        if !takes_norm {
+            constants.push(("TILE_ROWS", tile.rows));
+        }
     }
-    if is_few {
+    if takes_norm {
         constants.push(("NORM", norm.map_or(0, |norm| norm.kind as u32)));
         resources.push(match norm {
             None => Resource::Unused,
@@ -151,7 +164,7 @@ pub fn call<'a>(
     Call {
         kernel: kernel(target, kind),
         constants,
-        params: params(is_few, map, norm, &output),
+        params: params(takes_norm, map, norm, &output),
         resources,
         x: map.n_out.div_ceil(tile.outputs),
         rows_per_group: tile.rows,
@@ -159,9 +172,17 @@ pub fn call<'a>(
     }
 }
 
+/// Whether the kernel of a linear map norms what it reads.
+fn takes_norm(target: &Target, kind: BatchKind) -> bool {
+    match target.uses_textures() {
+        true => kind == BatchKind::OneRow,
+        false => kind.is_few(),
+    }
+}
+
 /// The kernel of a linear map for a batch.
 pub fn kernel(target: &Target, kind: BatchKind) -> &'static Kernel {
-    match (kind.is_few(), target.class) {
+    match (takes_norm(target, kind), target.class) {
         (true, KernelClass::Subgroup) => &MATVEC_SUBGROUP,
         (true, KernelClass::Workgroup) => &MATVEC,
         (true, KernelClass::Software) => &MATVEC_TEXTURE,
@@ -171,7 +192,7 @@ pub fn kernel(target: &Target, kind: BatchKind) -> &'static Kernel {
 }
 
 /// The bytes of a shader's parameters.
-fn params(is_few: bool, map: Map, norm: Option<Norm>, output: &Output) -> Vec<u8> {
+fn params(takes_norm: bool, map: Map, norm: Option<Norm>, output: &Output) -> Vec<u8> {
     let Map {
         n_in_octets,
         n_out,
@@ -187,7 +208,7 @@ fn params(is_few: bool, map: Map, norm: Option<Norm>, output: &Output) -> Vec<u8
         Output::Rows { .. } => (0, 0, 0),
         Output::Qkv(qkv) => (qkv.kv_places, qkv.first_cycle, qkv.n_cycles),
     };
-    if is_few {
+    if takes_norm {
         let (n_cols, eps) = norm.map_or((0, 0.0), |norm| (norm.n_cols, norm.eps));
         let params = MatvecParams {
             n_in_octets,
@@ -285,11 +306,7 @@ fn cost(dtype: Dtype, map: &Map, operands: &Operands, norm: Option<Norm>, output
     let n_in = u64::from(8 * map.n_in_octets);
     let n_out = u64::from(map.n_out);
     let bias_bytes = operands.bias.map_or(0, |_| words(map.n_out));
-    let norm_vectors = norm.map_or(0, |norm| match norm.kind {
-        InputNorm::None => 0,
-        InputNorm::Rms => 1,
-        InputNorm::Layer => 2,
-    });
+    let norm_vectors = norm.map_or(0, |norm| norm.kind.n_vectors());
     let products = Cost {
         read: row_bytes * n_out + bias_bytes + norm_vectors * 4 * n_in,
         read_per_row: 4 * n_in,

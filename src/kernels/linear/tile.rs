@@ -41,6 +41,7 @@ impl Tile {
         let rows = match kind {
             BatchKind::OneRow => 1,
             BatchKind::FewRows(rows) => rows,
+            BatchKind::OneSequence | BatchKind::SeveralSequences if target.uses_textures() => 8,
             BatchKind::OneSequence | BatchKind::SeveralSequences => 32,
         };
         match (kind.is_few(), target.class) {
@@ -48,9 +49,9 @@ impl Tile {
                 let outputs = group_outputs(target, dtype, rows);
                 Self::of_groups(target, outputs, rows, n_in_octets, n_out)
             }
-            (is_few, KernelClass::Software) => Self {
+            (_, KernelClass::Software) => Self {
                 outputs: 8 * TEXTURE_WORKGROUP_SIZE,
-                rows: if is_few { 1 } else { 8 },
+                rows,
                 workgroup_size: TEXTURE_WORKGROUP_SIZE,
                 group: None,
             },

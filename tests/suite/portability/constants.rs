@@ -49,6 +49,7 @@ const CONSTANTS: &[Constant] = &[
     size("ROWS", &[1, 2, 4], 4),
     size("WORKGROUP_SIZE", &[128, 256], 1024),
     size("HEADS_PER_TILE", &[1, 2, 3, 4, 5, 6, 7, 8], 8),
+    size("TILE_ROWS", &[2, 4, 8], 8),
     size("KEY_GROUPS", &[1, 4], 4),
     size("KEYS_PER_STEP", &[2, 4], 4),
     size("N_HEADS", &[12], u32::MAX),

@@ -15,7 +15,7 @@ pub(super) struct Projection<'b> {
     pub matrix: &'b Matrix,
     pub x: &'b wgpu::Buffer,
     pub y: &'b wgpu::Buffer,
-    /// The norm that rows pass on their way in, where they are taken one by one.
+    /// The norm that rows pass on their way in, where it is left to the map.
     pub norm: Option<&'b NormBuffer>,
     pub epilogue: Epilogue,
     /// Add to `y` instead of replacing it.
@@ -66,9 +66,9 @@ impl<'b> Projection<'b> {
 }
 
 impl Forward<'_> {
-    /// The norm of the residual stream: where rows are taken one by one it is left to the linear
-    /// map that reads them, of many rows it is done before the map. Returns the norm that is left
-    /// to the map, and the buffer that the map reads.
+    /// The norm of the residual stream: of few rows, and of all that are packed, it is left to the
+    /// linear map that reads them, of others it is done before the map. Returns the norm that is
+    /// left to the map, and the buffer that the map reads.
     pub(super) fn input_norm<'b>(
         &'b self,
         r: &mut Recorder<'b>,
@@ -76,7 +76,8 @@ impl Forward<'_> {
         norm: &'b NormBuffer,
         over: RowList,
     ) -> (Option<&'b NormBuffer>, &'b wgpu::Buffer) {
-        if self.kind.is_few() {
+        let target = &self.weights.target;
+        if self.kind.is_few() || pack_rows::is_wanted(target, self.kind) {
             return (Some(norm), &self.buffers.x);
         }
         self.norm(r, role, norm, over, false);
@@ -134,14 +135,6 @@ impl Forward<'_> {
             false => self.kind,
         };
         let (target, packed) = (&self.weights.target, self.buffers.packed());
-        if pack_rows::is_wanted(target, kind) {
-            let params = pack_rows::Params {
-                n_octets: matrix.n_octets,
-                list: over.list,
-            };
-            let (x, rows) = (p.x, &self.buffers.rows);
-            r.push("pack_rows", pack_rows::call(params, x, rows, packed), over);
-        }
         let output = match p.to {
             Some(qkv) => linear::Output::Qkv(qkv),
             None => linear::Output::Rows {
@@ -163,6 +156,11 @@ impl Forward<'_> {
             n_cols: self.config.hidden as u32,
             eps: self.config.norm_eps as f32,
         });
+        if pack_rows::is_wanted(target, kind) {
+            let buffers = [p.x, &self.buffers.rows];
+            let call = pack_rows::call(target, matrix.n_octets, over.list, norm, buffers, packed);
+            r.push("pack_rows", call, over);
+        }
         for part in &matrix.parts {
             let end = part.first_row + part.n_rows;
             let first = part.first_row.max(p.first_output);

@@ -4,7 +4,7 @@ use anyhow::Result;
 use wgpu::{BufferUsages, TextureFormat, TextureViewDimension};
 use ztt_wgpu::gpu::{Call, Gpu, Resource, Target, UNIFORM_BYTES};
 use ztt_wgpu::kernels::linear::{self, Map, Operands, Output, Qkv};
-use ztt_wgpu::kernels::pack_rows::PACKED_TILE;
+use ztt_wgpu::kernels::pack_rows::{PACKED_TILE, packed_width};
 use ztt_wgpu::kernels::{BatchKind, Heads, KvType, pack_rows, qkv_store};
 use ztt_wgpu::model::tensor::Dtype;
 
@@ -293,7 +293,7 @@ impl Store {
         };
         let rows = buffer(gpu, &self.listing.values());
         let n_packed = self.listing.listed.len().next_multiple_of(PACKED_TILE);
-        let size = [self.row_width / 4, n_packed, 1];
+        let size = [packed_width(self.row_width) / 4, n_packed, 1];
         let packed_image = Image::new(gpu, TextureFormat::Rgba32Float, size);
         let packed = packed_image.view(TextureViewDimension::D2);
         let weights = buffer(gpu, &self.weights);
@@ -301,14 +301,12 @@ impl Store {
         let mut calls = Vec::new();
         let target = self.target(gpu);
         if pack_rows::is_wanted(&target, kind) {
-            let params = pack_rows::Params {
-                n_octets: self.row_width as u32 / 8,
-                list: self.listing.list(),
-            };
             calls.push(pack_rows::call(
-                params,
-                &x,
-                &rows,
+                &target,
+                self.row_width as u32 / 8,
+                self.listing.list(),
+                None,
+                [&x, &rows],
                 Resource::Texture(&packed),
             ));
         }

@@ -5,7 +5,7 @@ use wgpu::BufferUsages;
 use ztt_wgpu::gpu::{Gpu, Resource, UNIFORM_BYTES};
 use ztt_wgpu::kernels::BatchKind;
 use ztt_wgpu::kernels::linear::{Epilogue, InputNorm, Map, Norm, Operands, Output, call};
-use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE};
+use ztt_wgpu::kernels::pack_rows::{self, PACKED_TILE, packed_width};
 
 use super::super::matrix::{row_words, stored, weights_texture};
 use super::super::{Expected, Listing, POISON, Piece, Within};
@@ -18,7 +18,7 @@ use crate::random::Random;
 fn packed(gpu: &Gpu, stride: usize, n_rows: usize) -> wgpu::TextureView {
     let height = n_rows.next_multiple_of(PACKED_TILE);
     let usage = wgpu::TextureUsages::STORAGE_BINDING;
-    let size = [(stride / 4) as u32, height as u32];
+    let size = [(packed_width(stride) / 4) as u32, height as u32];
     let texture = gpu.texture("packed", size, wgpu::TextureFormat::Rgba32Float, usage);
     texture.create_view(&wgpu::TextureViewDescriptor::default())
 }
@@ -161,6 +161,12 @@ impl Data {
         let y = buffer(gpu, &self.y);
         let rows = buffer(gpu, &self.listing.values());
         let target = place.target(gpu);
+        let input_norm = Some(Norm {
+            kind: self.case.norm,
+            vectors: &norm,
+            n_cols: self.case.n_in as u32,
+            eps: EPS,
+        });
         let linear = call(
             &target,
             kind,
@@ -175,12 +181,7 @@ impl Data {
                 },
                 bias: self.case.bias.then_some(&bias),
                 rows: &rows,
-                norm: Some(Norm {
-                    kind: self.case.norm,
-                    vectors: &norm,
-                    n_cols: self.case.n_in as u32,
-                    eps: EPS,
-                }),
+                norm: input_norm,
             },
             Output::Rows {
                 y: &y,
@@ -191,14 +192,12 @@ impl Data {
         );
         let mut calls = Vec::new();
         if pack_rows::is_wanted(&target, kind) {
-            let params = pack_rows::Params {
-                n_octets: stride as u32 / 8,
-                list: self.listing.list(),
-            };
             calls.push(pack_rows::call(
-                params,
-                &x,
-                &rows,
+                &target,
+                stride as u32 / 8,
+                self.listing.list(),
+                input_norm,
+                [&x, &rows],
                 Resource::Texture(&packed),
             ));
         }

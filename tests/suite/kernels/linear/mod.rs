@@ -97,7 +97,7 @@ impl Place {
 }
 
 /// The kernels.
-const KERNELS: [(&str, BatchKind, Place); 15] = [
+const KERNELS: [(&str, BatchKind, Place); 18] = [
     ("matvec", BatchKind::OneRow, Place::Buffer),
     ("matvec::two_rows", BatchKind::FewRows(2), Place::Buffer),
     ("matvec::four_rows", BatchKind::FewRows(4), Place::Buffer),
@@ -136,6 +136,16 @@ const KERNELS: [(&str, BatchKind, Place); 15] = [
     ("matvec_texture", BatchKind::OneRow, Place::Texture),
     ("matmul_texture", BatchKind::OneSequence, Place::Texture),
     (
+        "matmul_texture::two_rows",
+        BatchKind::FewRows(2),
+        Place::Texture,
+    ),
+    (
+        "matmul_texture::four_rows",
+        BatchKind::FewRows(4),
+        Place::Texture,
+    ),
+    (
         "matvec_texture::four_lanes",
         BatchKind::OneRow,
         Place::TextureOfFour,
@@ -143,6 +153,11 @@ const KERNELS: [(&str, BatchKind, Place); 15] = [
     (
         "matmul_texture::four_lanes",
         BatchKind::OneSequence,
+        Place::TextureOfFour,
+    ),
+    (
+        "matmul_texture::four_rows_by_four_lanes",
+        BatchKind::FewRows(4),
         Place::TextureOfFour,
     ),
 ];
@@ -161,23 +176,7 @@ pub fn trials() -> Vec<Trial> {
         )
     };
     let mut trials: Vec<Trial> = KERNELS.map(kernel).into();
-    // In textures, outputs are summed in the same order however many rows there are.
-    trials.push(adapter::trial_of(
-        Some(KernelClass::Software),
-        "kernels::matvec_and_matmul_of_textures_agree",
-        |gpu| {
-            let place = Place::Texture;
-            let cases = cases(BatchKind::OneRow, place).into_iter();
-            for case in cases.filter(|case| case.norm == InputNorm::None) {
-                let data = Data::new(&case, 2);
-                let one = data.run(&gpu, BatchKind::OneRow, place)?;
-                let many = data.run(&gpu, BatchKind::OneSequence, place)?;
-                same(&format!("{case:?}"), &one, &many)?;
-            }
-            Ok(())
-        },
-    ));
-    for place in [Place::Buffer, Place::Subgroups] {
+    for place in [Place::Buffer, Place::Subgroups, Place::Texture] {
         let class = Some(place.class());
         let name = format!("kernels::few_rows_agree::{}", place.class().name());
         trials.push(adapter::trial_of(class, name, move |gpu| {
@@ -194,13 +193,17 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// A row has the same bits alone and among few, with two outputs a group and with four.
+/// A row has the same bits alone and among few, with two outputs a group and with four; in textures
+/// among many, too.
 fn few_rows(gpu: &Gpu, place: Place) -> Result<()> {
-    let kinds = [BatchKind::FewRows(2), BatchKind::FewRows(4)];
+    let mut kinds = vec![BatchKind::FewRows(2), BatchKind::FewRows(4)];
+    if place.is_texture() {
+        kinds.extend([BatchKind::FewRows(8), BatchKind::OneSequence]);
+    }
     for case in cases(BatchKind::OneRow, place) {
         let data = Data::new(&case, 3);
         let alone = data.run(gpu, BatchKind::OneRow, place)?;
-        for kind in kinds {
+        for &kind in &kinds {
             let few = data.run(gpu, kind, place)?;
             same(&format!("{kind:?} of {case:?}"), &alone, &few)?;
         }
@@ -248,7 +251,7 @@ fn cases(kind: BatchKind, place: Place) -> Vec<Case> {
                         // With a bias or without: each format and epilogue meets both.
                         accumulate: (flags + i + j) % 2 == 0,
                         offsets: flags & 2 != 0,
-                        norm: match kind.is_few() {
+                        norm: match kind.is_few() || place.is_texture() {
                             true => NORMS[cases.len() % 3],
                             false => InputNorm::None,
                         },
