@@ -1,5 +1,5 @@
 // maxima[chunk] = the largest of the chunk's logits, as a key
-// One invocation stands for one chunk of the vocabulary.
+// PARTS lanes stand for one chunk of the vocabulary; neighbours read neighbouring quads.
 // `logits` is padded to whole quads.
 
 struct Params {
@@ -10,15 +10,31 @@ struct Params {
 @group(0) @binding(1) var<storage, read> logits: array<vec4<u32>>; // [n_quads]
 @group(0) @binding(2) var<storage, read_write> maxima: array<u32>; // [chunk]
 
+override PARTS: u32 = 1u; // a power of two, at most 64
+
 #import shared/logit_keys
 
+var<workgroup> part_maxima: array<u32, 64>; // [part][chunk]
+
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let chunk = id.x;
-    var largest = vec4<u32>(NONE);
-    for (var quad = chunk; quad < n_quads(); quad += N_CHUNKS) {
-        largest = max(largest, quad_keys(quad));
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let n_chunks = 64u / PARTS;
+    let chunk = group.x * n_chunks + lane % n_chunks;
+    var all = vec4<u32>(NONE);
+    for (var i = chunk + lane / n_chunks * N_CHUNKS; i < n_quads(); i += PARTS * N_CHUNKS) {
+        all = max(all, quad_keys(i));
     }
-    let pair = max(largest.xy, largest.zw);
-    maxima[chunk] = max(pair.x, pair.y);
+    let pair = max(all.xy, all.zw);
+    part_maxima[lane] = max(pair.x, pair.y);
+    workgroupBarrier();
+    if lane < n_chunks {
+        var largest = part_maxima[lane];
+        for (var part = 1u; part < PARTS; part++) {
+            largest = max(largest, part_maxima[part * n_chunks + lane]);
+        }
+        maxima[chunk] = largest;
+    }
 }

@@ -1,6 +1,6 @@
 // Scores of a cycle from the zero attention that `attention` wrote, and which rows exit after it.
-// One workgroup stands for the whole batch; a lane for a run of neighbouring listed rows.
-// Sums are in a fixed order: heads, then middle layers.
+// One workgroup stands for the whole batch: a lane for the heads of a layer, then for a run of
+// neighbouring listed rows. Sums are in a fixed order: heads, then middle layers.
 
 struct Params {
     n_middle_layers: u32,
@@ -20,7 +20,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> zeros: array<f32>; // [row][middle layer][head]
+// [row][middle layer][head]; the first head's becomes the layer's mean.
+@group(0) @binding(1) var<storage, read_write> zeros: array<f32>;
 @group(0) @binding(2) var<storage, read> grids: array<Grid>; // [grid]
 @group(0) @binding(3) var<storage, read_write> rows: array<u32>; // see `shared/rows`
 @group(0) @binding(4) var<storage, read_write> progress: array<f32>; // [row][cycles run, scores]
@@ -41,13 +42,23 @@ struct Grid {
     unused: u32,
 }
 
-fn layer_score(row: u32, middle_layer: u32) -> f32 {
-    let start = (row * params.n_middle_layers + middle_layer) * params.n_heads;
-    var sum = 0.0;
-    for (var i = 0u; i < params.n_heads; i++) {
-        sum += zeros[start + i];
+// Leaves the mean of each layer of each listed row where `layer_score` finds it.
+fn average_heads(n_rows: u32, lane: u32) {
+    for (var i = lane; i < n_rows * params.n_middle_layers; i += WORKGROUP_SIZE) {
+        let row = listed(params.list, i / params.n_middle_layers);
+        let layer = row * params.n_middle_layers + i % params.n_middle_layers;
+        let start = layer * params.n_heads;
+        var sum = 0.0;
+        for (var head = 0u; head < params.n_heads; head++) {
+            sum += zeros[start + head];
+        }
+        zeros[start] = sum / f32(params.n_heads);
     }
-    return sum / f32(params.n_heads);
+    storageBarrier();
+}
+
+fn layer_score(row: u32, middle_layer: u32) -> f32 {
+    return zeros[(row * params.n_middle_layers + middle_layer) * params.n_heads];
 }
 
 fn score(row: u32) -> f32 {
@@ -94,6 +105,7 @@ fn has_left(row: u32) -> bool {
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let n = n_listed(params.list);
+    average_heads(n, lane);
     let run = (n + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
     let begin = min(n, lane * run);
     let end = min(n, begin + run);

@@ -17,12 +17,14 @@ struct Params {
 @group(0) @binding(3) var<storage, read> rows: array<u32>; // see `shared/rows`
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [row][stride]
 
+override WORKGROUP_SIZE: u32 = 64u; // a power of two
+
 #import shared/rows
 #import shared/workgroup_sum
 
-var<workgroup> lane_values: array<f32, 64>;
+var<workgroup> lane_values: array<f32, WORKGROUP_SIZE>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,

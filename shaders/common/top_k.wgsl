@@ -12,10 +12,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> maxima: array<u32>; // [chunk]
 @group(0) @binding(3) var<storage, read_write> candidates: array<vec2<u32>>; // [k][key, id]
 
+override WORKGROUP_SIZE: u32 = 64u;
+
 #import shared/logit_keys
 #import shared/radix_select
 
-const WORKGROUP_SIZE: u32 = 64u;
 const MAX_CANDIDATES: u32 = 256u;
 const CAPACITY: u32 = 1024u;
 
@@ -133,7 +134,7 @@ fn collect_chunks(least: u32, lane: u32) -> u32 {
     return workgroupUniformLoad(&n_listed);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(local_invocation_index) lane: u32) {
     load(lane);
     var n = collect_chunks(least_key(lane), lane);

@@ -18,6 +18,8 @@ struct Params {
 
 #import shared/workgroup_sum
 
+const WORKGROUP_SIZE: u32 = 64u;
+
 var<workgroup> lane_values: array<f32, 64>;
 
 @compute @workgroup_size(64)

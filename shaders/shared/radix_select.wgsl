@@ -1,6 +1,6 @@
 // The value of a rank from the top, found digit by digit, four bits each, from the highest down.
 // For each place every lane adds its values; after a barrier all lanes pick one and the same digit.
-// Expects `counts: array<atomic<u32>, 256>` in workgroup memory.
+// Expects `WORKGROUP_SIZE`, and `counts: array<atomic<u32>, 256>` in workgroup memory.
 
 struct Selection {
     known: u32, // the digits found so far, the others 0
@@ -8,7 +8,7 @@ struct Selection {
 }
 
 fn clear_counts(lane: u32) {
-    for (var i = lane; i < 256u; i += 64u) {
+    for (var i = lane; i < 256u; i += WORKGROUP_SIZE) {
         atomicStore(&counts[i], 0u);
     }
 }

@@ -1,8 +1,6 @@
-// The sum of one value a lane over the 64 lanes of a workgroup, in a fixed order.
+// The sum of one value a lane over the lanes of a workgroup, in a fixed order.
 // Every lane must call it, and every lane gets the sum.
-// Expects `lane_values: array<f32, 64>` in workgroup memory.
-
-const WORKGROUP_SIZE: u32 = 64u;
+// Expects `WORKGROUP_SIZE`, a power of two, and `lane_values: array<f32>` in workgroup memory.
 
 fn workgroup_sum(value: f32, lane: u32) -> f32 {
     lane_values[lane] = value;

@@ -92,6 +92,16 @@ impl Target {
         8
     }
 
+    /// Lanes of a workgroup that stands alone, or for a whole row: the more, up to `most`, the sooner
+    /// a GPU is done. Software adapters go through them one after the other.
+    pub fn workgroup_of(&self, most: u32) -> u32 {
+        let limit = self.limits.max_compute_invocations_per_workgroup;
+        match self.class {
+            KernelClass::Software => 64,
+            KernelClass::Subgroup | KernelClass::Workgroup => 1 << limit.min(most).max(64).ilog2(),
+        }
+    }
+
     /// Neighbouring lanes that kernels on textures count on sharing a subgroup; those of class
     /// `subgroup` count on eight, and take as many as there are.
     pub fn lanes(&self) -> u32 {

@@ -3,7 +3,7 @@
 use wgpu::Features;
 
 use super::{WORKGROUP_SIZE, kernel, params, read, read_write, words};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use crate::gpu::{Call, Cost, Kernel, KernelClass, Target, on_buffers};
 
 params! {
     Params {
@@ -22,14 +22,19 @@ pub static KERNEL: Kernel = kernel!(
 /// Chunks of a vocabulary, empty ones included.
 pub const N_CHUNKS: u32 = 1024;
 
-/// One invocation a chunk. `buffers`: logits, padded to whole quads, and maxima, u32 `[chunk]`.
-pub fn call(params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
+/// `buffers`: logits, padded to whole quads, and maxima, u32 `[chunk]`.
+pub fn call<'a>(target: &Target, params: Params, buffers: [&'a wgpu::Buffer; 2]) -> Call<'a> {
+    // Of 128,256 tokens a chunk has 32 quads: a GPU wants more lanes than chunks.
+    let parts = match target.class {
+        KernelClass::Software => 1,
+        KernelClass::Subgroup | KernelClass::Workgroup => 8,
+    };
     Call {
         kernel: &KERNEL,
-        constants: Vec::new(),
+        constants: vec![("PARTS", parts)],
         params: params.bytes(),
         resources: on_buffers(&buffers),
-        x: N_CHUNKS / WORKGROUP_SIZE,
+        x: parts * N_CHUNKS / WORKGROUP_SIZE,
         rows_per_group: 1,
         cost: Cost {
             read_per_row: words(params.n_vocab),

@@ -29,7 +29,7 @@ pub static KERNEL: Kernel = kernel!(
     Params::FIELDS,
     Features::empty(),
     &[
-        read("zeros"),
+        read_write("zeros"),
         read("grids"),
         read_write("rows"),
         read_write("progress"),
@@ -59,7 +59,7 @@ pub fn reduce_constant(reduce: Reduce) -> u32 {
     }
 }
 
-/// One workgroup. `buffers`: zeros, grids, rows, progress, dispatches.
+/// One workgroup. `buffers`: zeros, which it leaves averaged, grids, rows, progress, dispatches.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
     Call {
         kernel: &KERNEL,

@@ -3,7 +3,7 @@
 use wgpu::Features;
 
 use super::{kernel, params, read, read_write, words};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use crate::gpu::{Call, Cost, Kernel, Target, on_buffers};
 
 params! {
     Params {
@@ -24,10 +24,10 @@ pub static KERNEL: Kernel = kernel!(
 );
 
 /// One workgroup a row. `buffers`: x, norm, rows, y.
-pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
+pub fn call<'a>(target: &Target, params: Params, buffers: [&'a wgpu::Buffer; 4]) -> Call<'a> {
     Call {
         kernel: &KERNEL,
-        constants: Vec::new(),
+        constants: vec![("WORKGROUP_SIZE", target.workgroup_of(256))],
         params: params.bytes(),
         resources: on_buffers(&buffers),
         x: 1,

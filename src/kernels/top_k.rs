@@ -4,7 +4,7 @@ use wgpu::Features;
 
 use super::chunk_max::N_CHUNKS;
 use super::{kernel, params, read, read_write, words};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use crate::gpu::{Call, Cost, Kernel, Target, on_buffers};
 
 params! {
     Params {
@@ -26,10 +26,10 @@ pub const MAX_CANDIDATES: usize = 256;
 
 /// One workgroup. `buffers`: logits, maxima as [`chunk_max`](super::chunk_max) left them, and
 /// candidates, u32 `[k][key, id]`.
-pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
+pub fn call<'a>(target: &Target, params: Params, buffers: [&'a wgpu::Buffer; 3]) -> Call<'a> {
     Call {
         kernel: &KERNEL,
-        constants: Vec::new(),
+        constants: vec![("WORKGROUP_SIZE", target.workgroup_of(1024))],
         params: params.bytes(),
         resources: on_buffers(&buffers),
         x: 1,

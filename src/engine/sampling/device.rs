@@ -5,7 +5,7 @@ use wgpu::BufferUsages;
 use crate::engine::memory::rows::OUTPUT_ROWS;
 use crate::engine::pass::recorder::{DispatchSizes, Pass, Phase, Recorder, RowList, Size};
 use crate::engine::sampling::Sampler;
-use crate::gpu::{Call, Gpu, Traffic};
+use crate::gpu::{Call, Gpu, Target, Traffic};
 use crate::kernels::chunk_max::N_CHUNKS;
 use crate::kernels::repeat_penalty::{HISTORY_WORDS, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
@@ -21,6 +21,7 @@ pub struct DeviceSampler {
 
 /// Parameters and buffers of the sampling kernels.
 struct Drawing {
+    target: Target,
     n_vocab: u32,
     repeat_penalty: Option<repeat_penalty::Params>,
     draw: draw::Params,
@@ -51,6 +52,7 @@ impl DeviceSampler {
     ) -> Self {
         assert!(sampler.options.fit_device(n_vocab), "too many candidates");
         let drawing = Drawing {
+            target: gpu.target.clone(),
             n_vocab: n_vocab as u32,
             repeat_penalty: sampler.penalty(),
             draw: sampler.options.draw_rule(n_vocab),
@@ -100,11 +102,13 @@ impl Drawing {
             push(repeat_penalty::call(params, [&self.history, &self.logits]));
         }
         push(chunk_max::call(
+            &self.target,
             chunk_max::Params { n_vocab },
             [&self.logits, &self.maxima],
         ));
         let k = self.draw.n_candidates;
         push(top_k::call(
+            &self.target,
             top_k::Params { n_vocab, k },
             [&self.logits, &self.maxima, &self.candidates],
         ));

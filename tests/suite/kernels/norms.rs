@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::{layer_norm, rms_norm};
 
 use super::{Expected, Listing, POISON, Within};
-use super::{buffer, padded, run, values};
+use super::{buffer, padded, run, target, values};
 use crate::adapter;
 use crate::random::Random;
 
@@ -24,8 +24,9 @@ pub fn trials() -> Vec<Trial> {
         adapter::trial("kernels::layer_norm", |gpu| every_norm(&gpu, Norm::Layer)),
         adapter::trial("kernels::controls::norms", |gpu| {
             for kind in [Norm::Rms, Norm::Layer] {
-                norm(&gpu, kind, 65, 5, false, 0.0)?;
-                let wrong = norm(&gpu, kind, 65, 5, false, 0.1);
+                let class = KernelClass::Workgroup;
+                norm(&gpu, kind, class, [65, 5], false, 0.0)?;
+                let wrong = norm(&gpu, kind, class, [65, 5], false, 0.1);
                 ensure!(wrong.is_err(), "{kind:?}: a wrong weight passes");
             }
             Ok(())
@@ -39,10 +40,15 @@ enum Norm {
     Layer,
 }
 
+/// Classes with workgroups of several sizes.
+const CLASSES: [KernelClass; 2] = [KernelClass::Software, KernelClass::Workgroup];
+
 fn every_norm(gpu: &Gpu, kind: Norm) -> Result<()> {
-    for &(n_cols, n_listed) in SHAPES {
-        for dense in [false, true] {
-            norm(gpu, kind, n_cols, n_listed, dense, 0.0)?;
+    for class in CLASSES {
+        for &(n_cols, n_listed) in SHAPES {
+            for dense in [false, true] {
+                norm(gpu, kind, class, [n_cols, n_listed], dense, 0.0)?;
+            }
         }
     }
     Ok(())
@@ -52,8 +58,8 @@ fn every_norm(gpu: &Gpu, kind: Norm) -> Result<()> {
 fn norm(
     gpu: &Gpu,
     kind: Norm,
-    n_cols: usize,
-    n_listed: usize,
+    class: KernelClass,
+    [n_cols, n_listed]: [usize; 2],
     dense: bool,
     planted: f32,
 ) -> Result<()> {
@@ -98,8 +104,10 @@ fn norm(
     let rows = buffer(gpu, &listing.values());
     let (n_cols, stride) = (n_cols as u32, stride as u32);
     let (list, dense, eps) = (listing.list(), dense.into(), EPS);
+    let target = target(gpu, class, 8);
     let call = match kind {
         Norm::Rms => rms_norm::call(
+            &target,
             rms_norm::Params {
                 n_cols,
                 stride,
@@ -110,6 +118,7 @@ fn norm(
             [&x, &norm, &rows, &y],
         ),
         Norm::Layer => layer_norm::call(
+            &target,
             layer_norm::Params {
                 n_cols,
                 stride,

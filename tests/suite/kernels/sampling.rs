@@ -1,5 +1,7 @@
 //! Drawing tokens on the device against the host's sampler, over many rows of logits.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
@@ -24,10 +26,11 @@ pub fn trials() -> Vec<Trial> {
     let against_host = |&(n_vocab, n_rows): &(usize, usize)| {
         let name = format!("kernels::sampling::equals_the_host::{n_vocab}");
         let n_rows = thorough::repetitions(n_rows);
-        adapter::trial(name, move |gpu| equals_the_host(&gpu, n_vocab, n_rows))
+        adapter::trials_by_class(&name, move |gpu| equals_the_host(&gpu, n_vocab, n_rows))
     };
-    let mut trials: Vec<Trial> = VOCABULARIES.iter().map(against_host).collect();
-    trials.push(adapter::trial("kernels::sampling::ties", |gpu| ties(&gpu)));
+    let mut trials: Vec<Trial> = VOCABULARIES.iter().flat_map(against_host).collect();
+    let of_ties = |gpu: Arc<Gpu>| ties(&gpu);
+    trials.extend(adapter::trials_by_class("kernels::sampling::ties", of_ties));
     trials.push(adapter::trial("kernels::sampling::not_finite", |gpu| {
         not_finite(&gpu)
     }));

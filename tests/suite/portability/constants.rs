@@ -47,8 +47,9 @@ const CONSTANTS: &[Constant] = &[
     size("GROUP_LANES", &[32, 128], 256),
     size("OUTPUTS", &[2, 4], 4),
     size("ROWS", &[1, 2, 4], 4),
-    size("WORKGROUP_SIZE", &[128, 256], 1024),
+    size("WORKGROUP_SIZE", &[64, 128, 256, 512], 1024),
     size("HEADS_PER_TILE", &[1, 2, 3, 4, 5, 6, 7, 8], 8),
+    size("PARTS", &[1, 8], 64),
     size("TILE_ROWS", &[2, 4, 8], 8),
     size("KEY_GROUPS", &[1, 4], 4),
     size("KEYS_PER_STEP", &[2, 4], 4),
@@ -119,7 +120,15 @@ fn is_asked_for(set: &Set) -> bool {
     let group = value("ROWS").is_none() || plain_group || one_size;
     // Lanes have registers for four query vectors, and for four keys a step with two of them.
     let keys = value("KEYS_PER_STEP").is_none_or(|keys| items <= 4 && (keys == 2) == (items > 2));
-    stage && items <= 8 && zeros && octets && group && keys
+    let size = value("WORKGROUP_SIZE").is_none_or(|n| {
+        let lanes = value("GROUP_LANES");
+        let in_registers = lanes.or(value("KEYS_PER_STEP"));
+        match in_registers {
+            Some(_) => n <= 256 && lanes.is_none_or(|lanes| lanes <= n),
+            None => n != 128,
+        }
+    });
+    stage && items <= 8 && zeros && octets && group && keys && size
 }
 
 /// No constant is listed that no kernel has.

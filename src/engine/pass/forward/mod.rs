@@ -202,7 +202,8 @@ impl<'a> Forward<'a> {
             };
             let norm = &self.weights.final_norm.0;
             let buffers = [&b.x, norm, &b.rows, &b.normed];
-            r.push("layer_norm", layer_norm::call(params, buffers), over);
+            let call = layer_norm::call(&self.weights.target, params, buffers);
+            r.push("layer_norm", call, over);
         }
     }
 

@@ -99,6 +99,7 @@ impl Forward<'_> {
         let buffers = [&b.x, &norm.0, &b.rows, &b.normed];
         let call = match c.norm {
             NormKind::Layer => layer_norm::call(
+                &self.weights.target,
                 layer_norm::Params {
                     n_cols,
                     stride,
@@ -109,6 +110,7 @@ impl Forward<'_> {
                 buffers,
             ),
             NormKind::Rms => rms_norm::call(
+                &self.weights.target,
                 rms_norm::Params {
                     n_cols,
                     stride,
