@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::engine::MAX_BATCH;
 use crate::gpu::adapter::{AdapterChoice, BACKENDS};
-use crate::gpu::{CLASSES, KernelClass};
+use crate::gpu::{CLASSES, KernelClass, SKIPS, Skip};
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
@@ -108,6 +108,11 @@ pub struct AdapterArgs {
     #[arg(long, value_name = "CLASS", value_parser = kernels, env = "ZTT_KERNELS",
           help_heading = "Device")]
     pub kernels: Option<KernelClass>,
+
+    /// How cycles that no row runs are skipped: `count`, by indirect dispatches of zero, or `return`,
+    /// by kernels that return at once [default: what is cheaper on the adapter, see `microbench`]
+    #[arg(long, value_name = "HOW", value_parser = skip, env = "ZTT_SKIP", help_heading = "Device")]
+    pub skip: Option<Skip>,
 }
 
 /// Where a model runs, and how its cache is kept there.
@@ -228,6 +233,10 @@ pub fn fraction(text: &str) -> Result<f64, String> {
 
 fn backend(text: &str) -> Result<wgpu::Backend, String> {
     named(text, BACKENDS)
+}
+
+fn skip(text: &str) -> Result<Skip, String> {
+    named(text, SKIPS)
 }
 
 fn kernels(text: &str) -> Result<KernelClass, String> {

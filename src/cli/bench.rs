@@ -263,7 +263,7 @@ fn run_tests(
 fn device(args: &Args) -> Result<Option<Arc<Gpu>>> {
     let gpu = match args.adapter.is_host() {
         true => None,
-        false => open(&args.adapter.choice(), args.adapter.kernels, false)?,
+        false => open(&args.adapter, false)?,
     };
     if gpu.is_none() && args.synthetic.on_device {
         bail!(

@@ -93,6 +93,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter, chosen: Option<&AdapterInfo>)
         "cooperative_matrices": matrices(adapter),
         "wgpu_features": features.iter_names().map(|(name, _)| name).collect::<Vec<_>>(),
         "kernels": target.class.name(),
+        "skip": target.skip.name(),
         "tiles": tiles,
     })
 }
@@ -147,7 +148,7 @@ fn for_people(d: &Value) -> String {
     let tiles: String = tiles.map(tile).collect();
     format!(
         "{}: {} ({}, {}){}\n   driver {} {}\n   buffer {}, storage binding {}, {} storage buffers, \
-         workgroup {} invocations and {}\n   features {}; subgroups of {}{matrices}\n   kernels {}{tiles}\n",
+         workgroup {} invocations and {}\n   features {}; subgroups of {}{matrices}\n   kernels {}, cycles skipped by {}{tiles}\n",
         d["index"],
         text(&d["name"]),
         text(&d["backend"]),
@@ -175,5 +176,6 @@ fn for_people(d: &Value) -> String {
             _ => "unknown size".to_string(),
         },
         text(&d["kernels"]),
+        text(&d["skip"]),
     )
 }

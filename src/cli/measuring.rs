@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::args::named;
+use super::args::{AdapterArgs, named};
 use super::output;
 use crate::engine::DeviceModel;
-use crate::gpu::adapter::{AdapterChoice, choose, type_name};
-use crate::gpu::{Gpu, KernelClass};
+use crate::gpu::Gpu;
+use crate::gpu::adapter::{choose, type_name};
 use crate::measure::check;
 use crate::measure::formats::{FORMATS, Format};
 use crate::measure::report::{AdapterFacts, Report};
@@ -164,19 +164,16 @@ fn preset(text: &str) -> Result<Preset, String> {
 }
 
 /// Opens the adapter that is asked for, or `None` where there is none.
-pub fn open(
-    choice: &AdapterChoice,
-    kernels: Option<KernelClass>,
-    experimental: bool,
-) -> Result<Option<Arc<Gpu>>> {
-    let Some(adapter) = pollster::block_on(choose(choice))? else {
+pub fn open(args: &AdapterArgs, experimental: bool) -> Result<Option<Arc<Gpu>>> {
+    let Some(adapter) = pollster::block_on(choose(&args.choice()))? else {
         return Ok(None);
     };
     let gpu = match experimental {
         true => pollster::block_on(Gpu::open_for_probes(&adapter))?,
         false => pollster::block_on(Gpu::open(&adapter))?,
     };
-    Ok(Some(Arc::new(gpu.with_kernels(kernels)?)))
+    let gpu = gpu.with_kernels(args.kernels)?.with_skip(args.skip);
+    Ok(Some(Arc::new(gpu)))
 }
 
 /// The facts about an adapter for a report; `None` stands for the plain Rust reference.

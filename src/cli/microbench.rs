@@ -96,8 +96,8 @@ pub fn main(args: Args) -> Result<()> {
     if args.adapter.is_host() {
         bail!("--adapter: expected a device, found `{HOST}`, the plain Rust reference");
     }
-    let gpu = open(&args.adapter.choice(), args.adapter.kernels, true)?
-        .context("no adapter found: there is nothing to measure")?;
+    let gpu =
+        open(&args.adapter, true)?.context("no adapter found: there is nothing to measure")?;
     let model = match &args.model {
         Some(name) => {
             let model = Model::open(name, Fetch::Never)?.with_quant(args.quant)?;

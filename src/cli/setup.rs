@@ -161,7 +161,8 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> crate::Result<Placed<'m
         return Ok(placed);
     };
     let gpu = pollster::block_on(Gpu::open(&adapter))?;
-    let gpu = Arc::new(gpu.with_kernels(args.adapter.kernels)?);
+    let gpu = gpu.with_kernels(args.adapter.kernels)?;
+    let gpu = Arc::new(gpu.with_skip(args.adapter.skip));
     if gpu.is_first_run() && std::io::stderr().is_terminal() {
         stderr::line(FIRST_TIME);
     }

@@ -13,6 +13,7 @@ use super::faults::{self, Faults, Planted};
 use super::kernel::Kernel;
 use super::pipelines::{Constants, Pipelines};
 use super::placeholders::Placeholders;
+use super::skip::Skip;
 use super::target::Target;
 use super::timestamps::Timestamps;
 use crate::error::{Error, Result, first_line};
@@ -115,6 +116,15 @@ impl Gpu {
             target: self.target.with_class(class)?,
             ..self
         })
+    }
+
+    /// This device with dispatches passed over as `skip` says, if it says anything.
+    pub fn with_skip(self, skip: Option<Skip>) -> Self {
+        let target = Target {
+            skip: skip.unwrap_or(self.target.skip),
+            ..self.target
+        };
+        Self { target, ..self }
     }
 
     /// Where timestamps can be written.

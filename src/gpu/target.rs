@@ -3,6 +3,7 @@
 use wgpu::{AdapterInfo, CooperativeMatrixProperties, DeviceType, Features, Limits};
 
 use super::class::KernelClass;
+use super::skip::Skip;
 use crate::error::{Error, Result};
 
 /// An adapter as kernels see it. Made when the adapter is opened; whoever has to choose between
@@ -14,6 +15,7 @@ pub struct Target {
     /// no subgroups.
     pub subgroup: [u32; 2],
     pub limits: Limits,
+    pub skip: Skip,
     /// Sizes and types of cooperative matrices; empty without the feature.
     pub matrices: Vec<CooperativeMatrixProperties>,
 }
@@ -35,6 +37,7 @@ impl Target {
             class: KernelClass::of(is_software, subgroup[0]),
             subgroup,
             limits,
+            skip: Skip::of(info),
             matrices,
         }
     }

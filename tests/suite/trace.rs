@@ -1,9 +1,13 @@
 //! `trace` for people: its colours, and its page.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use ztt_wgpu::gpu::Gpu;
 
+use crate::adapter;
 use crate::compare::same;
 use crate::fixtures::{path, trial};
 use crate::program::{Checkpoint, command, json_lines, output, run, succeed};
@@ -14,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         trial("trace::colors_tell_cycles_apart", colors),
         trial("trace::the_terminal_is_not_steered", harmless),
         trial("trace::the_environment_decides", environment),
+        adapter::trial("trace::cycles_skipped_either_way", skipped),
         trial("trace::a_page_shows_every_position", page_of_text),
         trial("trace::a_page_of_ids_without_scores", page_of_ids),
         trial("trace::hostile_tokens_stay_text", hostile),
@@ -45,6 +50,23 @@ fn plain() -> Result<()> {
     let json = succeed(&arguments(&["--json"]))?;
     let colored_json = succeed(&arguments(&["--json", "--color", "always"]))?;
     same("text", &[never, colored_json], &[text, json])
+}
+
+/// Counts that are zero and kernels that return at once skip the same cycles.
+fn skipped(_: Arc<Gpu>) -> Result<()> {
+    for kv in ["propagate", "share"] {
+        for class in ["software", "workgroup"] {
+            let traced = |skip: &'static str| {
+                let fixed = ["trace", "builtin", TEXT, "--json", "--exit-kv", kv];
+                let device = ["--kernels", class, "--skip", skip];
+                succeed(&[&fixed[..], &device].concat())
+            };
+            let by_count = traced("count")?;
+            ensure!(by_count.contains("\"cycles\":1,"), "nothing exits");
+            same(class, &[traced("return")?], &[by_count])?;
+        }
+    }
+    Ok(())
 }
 
 fn colors() -> Result<()> {

@@ -47,7 +47,7 @@ pub fn recorded_pass(
     let n_vocab = model.config.vocab;
     let sampler = DeviceSampler::new(gpu, &sampler, n_vocab, &buffers.logits, &buffers.ids);
     let sizes = DispatchSizes::new(gpu, schedule.n_cycles());
-    let mut recorder = Recorder::new();
+    let mut recorder = Recorder::new(model.weights.target.skip);
     forward.pass(&mut recorder, &sizes);
     sampler.record(&mut recorder);
     Ok(recorded(&recorder, n_rows, depth))
@@ -141,7 +141,7 @@ pub(super) fn with_every_call(
         .map(|schedule| forward(model, schedule, &buffers));
     let sampler = device_sampler(gpu, model, &buffers);
     let dispatch_sizes = DispatchSizes::new(gpu, schedules[0].n_cycles());
-    let mut recorder = Recorder::new();
+    let mut recorder = Recorder::new(model.weights.target.skip);
     for forward in &forwards {
         forward.pass(&mut recorder, &dispatch_sizes);
     }

@@ -1,13 +1,15 @@
 //! Recording a pass: calls in order, and the dispatches that the device sizes.
 //!
-//! A call over rows that continue or exit is dispatched indirectly. Its size is written by the
+//! A call over rows that continue or exit is dispatched indirectly, or else for all rows, of which
+//! those that are not listed return at once ([`Skip`]). An indirect size is written by the
 //! `exit` kernel before it, which needs a table of the calls that follow until the next decision:
 //! [`Recorder`] keeps that table while the calls are recorded.
 
 use wgpu::BufferUsages;
 
+use crate::engine::memory::rows::BATCH_ROWS;
 use crate::gpu::plan::{Plan, Rows};
-use crate::gpu::{Call, Cost, Gpu};
+use crate::gpu::{Call, Cost, Gpu, Skip};
 use crate::kernels::exit::{self, Grid};
 
 /// A list of rows, and how dispatches over it are sized.
@@ -91,11 +93,14 @@ pub struct Recorder<'a> {
     grids: Vec<Grid>,
     /// The latest `exit`: its call and its parameters.
     latest_exit: Option<(usize, exit::Params)>,
+    skip: Skip,
 }
 
 impl<'a> Recorder<'a> {
-    pub fn new() -> Self {
+    /// `skip`: how calls are passed over that have no rows.
+    pub fn new(skip: Skip) -> Self {
         Self {
+            skip,
             calls: Vec::new(),
             notes: Vec::new(),
             phase: Phase::Head,
@@ -113,6 +118,9 @@ impl<'a> Recorder<'a> {
     pub fn push(&mut self, role: &'static str, call: Call<'a>, over: RowList) {
         let rows = match over.size {
             Size::Counted(i) => Rows::Counted(i),
+            Size::Staying | Size::Leaving if self.skip == Skip::EarlyReturn => {
+                Rows::Counted(BATCH_ROWS)
+            }
             size => Rows::Indirect(self.grid(&call, size)),
         };
         self.note(role, &call, over.size);

@@ -62,7 +62,7 @@ impl DeviceSampler {
             history: gpu.buffer_with("history", &history(sampler), BufferUsages::STORAGE),
             ids: ids.clone(),
         };
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::new(gpu.target.skip);
         drawing.record(&mut recorder);
         let pass = recorder.finish(gpu, &DispatchSizes::new(gpu, 0));
         let mut moved = Traffic::default();

@@ -212,12 +212,14 @@ impl std::fmt::Display for Tile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::Skip;
 
     fn target(class: KernelClass) -> Target {
         Target {
             class,
             subgroup: [32, 32],
             limits: wgpu::Limits::default(),
+            skip: Skip::ZeroCount,
             matrices: Vec::new(),
         }
     }

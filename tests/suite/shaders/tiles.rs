@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::Limits;
-use ztt_wgpu::gpu::{Kernel, KernelClass, Target};
+use ztt_wgpu::gpu::{Kernel, KernelClass, Skip, Target};
 use ztt_wgpu::kernels::{BatchKind, Heads, attention, linear};
 use ztt_wgpu::model::quant::Quant;
 use ztt_wgpu::model::tensor::Dtype;
@@ -74,6 +74,7 @@ fn target(&(_, is_software, subgroup, invocations, bytes, buffers): &Profile) ->
             max_storage_buffers_per_shader_stage: buffers,
             ..Limits::default()
         },
+        skip: Skip::ZeroCount,
         matrices: Vec::new(),
     }
 }

@@ -36,7 +36,7 @@ impl<'a> Forward<'a> {
     /// Builds the pass.
     pub fn record(&self) -> Pass {
         let sizes = DispatchSizes::new(self.gpu, self.schedule.n_cycles());
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::new(self.weights.target.skip);
         self.pass(&mut recorder, &sizes);
         recorder.finish(self.gpu, &sizes)
     }
