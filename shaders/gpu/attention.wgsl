@@ -59,21 +59,10 @@ var<workgroup> lane_values: array<f32, 64>; // [item][lane of the item]
 var<workgroup> item_values: array<f32, 8>;
 var<workgroup> item_positions: array<u32, 8>;
 
-fn kv_get(part: u32, head: u32, place: u32, octet: u32) -> Octet {
-    let at = kv_index(params.cycle, part, head, place, octet);
-    if KV_FORMAT == 1u {
-        return unpack_f16(kv[at]);
-    }
-    return Octet(bitcast<vec4<f32>>(kv[2u * at]), bitcast<vec4<f32>>(kv[2u * at + 1u]));
-}
-
-// One element of the KV cache.
-fn kv_element(element: u32) -> f32 {
-    if KV_FORMAT == 1u {
-        let pair = unpack2x16float(kv[element / 8u][element / 2u % 4u]);
-        return select(pair.x, pair.y, element % 2u == 1u);
-    }
-    return bitcast<f32>(kv[element / 4u][element % 4u]);
+// Dimensions of an item that a lane serves: a bound that is known when the kernel is compiled, so
+// that loops over them are unrolled, and `output` is indexed by constants.
+fn dimensions_of_lane() -> u32 {
+    return (8u * HEAD_OCTETS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 }
 
 // Keys come in blocks, one a lane. Blocks begin at fixed positions and items do not mix, so that a
@@ -108,8 +97,11 @@ fn main(
         state = Softmax(zero_score, 1.0);
         for (var i = 0u; i < n_items; i++) {
             let value = pool_at(tile, i, params.zero_value);
-            for (var d = lane; d < params.head_dim; d += WORKGROUP_SIZE) {
-                output[4u * i + d / WORKGROUP_SIZE] = pool[value + d / 4u][d % 4u];
+            for (var k = 0u; k < dimensions_of_lane(); k++) {
+                let d = lane + k * WORKGROUP_SIZE;
+                if d < params.head_dim {
+                    output[4u * i + k] = pool[value + d / 4u][d % 4u];
+                }
             }
         }
     }
@@ -117,18 +109,20 @@ fn main(
         score_block(tile, first, lane);
         state = weigh_block(state, lane);
         for (var i = 0u; i < n_items; i++) {
-            for (var d = lane; d < params.head_dim; d += WORKGROUP_SIZE) {
-                output[4u * i + d / WORKGROUP_SIZE] *= item_values[i];
+            for (var k = 0u; k < dimensions_of_lane(); k++) {
+                output[4u * i + k] *= item_values[i];
             }
         }
-        for (var k = 0u; k < min(BLOCK, tile.end - first); k++) {
-            let place = tile.start + first + k;
+        for (var key = 0u; key < min(BLOCK, tile.end - first); key++) {
+            let place = tile.start + first + key;
             let value_at = 8u * kv_index(params.cycle, VALUE, tile.kv_head, place, 0u);
-            for (var d = lane; d < params.head_dim; d += WORKGROUP_SIZE) {
+            for (var k = 0u; k < dimensions_of_lane(); k++) {
+                // Past the last dimension the last one is repeated, and its result is dropped.
+                let d = min(lane + k * WORKGROUP_SIZE, params.head_dim - 1u);
                 let value = kv_element(value_at + d);
                 for (var i = 0u; i < n_items; i++) {
-                    let at = 4u * i + d / WORKGROUP_SIZE;
-                    output[at] = fma(weight_tile[i * BLOCK + k], value, output[at]);
+                    let at = 4u * i + k;
+                    output[at] = fma(weight_tile[i * BLOCK + key], value, output[at]);
                 }
             }
         }
@@ -146,11 +140,12 @@ fn main(
         let head = head_of(tile, i);
         let to = listed(params.list, slot_of(tile, i)) * params.out_stride + head * params.head_dim;
         let part_at = 4u * part_of(slot_of(tile, i) * N_SPLITS + tile.split, head);
-        for (var d = lane; d < params.head_dim; d += WORKGROUP_SIZE) {
-            let value = output[4u * i + d / WORKGROUP_SIZE];
-            if N_SPLITS > 1u {
+        for (var k = 0u; k < dimensions_of_lane(); k++) {
+            let d = lane + k * WORKGROUP_SIZE;
+            let value = output[4u * i + k];
+            if d < params.head_dim && N_SPLITS > 1u {
                 parts[part_at + d] = value;
-            } else {
+            } else if d < params.head_dim {
                 out[to + d] = value / item_values[i];
             }
         }

@@ -78,23 +78,6 @@ fn main(
         return;
     }
     let n = first + lane / GROUP_LANES * OUTPUTS;
-    let sums = lane_sums(first_slot, n, lane, subgroup_size);
-    put_rows(sums, lane, subgroup_size);
-    gather_sums(select(ROWS, ROWS + 1u, NORM == 1u), lane);
-    // A lane finishes two outputs of a row.
-    let n_pairs = n_groups * OUTPUTS / 2u;
-    let row = lane / n_pairs;
-    let pair = lane % n_pairs;
-    let slot = first_slot + row;
-    if row >= ROWS || slot >= n_listed(params.list) || first + 2u * pair >= params.n_out {
-        return;
-    }
-    let its_group = 2u * pair / OUTPUTS;
-    let products = group_sum(row, its_group, subgroup_size);
-    var squares = vec4<f32>();
-    if NORM == 1u {
-        squares = group_sum(ROWS, its_group, subgroup_size);
-    }
-    let two = select(products.xy, products.zw, OUTPUTS == 4u && pair % 2u == 1u);
-    store_pair(listed(params.list, slot), first + 2u * pair, two * rms_scale(squares[row]));
+    put_rows(lane_sums(first_slot, n, lane, subgroup_size), lane, subgroup_size);
+    finish_rows(first_slot, first, lane, subgroup_size);
 }

@@ -1,6 +1,7 @@
 // A tile of `attention`: listed rows by neighbouring query heads, and a split of the keys. A file
 // of its own for its length: `attention` alone imports it. Expects the overrides and the workgroup
-// memory of that file, `q`, `rows`, `attention`, and `list` and `pool_heads` in `params`.
+// memory of that file, `q`, `kv`, `rows`, `octet`, `kv_buffer`, `attention`, and `cycle`, `list`
+// and `pool_heads` in `params`.
 
 struct Tile {
     first_slot: u32,
@@ -97,4 +98,21 @@ fn load_queries(tile: Tile, lane: u32) {
         item_positions[lane] = position_of(listed(params.list, slot));
     }
     workgroupBarrier();
+}
+
+fn kv_get(part: u32, head: u32, place: u32, octet: u32) -> Octet {
+    let at = kv_index(params.cycle, part, head, place, octet);
+    if KV_FORMAT == 1u {
+        return unpack_f16(kv[at]);
+    }
+    return Octet(bitcast<vec4<f32>>(kv[2u * at]), bitcast<vec4<f32>>(kv[2u * at + 1u]));
+}
+
+// One element of the KV cache.
+fn kv_element(element: u32) -> f32 {
+    if KV_FORMAT == 1u {
+        let pair = unpack2x16float(kv[element / 8u][element / 2u % 4u]);
+        return select(pair.x, pair.y, element % 2u == 1u);
+    }
+    return bitcast<f32>(kv[element / 4u][element % 4u]);
 }

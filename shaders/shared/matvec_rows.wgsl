@@ -1,8 +1,9 @@
 // ROWS listed rows times the weights of OUTPUTS neighbouring outputs, by a group of GROUP_LANES
 // lanes that walk the inputs in units. Each load of weights serves all rows, each load of a row all
 // outputs; a row's sums are the same to the bit for any ROWS and OUTPUTS. Expects
-// `x: array<vec4<f32>>`, `octet`, `normed`, `rows`, `matvec_units`, `row_moments`, `ROWS`,
-// `GROUP_LANES`, and `list`, `n_in_octets`, `n_out` and `weight_row` in `params`.
+// `x: array<vec4<f32>>`, `octet`, `normed`, `rows`, `matvec_units`, `row_moments`, `output_pair`,
+// `OUTPUTS`, `ROWS`, `GROUP_LANES`, `WORKGROUP_SIZE`, and `list`, `n_in_octets`, `n_out` and
+// `weight_row` in `params`.
 
 // A lane's sums for one row: products by output, and squares of x.
 struct RowSums {
@@ -139,4 +140,25 @@ fn put_rows(sums: Sums, lane: u32, subgroup_size: u32) {
     if NORM == 1u {
         put_sums(ROWS, squares, lane, subgroup_size);
     }
+}
+
+// Adds what `put_rows` left, and stores: a lane finishes two outputs of a row. `first` is the first
+// output of the workgroup. Every lane must call it.
+fn finish_rows(first_slot: u32, first: u32, lane: u32, subgroup_size: u32) {
+    gather_sums(select(ROWS, ROWS + 1u, NORM == 1u), lane);
+    let n_pairs = WORKGROUP_SIZE / GROUP_LANES * OUTPUTS / 2u;
+    let row = lane / n_pairs;
+    let pair = lane % n_pairs;
+    let slot = first_slot + row;
+    if row >= ROWS || slot >= n_listed(params.list) || first + 2u * pair >= params.n_out {
+        return;
+    }
+    let group = 2u * pair / OUTPUTS;
+    let products = group_sum(row, group, subgroup_size);
+    var squares = vec4<f32>();
+    if NORM == 1u {
+        squares = group_sum(ROWS, group, subgroup_size);
+    }
+    let two = select(products.xy, products.zw, OUTPUTS == 4u && pair % 2u == 1u);
+    store_pair(listed(params.list, slot), first + 2u * pair, two * rms_scale(squares[row]));
 }

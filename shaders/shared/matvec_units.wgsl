@@ -66,9 +66,9 @@ fn units_at(rows_at: vec4<u32>, k: u32, n_units: u32) -> Units {
     return units;
 }
 
-// Octet `i` of a unit without its scale. Quantised numbers become bytes without sign, which widen in
-// one instruction, and then lose what these are greater by: exactly, unlike products of the bytes
-// from which that is taken off as a whole.
+// Octet `i` of a unit without its scale. Quantised numbers become bytes without sign, which widen
+// in one instruction, and then lose what these are greater by: exactly, unlike products of the
+// bytes from which that is taken off as a whole.
 fn unit_octet(unit: Unit, i: u32) -> Octet {
     if is_quantised() {
         var words = select(unit.numbers.xy, unit.numbers.zw, (i & 1u) == 1u);

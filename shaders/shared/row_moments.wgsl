@@ -1,6 +1,6 @@
 // Mean and deviation of up to four rows, for layer norm, by the lanes of a group. Expects
-// `x: array<vec4<f32>>`, `octet`, `normed`, `group_sums_subgroup` or `group_sums_workgroup`, `ROWS`,
-// `GROUP_LANES`, and `n_in_octets` and `n_cols` in `params`.
+// `x: array<vec4<f32>>`, `octet`, `normed`, `group_sums_subgroup` or `group_sums_workgroup`,
+// `ROWS`, `GROUP_LANES`, and `n_in_octets` and `n_cols` in `params`.
 
 // By row; of fewer rows the last ones are unused.
 struct AllMoments {

@@ -114,7 +114,7 @@ pub struct Qkv<'a> {
 
 /// A matrix times the listed rows. All rows are padded to octets. With weights in a texture, one
 /// row must be alone in its list, lie at the beginning of `x` and fit
-/// [`UNIFORM_BYTES`](crate::gpu::UNIFORM_BYTES), and many rows must have been packed.
+/// [`UNIFORM_BYTES`](crate::gpu::UNIFORM_BYTES), and others must have been packed.
 pub fn call<'a>(
     target: &Target,
     kind: BatchKind,
