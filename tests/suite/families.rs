@@ -160,7 +160,8 @@ pub fn adapter_equals_reference(
     let mut rule = model.config.exit();
     rule.threshold = None;
     let [device, host] = run(&rule)?;
-    compare(&format!("{what}, full depth"), &device, &host)?;
+    let allowed = tolerance(model);
+    compare(&format!("{what}, full depth"), &device, &host, allowed)?;
     let mut scores: Vec<f32> = host.iter().flat_map(|o| o.scores.iter().copied()).collect();
     scores.sort_by(f32::total_cmp);
     // The widest gap in the middle of the scores: no decision hangs on the last bit.
@@ -179,10 +180,18 @@ pub fn adapter_equals_reference(
     if host.iter().any(near) {
         return Ok(());
     }
-    compare(&format!("{what}, {rule:?}"), &device, &host)
+    compare(&format!("{what}, {rule:?}"), &device, &host, allowed)
 }
 
-fn compare(what: &str, device: &[Output], host: &[Output]) -> Result<()> {
+/// Rounding errors grow with the layers that a position runs: up to ten keep to 5e-5. Of a random
+/// model of 18 one position in 20 has errors of 1e-5 to 5e-5, in every class, where others have 1e-6.
+fn tolerance(model: &Model) -> f64 {
+    let c = &model.config;
+    let n_layers = c.n_layers + (c.cycles() - 1) * c.middle_layers();
+    5e-6 * n_layers.max(10) as f64
+}
+
+fn compare(what: &str, device: &[Output], host: &[Output], allowed: f64) -> Result<()> {
     ensure!(
         device.len() == host.len() && !host.is_empty(),
         "{what}: outputs"
@@ -190,7 +199,13 @@ fn compare(what: &str, device: &[Output], host: &[Output]) -> Result<()> {
     for (position, (device, host)) in device.iter().zip(host).enumerate() {
         let what = format!("{what}, position {position}");
         same(&format!("{what}, cycles"), &[device.cycles], &[host.cycles])?;
-        rows_close(&what, &device.logits, &host.logits, host.logits.len(), 5e-5)?;
+        rows_close(
+            &what,
+            &device.logits,
+            &host.logits,
+            host.logits.len(),
+            allowed,
+        )?;
         all_close(
             &format!("{what}, scores"),
             &device.scores,
