@@ -47,7 +47,7 @@ const CONSTANTS: &[Constant] = &[
     size("GROUP_LANES", &[32, 128], 256),
     size("OUTPUTS", &[2, 4], 4),
     size("ROWS", &[1, 2, 4], 4),
-    size("WORKGROUP_SIZE", &[64, 128, 256, 512], 1024),
+    size("WORKGROUP_SIZE", &[64, 128, 256], 1024),
     size("HEADS_PER_TILE", &[1, 2, 3, 4, 5, 6, 7, 8], 8),
     size("PARTS", &[1, 8], 64),
     size("TILE_ROWS", &[2, 4, 8], 8),
