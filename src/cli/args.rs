@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::engine::MAX_BATCH;
 use crate::gpu::adapter::{AdapterChoice, BACKENDS};
-use crate::gpu::{CLASSES, KernelClass, SKIPS, Skip};
+use crate::gpu::{CLASSES, KernelClass, Skip};
 use crate::kernels::KvType;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
@@ -236,7 +236,8 @@ fn backend(text: &str) -> Result<wgpu::Backend, String> {
 }
 
 fn skip(text: &str) -> Result<Skip, String> {
-    named(text, SKIPS)
+    let skips = [Skip::ZeroCount, Skip::EarlyReturn];
+    named(text, &skips.map(|skip| (skip.name(), skip)))
 }
 
 fn kernels(text: &str) -> Result<KernelClass, String> {

@@ -21,7 +21,7 @@ pub use class::{CLASSES, KernelClass};
 pub use cost::{Cost, Traffic};
 pub use device::Gpu;
 pub use kernel::{Access, Binding, Call, Kernel, Resource, UNIFORM_BYTES, on_buffers};
-pub use skip::{SKIPS, Skip};
+pub use skip::Skip;
 pub use store::Store;
 pub use target::Target;
 pub use timestamps::Timestamps;

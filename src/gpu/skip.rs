@@ -1,8 +1,5 @@
 //! How a device passes over dispatches that have no rows.
 
-/// Names of [`Skip`]s, as flags take them.
-pub const SKIPS: &[(&str, Skip)] = &[("count", Skip::ZeroCount), ("return", Skip::EarlyReturn)];
-
 /// How dispatches over rows that continue or exit are passed over where no row does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skip {

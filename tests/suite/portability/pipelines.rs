@@ -12,13 +12,13 @@ use libtest_mimic::Trial;
 use serde_json::json;
 use wgpu::{Backends, Features, InstanceDescriptor, Limits, NoopBackendOptions};
 use ztt_wgpu::engine::{DeviceModel, Recorded, recorded_cases, recorded_pass};
-use ztt_wgpu::gpu::{Gpu, KernelClass, Traffic};
-use ztt_wgpu::kernels::{KvType, compose};
+use ztt_wgpu::gpu::{Gpu, Kernel, KernelClass, Traffic};
+use ztt_wgpu::kernels::{KERNELS, KvType};
 use ztt_wgpu::model::quant::Quant;
 use ztt_wgpu::model::{Fetch, Model};
 
 use super::shapes::{SHAPES, Shape};
-use super::written::writing;
+use super::written::{write_text, writing};
 
 /// The folder to write to.
 const VARIABLE: &str = "ZTT_WRITE_PIPELINES";
@@ -71,8 +71,6 @@ fn write(folder: &Path) -> Result<()> {
                     let calls = recorded_cases(model, n_rows, depth, KvType::F16)?;
                     let batch = format!("{} {format}, {n_rows} rows at {depth}", shape.name);
                     for call in calls {
-                        let text = compose(call.kernel.source);
-                        std::fs::write(folder.join(format!("{}.wgsl", call.kernel.name)), text)?;
                         let constants = call.constants.iter().copied().collect();
                         let uses = pipelines
                             .entry((call.kernel.name, constants, subgroup))
@@ -85,6 +83,10 @@ fn write(folder: &Path) -> Result<()> {
             let two = model(shape, 2, quant, SUBGROUPS[0])?;
             cost(&mut costs, shape, format, [&one?, &two])?;
         }
+    }
+    let is_used = |kernel: &&&Kernel| pipelines.keys().any(|key| key.0 == kernel.name);
+    for kernel in KERNELS.iter().filter(is_used) {
+        write_text(folder, kernel)?;
     }
     let mut lines = String::new();
     for ((kernel, constants, subgroup), mut uses) in pipelines {

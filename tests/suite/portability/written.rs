@@ -44,12 +44,18 @@ fn write(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut shaders = Vec::new();
     for kernel in KERNELS.iter().chain(PROBES) {
-        let text = compose(kernel.source);
-        std::fs::write(folder.join(kernel.name).with_extension("wgsl"), text)?;
+        write_text(folder, kernel)?;
         shaders.push(description(kernel)?);
     }
     let list = serde_json::to_string_pretty(&shaders)?;
     std::fs::write(folder.join("shaders.json"), list)?;
+    Ok(())
+}
+
+/// Writes `NAME.wgsl` of a kernel.
+pub fn write_text(folder: &Path, kernel: &Kernel) -> Result<()> {
+    let text = compose(kernel.source);
+    std::fs::write(folder.join(kernel.name).with_extension("wgsl"), text)?;
     Ok(())
 }
 
