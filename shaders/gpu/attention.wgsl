@@ -7,9 +7,8 @@ struct Params {
     kv_places: u32,
     cycle: u32,
     list: u32,
-    // Values from one row of `out` to the next.
-    out_stride: u32,
     scale: f32,
+    soft_cap: f32, // of scores after their scale
     // Zero token: the rows of `pool` with its key and value, and the heads of a row.
     zero_key: u32,
     zero_value: u32,
@@ -27,7 +26,7 @@ struct Params {
 // [key or value of a row][pool head][2 HEAD_OCTETS]
 @group(0) @binding(3) var<storage, read> pool: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
-@group(0) @binding(5) var<storage, read_write> out: array<f32>; // [row][out_stride]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>; // see `out_at`
 @group(0) @binding(6) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 // [listed row][split][head], each as `part_of` says.
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
@@ -42,12 +41,14 @@ override ROWS_PER_TILE: u32 = 1u;
 override N_SPLITS: u32 = 1u; // splits of a full KV cache; 1: nothing is split
 override SPLIT_KEYS: u32 = 64u; // keys of a split
 override HAS_ZERO: u32 = 0u; // 1: there is a zero token
+override SOFT_CAP: u32 = 0u; // 1: scores have a soft cap
 override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 
 #import shared/rows
 #import shared/octet
 #import shared/kv_buffer
 #import shared/attention
+#import shared/soft_cap
 #import shared/attention_tile
 #import shared/online_softmax
 
@@ -138,7 +139,7 @@ fn main(
             continue;
         }
         let head = head_of(tile, i);
-        let to = listed(params.list, slot_of(tile, i)) * params.out_stride + head * params.head_dim;
+        let to = out_at(listed(params.list, slot_of(tile, i)), head, params.head_dim);
         let part_at = 4u * part_of(slot_of(tile, i) * N_SPLITS + tile.split, head);
         for (var k = 0u; k < dimensions_of_lane(); k++) {
             let d = lane + k * WORKGROUP_SIZE;

@@ -7,9 +7,8 @@ struct Params {
     kv_places: u32,
     cycle: u32,
     list: u32,
-    // Values from one row of `out` to the next.
-    out_stride: u32,
     scale: f32,
+    soft_cap: f32, // of scores after their scale
     // Zero token: the rows of `pool` with its key and value, and the heads of a row.
     zero_key: u32,
     zero_value: u32,
@@ -27,7 +26,7 @@ struct Params {
 // [key or value of a row][pool head][2 HEAD_OCTETS]
 @group(0) @binding(3) var<storage, read> pool: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
-@group(0) @binding(5) var<storage, read_write> out: array<f32>; // [row][out_stride]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>; // see `out_at`
 @group(0) @binding(6) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 // [listed row][split][head], each as `part_of` says.
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
@@ -44,12 +43,14 @@ override KEYS_PER_STEP: u32 = 4u; // 2 or 4
 override N_SPLITS: u32 = 1u; // splits of a full KV cache; 1: nothing is split
 override SPLIT_KEYS: u32 = 64u; // keys of a split
 override HAS_ZERO: u32 = 0u; // 1: there is a zero token
+override SOFT_CAP: u32 = 0u; // 1: scores have a soft cap
 override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 
 #import shared/rows
 #import shared/octet
 #import shared/kv_buffer
 #import shared/attention
+#import shared/soft_cap
 #import shared/item_softmax
 #import shared/item_tile
 
@@ -89,7 +90,7 @@ fn finish(tile: Tile, i: u32, item: Item, lane: u32, subgroup_size: u32) {
     let row = listed(params.list, slot);
     let head = tile.first_head + i % HEADS_PER_TILE;
     let part_at = 4u * part_of(slot * N_SPLITS + tile.split, head);
-    let to = row * params.out_stride + head * params.head_dim;
+    let to = out_at(row, head, params.head_dim);
     for (var d = lane; d < params.head_dim; d += WORKGROUP_SIZE) {
         let all = staged(d, n_subgroups);
         if N_SPLITS > 1u {

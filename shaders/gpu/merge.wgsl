@@ -4,8 +4,6 @@
 struct Params {
     head_dim: u32,
     list: u32,
-    // Values from one row of `out` to the next.
-    out_stride: u32,
     // Keys that a row sees, its own counted.
     window: u32,
     // Where the zero attention goes.
@@ -17,7 +15,7 @@ struct Params {
 // [listed row][split][head], each as `part_of` says.
 @group(0) @binding(1) var<storage, read> parts: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> rows: array<u32>; // see `shared/rows`
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [row][out_stride]
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // see `out_at`
 @group(0) @binding(4) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 
 override N_HEADS: u32 = 1u;
@@ -62,7 +60,7 @@ fn main(
     }
     low /= sum;
     high /= sum;
-    let to = row * params.out_stride + head * params.head_dim;
+    let to = out_at(row, head, params.head_dim);
     for (var i = 0u; i < 4u; i++) {
         let d = 8u * octet + i;
         if d < params.head_dim {

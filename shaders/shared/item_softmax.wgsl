@@ -4,7 +4,8 @@
 // `lanes_of_key()`. Expects the overrides and the workgroup memory of `attention_subgroup`, `octet`
 // and `attention`.
 //
-// Scores count in powers of two: queries are scaled by log2(e) on top of `params.scale`.
+// Scores count in powers of two: queries are scaled by log2(e) on top of `params.scale`, and so is
+// the soft cap.
 
 const LOG2_E: f32 = 1.44269504;
 const LN_2: f32 = 0.69314718;

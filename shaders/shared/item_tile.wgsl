@@ -1,6 +1,7 @@
 // A tile of `attention_subgroup`: listed rows of one sequence by neighbouring query heads, and a
 // split of the keys; its items are query vectors with their softmax. Expects the overrides and
-// bindings of that file, `rows`, `octet`, `attention`, `item_softmax`, and its members of `params`.
+// bindings of that file, `rows`, `octet`, `attention`, `soft_cap`, `item_softmax`, and its members
+// of `params`.
 
 struct Tile {
     first_slot: u32,
@@ -89,7 +90,8 @@ fn item_of(tile: Tile, i: u32, octet: u32, run: u32) -> Item {
     if HAS_ZERO == 1u {
         let key = pool_octet(params.zero_key, head, octet_at);
         let value = pool_octet(params.zero_value, head, octet_at);
-        let score = over_key(vec2<f32>(product(item.query, key), 0.0)).x;
+        let sum = over_key(vec2<f32>(product(item.query, key), 0.0)).x;
+        let score = capped(sum, LOG2_E * params.soft_cap);
         let enters = begin == first_key(position) && item.n_keys > 0u;
         item.zero_score = select(LOWEST, score, enters);
         if enters && run == 0u {
@@ -118,7 +120,8 @@ fn items_of(tile: Tile, octet: u32, run: u32) -> Items {
 fn item_with_keys(before: Item, positions: vec4<u32>, keys: Four, values: Four) -> Item {
     let visible = vec4<u32>(before.last) - positions < vec4<u32>(before.n_keys);
     var item = before;
-    item.softmax = with_keys(item.softmax, scores_of(item.query, keys), visible, values);
+    let scores = four_capped(scores_of(item.query, keys), LOG2_E * params.soft_cap);
+    item.softmax = with_keys(item.softmax, scores, visible, values);
     return item;
 }
 

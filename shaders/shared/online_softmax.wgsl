@@ -1,6 +1,7 @@
 // The online softmax of `attention`, block by block. A file of its own for its length: `attention`
 // alone imports it. Expects the overrides and the workgroup memory of that file, `octet`,
-// `attention`, `attention_tile`, `kv_get`, and `scale`, `window` and `zero_key` in `params`.
+// `attention`, `attention_tile`, `soft_cap`, `kv_get`, and `scale`, `soft_cap`, `window` and
+// `zero_key` in `params`.
 
 const LANES_PER_ITEM: u32 = 8u;
 const BLOCK: u32 = 64u; // keys, one a lane
@@ -33,7 +34,7 @@ fn score_of_zero(tile: Tile, lane: u32) -> f32 {
     }
     lane_values[lane] = component_sum(products);
     workgroupBarrier();
-    let score = params.scale * item_sum(item);
+    let score = capped(params.scale * item_sum(item), params.soft_cap);
     workgroupBarrier();
     return score;
 }
@@ -54,7 +55,7 @@ fn score_block(tile: Tile, first: u32, lane: u32) {
     }
     for (var i = 0u; i < n_items; i++) {
         let visible = item_positions[i] - key < params.window && key <= item_positions[i];
-        let score = params.scale * component_sum(scores[i]);
+        let score = capped(params.scale * component_sum(scores[i]), params.soft_cap);
         weight_tile[i * BLOCK + lane] = select(LOWEST, score, visible);
     }
     workgroupBarrier();

@@ -8,9 +8,8 @@ struct Params {
     kv_places_log2: u32,
     cycle: u32,
     list: u32,
-    // Values from one row of `out` to the next.
-    out_stride: u32,
     scale: f32,
+    soft_cap: f32, // of scores after their scale
     // Zero token: the rows of `pool` with its key and value, and the heads of a row.
     zero_key: u32,
     zero_value: u32,
@@ -28,7 +27,7 @@ struct Params {
 // [key or value of a row][pool head, 2 HEAD_OCTETS]
 @group(0) @binding(3) var pool: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
-@group(0) @binding(5) var<storage, read_write> out: array<f32>; // [row][out_stride]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>; // see `out_at`
 @group(0) @binding(6) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 
 override SUBGROUP_LANES: u32 = 4u; // lanes that are sure to share a subgroup, 4 or 8
@@ -37,6 +36,7 @@ override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
 override HAS_ZERO: u32 = 0u; // 1: there is a zero token
+override SOFT_CAP: u32 = 0u; // 1: scores have a soft cap
 override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 
 #import shared/rows
@@ -45,6 +45,7 @@ override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 #import shared/kv_texture
 #import shared/kv_get_texture
 #import shared/attention
+#import shared/soft_cap
 
 fn query_octet(row: u32, head: u32, octet: u32) -> Octet {
     let x = 2u * (head * HEAD_OCTETS + octet);
@@ -67,7 +68,7 @@ fn zero_score(row: u32, head: u32, lane: u32) -> f32 {
     for (var octet = lane; octet < HEAD_OCTETS; octet += SUBGROUP_LANES) {
         sum += dot_octets(query_octet(row, head, octet), pool_octet(head, octet, params.zero_key));
     }
-    return params.scale * sum_over_lanes(sum);
+    return capped(params.scale * sum_over_lanes(sum), params.soft_cap);
 }
 
 // The query's scores of SUBGROUP_LANES keys from `first` on, of which those past `last` repeat it.
@@ -94,7 +95,7 @@ fn scores(row: u32, head: u32, first: u32, last: u32, lane: u32, query: Octet) -
             break;
         }
     }
-    return params.scale * own;
+    return capped(params.scale * own, params.soft_cap);
 }
 
 // The softmax is online: a running maximum and sum are kept. The zero token seeds them: maximum =
@@ -158,7 +159,7 @@ fn main(
     if octet >= HEAD_OCTETS {
         return;
     }
-    let to = row * params.out_stride + head * params.head_dim;
+    let to = out_at(row, head, params.head_dim);
     for (var j = 0u; j < 4u; j++) {
         let d = 8u * octet + j;
         if d < params.head_dim {

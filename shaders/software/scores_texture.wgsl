@@ -1,4 +1,5 @@
-// scores[row][head][key] = scale * (query . key), for keys that the row sees; others get -3e38.
+// scores[row][head][key] = scale * (query . key), capped where the model caps them, for keys that
+// the row sees; others get -3e38.
 // One invocation stands for four query vectors and eight keys here and there.
 
 struct Params {
@@ -7,6 +8,7 @@ struct Params {
     cycle: u32,
     list: u32,
     scale: f32,
+    soft_cap: f32, // of scores after their scale
     // Keys that a row sees, its own counted.
     window: u32,
 }
@@ -25,12 +27,14 @@ override HEAD_OCTETS: u32 = 8u;
 override ROWS_PER_TILE: u32 = 4u; // rows whose query vectors make quartets, at most 4
 // Workgroups that share the keys of a quartet: Direct3D does not tell how many there are.
 override KEY_GROUPS: u32 = 1u;
+override SOFT_CAP: u32 = 0u; // 1: scores have a soft cap
 
 #import shared/rows
 #import shared/octet
 #import shared/kv_texture
 #import shared/kv_get_texture
 #import shared/attention
+#import shared/soft_cap
 #import shared/quartet
 
 fn dot_octet(k: Octet, low: vec4<f32>, high: vec4<f32>) -> f32 {
@@ -78,10 +82,10 @@ fn put(four: Quartet, i: u32, key: u32, sums: Octet) {
     let sees_near = (near <= position) & (position - near < window);
     let sees_far = (far <= position) & (position - far < window);
     let at = vec2<u32>(key / 4u, four.slots[i] * N_HEADS + four.heads[i]);
-    let low = select(lowest, params.scale * sums.low, sees_near);
-    let high = select(lowest, params.scale * sums.high, sees_far);
-    textureStore(scores, at, low);
-    textureStore(scores, at + vec2<u32>(1u, 0u), high);
+    let low = four_capped(params.scale * sums.low, params.soft_cap);
+    let high = four_capped(params.scale * sums.high, params.soft_cap);
+    textureStore(scores, at, select(lowest, low, sees_near));
+    textureStore(scores, at + vec2<u32>(1u, 0u), select(lowest, high, sees_far));
 }
 
 // Keys past the last one repeat it.

@@ -7,9 +7,8 @@ struct Params {
     kv_places_log2: u32,
     cycle: u32,
     list: u32,
-    // Values from one row of `out` to the next.
-    out_stride: u32,
     scale: f32,
+    soft_cap: f32, // of scores after their scale
     // Zero token: the rows of `pool` with its key and value, and the heads of a row.
     zero_key: u32,
     zero_value: u32,
@@ -29,7 +28,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> rows: array<u32>; // see `shared/rows`
 // [listed row, head][key / 4]
 @group(0) @binding(5) var scores: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(6) var<storage, read_write> out: array<f32>; // [row][out_stride]
+@group(0) @binding(6) var<storage, read_write> out: array<f32>; // see `out_at`
 @group(0) @binding(7) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 
 override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
@@ -38,6 +37,7 @@ override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
 override ROWS_PER_TILE: u32 = 4u; // rows whose query vectors make quartets, at most 4
 override HAS_ZERO: u32 = 0u; // 1: there is a zero token
+override SOFT_CAP: u32 = 0u; // 1: scores have a soft cap
 override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 
 #import shared/rows
@@ -45,6 +45,7 @@ override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 #import shared/kv_texture
 #import shared/kv_get_texture
 #import shared/attention
+#import shared/soft_cap
 #import shared/quartet
 
 // The online softmax of a query vector: scores come four at a time, and a running maximum and sum
@@ -68,7 +69,7 @@ fn seeded(row: u32, head: u32, octet: u32) -> State {
         let query = textureLoad(q, vec2<u32>(head * width + i, row));
         products = fma(query, textureLoad(pool, vec2<u32>(pool_x + i, params.zero_key)), products);
     }
-    let score = params.scale * component_sum(products);
+    let score = capped(params.scale * component_sum(products), params.soft_cap);
     let value = vec2<u32>(pool_x + 2u * octet, params.zero_value);
     let low = textureLoad(pool, value);
     let high = textureLoad(pool, value + vec2<u32>(1u, 0u));
@@ -94,7 +95,7 @@ fn put(four: Quartet, i: u32, octet: u32, s: State) {
     if i >= four.n {
         return;
     }
-    let to = four.rows[i] * params.out_stride + four.heads[i] * params.head_dim;
+    let to = out_at(four.rows[i], four.heads[i], params.head_dim);
     let low = s.low / s.sum;
     let high = s.high / s.sum;
     for (var j = 0u; j < 4u; j++) {

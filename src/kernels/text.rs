@@ -41,6 +41,7 @@ const SHARED: &[(&str, &str)] = shared![
     "radix_select",
     "row_moments",
     "rows",
+    "soft_cap",
     "weight_format",
     "weights",
     "weights_texture",

@@ -14,7 +14,7 @@ pub(super) fn calls<'a>(
 ) -> Vec<(Call<'a>, &'static str)> {
     let [rows, out, zeros] = [o.rows, o.out, o.zeros].map(Resource::Buffer);
     let params = a.params();
-    let mut constants = vec![a.kv_type.constant()];
+    let mut constants = vec![a.kv_type.constant(), a.cap_constant()];
     constants.extend(tile.constants());
     constants.extend(a.heads.constants());
     constants.extend(a.zero_constants());
@@ -33,7 +33,6 @@ pub(super) fn calls<'a>(
     let params = MergeParams {
         head_dim: params.head_dim,
         list: params.list,
-        out_stride: params.out_stride,
         window: params.window,
         middle_layer: params.middle_layer,
         n_middle_layers: params.n_middle_layers,

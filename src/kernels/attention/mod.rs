@@ -21,8 +21,8 @@ params! {
         kv_places: u32,
         cycle: u32,
         list: u32,
-        out_stride: u32,
         scale: f32,
+        soft_cap: f32,
         zero_key: u32,
         zero_value: u32,
         pool_heads: u32,
@@ -46,9 +46,9 @@ pub struct Attention {
     pub cycle: u32,
     /// The list of rows.
     pub list: u32,
-    /// f32 from one row of the outputs to the next.
-    pub out_stride: u32,
     pub scale: f32,
+    /// Of scores after their scale; a positive number.
+    pub soft_cap: Option<f32>,
     pub zero: Option<ZeroToken>,
     /// Keys that a row sees at most, its own counted.
     pub window: u32,
@@ -76,8 +76,8 @@ impl Attention {
             kv_places: self.kv_places,
             cycle: self.cycle,
             list: self.list,
-            out_stride: self.out_stride,
             scale: self.scale,
+            soft_cap: self.soft_cap.unwrap_or(0.0),
             zero_key: zero.map_or(0, |zero| zero.key_row),
             zero_value: zero.map_or(0, |zero| zero.value_row),
             pool_heads: zero.map_or(1, |zero| zero.n_heads),
@@ -85,6 +85,11 @@ impl Attention {
             middle_layer: self.middle_layer.unwrap_or(0),
             n_middle_layers: self.n_middle_layers,
         }
+    }
+
+    /// The value of the shaders' `SOFT_CAP`.
+    fn cap_constant(&self) -> (&'static str, u32) {
+        ("SOFT_CAP", self.soft_cap.is_some().into())
     }
 
     /// The values of the shaders' `HAS_ZERO` and `WRITES_ZEROS`.
@@ -105,7 +110,7 @@ pub struct Operands<'a> {
     /// f32 `[key or value of a row][head][8 octets]`
     pub pool: Resource<'a>,
     pub rows: &'a Buffer,
-    /// f32 `[row][out_stride]`
+    /// f32 `[row][head][head_dim]`, rows padded to octets.
     pub out: &'a Buffer,
     /// Zero attention, f32 `[row][layer][head]`.
     pub zeros: &'a Buffer,

@@ -10,7 +10,6 @@ params! {
     MergeParams {
         head_dim: u32,
         list: u32,
-        out_stride: u32,
         window: u32,
         middle_layer: u32,
         n_middle_layers: u32,

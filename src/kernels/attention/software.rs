@@ -13,6 +13,7 @@ params! {
         cycle: u32,
         list: u32,
         scale: f32,
+        soft_cap: f32,
         window: u32,
     }
 }
@@ -68,7 +69,11 @@ pub static VALUES: Kernel = kernel!(
 ///
 /// [`Target::lanes`]: crate::gpu::Target::lanes
 pub(super) fn of_few_rows<'a>(lanes: u32, a: Attention, o: Operands<'a>) -> Call<'a> {
-    let mut constants = vec![("SUBGROUP_LANES", lanes), a.kv_type.constant()];
+    let mut constants = vec![
+        ("SUBGROUP_LANES", lanes),
+        a.kv_type.constant(),
+        a.cap_constant(),
+    ];
     constants.extend(a.heads.constants());
     constants.extend(a.zero_constants());
     Call {
@@ -110,7 +115,11 @@ pub(super) fn of_many_rows<'a>(kind: BatchKind, a: Attention, o: Operands<'a>) -
         window: whole.window,
         ..Cost::default()
     };
-    let mut constants = vec![a.kv_type.constant(), ("ROWS_PER_TILE", rows_per_tile)];
+    let mut constants = vec![
+        a.kv_type.constant(),
+        a.cap_constant(),
+        ("ROWS_PER_TILE", rows_per_tile),
+    ];
     constants.extend(a.heads.constants());
     let params = a.params();
     let scores_params = ScoresParams {
@@ -118,6 +127,7 @@ pub(super) fn of_many_rows<'a>(kind: BatchKind, a: Attention, o: Operands<'a>) -
         cycle: params.cycle,
         list: params.list,
         scale: params.scale,
+        soft_cap: params.soft_cap,
         window: params.window,
     };
     let scores = Call {

@@ -39,6 +39,7 @@ const CONSTANTS: &[Constant] = &[
     choice("KV_FORMAT", &[0, 1]),
     choice("NORM", &[0, 1, 2]),
     choice("OUTPUT", &[0, 1]),
+    choice("SOFT_CAP", &[0, 1]),
     choice("SUBGROUP_LANES", &[4, 8]),
     choice("WEIGHT_FORMAT", &[0, 1, 2, 3, 4]),
     choice("WRITES_ZEROS", &[0, 1]),
@@ -112,6 +113,8 @@ fn is_asked_for(set: &Set) -> bool {
     let items = value("HEADS_PER_TILE").unwrap_or(1) * value("ROWS_PER_TILE").unwrap_or(1);
     // Only a zero token has an attention to write.
     let zeros = value("HAS_ZERO") != Some(0) || is("WRITES_ZEROS", 0);
+    // A soft cap has nothing to do with the format of the cache.
+    let cap = value("SOFT_CAP") != Some(1) || is("KV_FORMAT", 1);
     // Octets matter to kernels that hold a head, whatever the output stage.
     let octets = value("OUTPUT").is_none() || is("HEAD_OCTETS", 8);
     // A group's outputs and rows meet each way of sharing lanes alike.
@@ -128,7 +131,7 @@ fn is_asked_for(set: &Set) -> bool {
             None => n != 128,
         }
     });
-    stage && items <= 8 && zeros && octets && group && keys && size
+    stage && items <= 8 && zeros && cap && octets && group && keys && size
 }
 
 /// No constant is listed that no kernel has.

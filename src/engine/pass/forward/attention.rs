@@ -96,8 +96,8 @@ impl Forward<'_> {
             kv_places: b.kv[step.layer].places(&b.sizes),
             cycle: step.cycle() as u32,
             list: over.list,
-            out_stride: padded(c.q_dim()) as u32,
             scale: (1.0 / (c.head_dim as f64).sqrt()) as f32,
+            soft_cap: None,
             zero: self.pool.zip(step.pool_row).map(zero),
             window: c.windows[step.layer].map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
             middle_layer: match step.part {

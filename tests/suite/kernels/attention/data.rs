@@ -21,7 +21,8 @@ const TOLERANCE: f64 = 2.5e-5;
 /// Error of the zero attention of a head: up to 7e-7 was seen.
 const ZERO_TOLERANCE: f64 = 2e-6;
 
-/// WGSL lets `exp` of -x be off by 3 + 2x units in the last place.
+/// WGSL lets `exp` of -x be off by 3 + 2x units in the last place, and `tanh` by 1e-5: a score by
+/// so much of its cap.
 const COARSE: f64 = 1e-4;
 
 const N_CYCLES: usize = 3;
@@ -126,7 +127,7 @@ impl Data {
         pool[zero_value..][..pool_width].copy_from_slice(&values);
 
         let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
-        let out_stride = n_heads * head_dim + 5;
+        let out_stride = padded(n_heads * head_dim);
         let out = vec![POISON; listing.n_rows() * out_stride];
         let zeros = vec![POISON; listing.n_rows() * N_LAYERS * n_heads];
         let mut expected = Expected::new(&out);
@@ -153,7 +154,8 @@ impl Data {
                     pairs.insert(0, zero);
                 }
                 let q = &q[(row * n_heads + head) * stride..][..head_dim];
-                let (values, weights) = attend(q, &pairs, scale.into());
+                let cap = case.soft_cap.map(f64::from);
+                let (values, weights) = attend(q, &pairs, scale.into(), cap);
                 expected.put(row * out_stride + head * head_dim, values);
                 if has_zero {
                     zero_weights[head] = weights[0];
@@ -172,8 +174,8 @@ impl Data {
             kv_places: 0,
             cycle: CYCLE as u32,
             list: listing.list(),
-            out_stride: out_stride as u32,
             scale,
+            soft_cap: case.soft_cap,
             zero: has_zero.then_some(ZeroToken {
                 key_row: POOL_ROW as u32,
                 value_row: (POOL_ROWS + POOL_ROW) as u32,
@@ -280,14 +282,23 @@ impl Data {
 }
 
 /// Softmax of the scores of keys, applied to their values; and the weight of each.
-fn attend(q: &[f32], pairs: &[(&[f32], &[f32])], scale: f64) -> (Vec<f64>, Vec<f64>) {
+fn attend(
+    q: &[f32],
+    pairs: &[(&[f32], &[f32])],
+    scale: f64,
+    soft_cap: Option<f64>,
+) -> (Vec<f64>, Vec<f64>) {
     let dot = |key: &[f32]| -> f64 {
         q.iter()
             .zip(key)
             .map(|(a, b)| f64::from(*a) * f64::from(*b))
             .sum()
     };
-    let scores: Vec<f64> = pairs.iter().map(|(key, _)| scale * dot(key)).collect();
+    let score = |key: &[f32]| {
+        let score = scale * dot(key);
+        soft_cap.map_or(score, |cap| cap * (score / cap).tanh())
+    };
+    let scores: Vec<f64> = pairs.iter().map(|(key, _)| score(key)).collect();
     let largest = scores.iter().copied().fold(f64::MIN, f64::max);
     let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
     let sum: f64 = weights.iter().sum();

@@ -47,6 +47,9 @@ const ZEROS: [Zero; 6] = [
     Zero::Key(Pool::Heads),
 ];
 
+/// A cap that bends most scores, and that large ones reach.
+const SOFT_CAP: f32 = 5.0;
+
 /// Positions of a context whose keys `attention_subgroup` splits, and keys that fill two splits.
 const MANY_KEYS: usize = 600;
 const MORE_KEYS: usize = 257;
@@ -221,6 +224,7 @@ struct Case {
     zero: Zero,
     /// Keys that a row sees.
     window: u32,
+    soft_cap: Option<f32>,
     zeros: bool,
 }
 
@@ -248,6 +252,7 @@ fn cases() -> Vec<Case> {
                     kv_type,
                     zero,
                     window: WINDOWS[(i + k / 2) % WINDOWS.len()],
+                    soft_cap: ((i + k) % 3 == 1).then_some(SOFT_CAP),
                     zeros: (i + k) % 4 != 0,
                 }));
             }
@@ -256,7 +261,7 @@ fn cases() -> Vec<Case> {
     thorough::sample(cases)
 }
 
-/// A wrong key, a wrong zero token, or a row too many must be found.
+/// A wrong key, a wrong zero token, a missing cap, or a row too many must be found.
 fn control(gpu: &Gpu, form: Form) -> Result<()> {
     let case = form.case(Case {
         n_heads: 9,
@@ -268,6 +273,7 @@ fn control(gpu: &Gpu, form: Form) -> Result<()> {
         kv_type: KvType::F32,
         zero: Zero::Value(Pool::Heads),
         window: u32::MAX,
+        soft_cap: None,
         zeros: true,
     });
     let fails = |plant: fn(&mut Data)| {
@@ -295,5 +301,13 @@ fn control(gpu: &Gpu, form: Form) -> Result<()> {
         })?,
         "a row too many passes"
     );
+    let capped = Case {
+        soft_cap: Some(SOFT_CAP),
+        ..case
+    };
+    let mut data = Data::new(&capped, form.takes_several_sequences());
+    data.check(gpu, form)?;
+    data.attention.soft_cap = None;
+    ensure!(data.check(gpu, form).is_err(), "a missing cap passes");
     Ok(())
 }
