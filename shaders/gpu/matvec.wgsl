@@ -42,7 +42,8 @@ override NORM: u32 = 0u; // 0 none, 1 RMS, 2 layer
 override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
 override HAS_BIAS: u32 = 0u;
 // Of rows of y: the function of the outputs, and 1 to add to the old values (the residual stream).
-override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
+override ACTIVATION: u32 = 0u; // 0 none, 1 GELU by tanh, 2 SiLU, 3 GELU, 4 ReLU, 5 ReLU squared
+override GATED: u32 = 0u; // 1: activation(gate) * up of (gate, up) pairs
 override ACCUMULATE: u32 = 0u;
 // Of queries, keys and values: the cache's format, heads, octets of a head, and rotary angles.
 override KV_FORMAT: u32 = 0u; // 0 f32 (eight words an octet), 1 f16 (four)
@@ -60,6 +61,7 @@ override HAS_ROPE: u32 = 0u;
 #import shared/row_moments
 #import shared/matvec_rows
 #import shared/kv_buffer
+#import shared/activation
 #import shared/output_pair
 
 // Of `group_sums_workgroup`, a block for the products of each row, and one for their squares.

@@ -1,23 +1,12 @@
 // The output stage of a linear map: a pair of neighbouring outputs of a row, the first one even,
 // gets its bias, and becomes values of `y` or of queries, keys and values. A second output past the
-// end is dropped; queries, keys and values have none. Expects `OUTPUT`, `EPILOGUE`, `ACCUMULATE`,
+// end is dropped; queries, keys and values have none. Expects `OUTPUT`, `GATED`, `ACCUMULATE`,
 // `HAS_BIAS`, `KV_FORMAT`, `HAS_ROPE`, `N_HEADS`, `N_KV_HEADS`, `HEAD_OCTETS`, `rows`,
-// `kv_buffer`, `bias: array<vec4<f32>>`, padded to octets, `angles: array<vec4<f32>>`,
-// `y: array<f32>`, `kv: array<u32>`, and in `params` `n_out`, `first_output`, `y_stride`,
-// `first_cycle` and `n_cycles`.
+// `activation`, `kv_buffer`, `bias: array<vec4<f32>>`, padded to octets,
+// `angles: array<vec4<f32>>`, `y: array<f32>`, `kv: array<u32>`, and in `params` `n_out`,
+// `first_output`, `y_stride`, `first_cycle` and `n_cycles`.
 //
 // Queries, keys and values are laid out as `shared/qkv` and `shared/qkv_put_buffer` say.
-
-fn gelu_tanh(v: vec2<f32>) -> vec2<f32> {
-    // tanh overflows on some drivers, and is 1 to the last bit from 10 on.
-    let inner = clamp(0.7978845608 * (v + 0.044715 * v * v * v), vec2<f32>(-15.0), vec2<f32>(15.0));
-    return 0.5 * v * (1.0 + tanh(inner));
-}
-
-fn silu(v: f32) -> f32 {
-    // exp overflows below -88, where the result is 0 to the last bit that f32 has near 1.
-    return v / (1.0 + exp(-max(v, -88.0)));
-}
 
 // Elements i and i + 1 of a buffer of vec4; i is even.
 fn pair_of(four: vec4<f32>, i: u32) -> vec2<f32> {
@@ -32,23 +21,19 @@ fn put(at: u32, value: f32) {
     }
 }
 
-// Columns `column` and `column` + 1 of a row of `y`, or with SwiGLU half of `column`.
+// Columns `column` and `column` + 1 of a row of `y`, or, gated, half of `column`.
 fn store_row_pair(row: u32, column: u32, pair: vec2<f32>) {
     let end = params.first_output + params.n_out;
     let row_at = row * params.y_stride;
-    if EPILOGUE == 2u {
+    if GATED == 1u {
         if column / 2u < end / 2u {
-            put(row_at + column / 2u, silu(pair.x) * pair.y);
+            put(row_at + column / 2u, activated(pair.x) * pair.y);
         }
         return;
     }
-    var values = pair;
-    if EPILOGUE == 1u {
-        values = gelu_tanh(pair);
-    }
-    put(row_at + column, values.x);
+    put(row_at + column, activated(pair.x));
     if column + 1u < end {
-        put(row_at + column + 1u, values.y);
+        put(row_at + column + 1u, activated(pair.y));
     }
 }
 

@@ -1,18 +1,10 @@
 // The output stage of a linear map: eight outputs of a row get their bias, and become values of `y`
 // or queries, keys and values. `bias` is padded to octets; outputs past the end are dropped.
-// Expects `OUTPUT`, `EPILOGUE`, `ACCUMULATE`, `HAS_BIAS`, `bias: array<vec4<f32>>`,
-// `y: array<f32>`, `qkv`, `rows`, and `list`, `n_out`, `first_output` and `y_stride` in
-// `params`.
+// Expects `OUTPUT`, `GATED`, `ACCUMULATE`, `HAS_BIAS`, `bias: array<vec4<f32>>`, `y: array<f32>`,
+// `activation`, `qkv`, `rows`, and `list`, `n_out`, `first_output` and `y_stride` in `params`.
 
-fn gelu_tanh(v: vec4<f32>) -> vec4<f32> {
-    // tanh overflows on some drivers, and is 1 to the last bit from 10 on.
-    let inner = clamp(0.7978845608 * (v + 0.044715 * v * v * v), vec4<f32>(-15.0), vec4<f32>(15.0));
-    return 0.5 * v * (1.0 + tanh(inner));
-}
-
-fn silu(v: vec4<f32>) -> vec4<f32> {
-    // exp overflows below -88, where the result is 0 to the last bit that f32 has near 1.
-    return v / (1.0 + exp(-max(v, vec4<f32>(-88.0))));
+fn four_activated(v: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(activated(v.x), activated(v.y), activated(v.z), activated(v.w));
 }
 
 // Outputs n .. n + 7 of this matrix from their sums of products.
@@ -40,16 +32,13 @@ fn put(row: u32, column: u32, end: u32, values: vec4<f32>) {
 
 fn store_row(row: u32, column: u32, sums: Octet) {
     let end = params.first_output + params.n_out;
-    if EPILOGUE == 2u {
+    if GATED == 1u {
         let gates = vec4<f32>(sums.low.xz, sums.high.xz);
         let ups = vec4<f32>(sums.low.yw, sums.high.yw);
-        put(row, column / 2u, end / 2u, silu(gates) * ups);
-    } else if EPILOGUE == 1u {
-        put(row, column, end, gelu_tanh(sums.low));
-        put(row, column + 4u, end, gelu_tanh(sums.high));
+        put(row, column / 2u, end / 2u, four_activated(gates) * ups);
     } else {
-        put(row, column, end, sums.low);
-        put(row, column + 4u, end, sums.high);
+        put(row, column, end, four_activated(sums.low));
+        put(row, column + 4u, end, four_activated(sums.high));
     }
 }
 

@@ -35,7 +35,8 @@ override WEIGHT_FORMAT: u32 = 0u; // 0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0
 override OUTPUT: u32 = 0u; // 0 rows of y, 1 queries, keys and values
 override HAS_BIAS: u32 = 0u;
 // Of rows of y: the function of the outputs, and 1 to add to the old values (the residual stream).
-override EPILOGUE: u32 = 0u; // 0 none, 1 GELU (tanh), 2 SwiGLU of (gate, up) pairs
+override ACTIVATION: u32 = 0u; // 0 none, 1 GELU by tanh, 2 SiLU, 3 GELU, 4 ReLU, 5 ReLU squared
+override GATED: u32 = 0u; // 1: activation(gate) * up of (gate, up) pairs
 override ACCUMULATE: u32 = 0u;
 // Of queries, keys and values: the cache's format, heads, octets of a head, and rotary angles.
 override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
@@ -52,6 +53,7 @@ override HAS_ROPE: u32 = 0u;
 #import shared/kv_texture
 #import shared/qkv_put_texture
 #import shared/qkv
+#import shared/activation
 #import shared/outputs
 
 // The first four rows of a tile and the last four of eight.

@@ -12,6 +12,7 @@ macro_rules! shared {
 
 /// Text that shaders import, by name.
 const SHARED: &[(&str, &str)] = shared![
+    "activation",
     "attention",
     "attention_tile",
     "four_rows",

@@ -1,6 +1,7 @@
 //! Checkpoints: config, weights, tokenizer and chat template. Nothing here knows of a device.
 
 mod blank;
+pub mod block;
 mod bytes;
 pub mod chat_template;
 pub mod checkpoint;

@@ -1,6 +1,7 @@
 //! Linear maps of listed rows: `matvec`, `matvec_subgroup` and `matvec_texture` for few, `matmul` and
 //! `matmul_texture` for many. Outputs become rows, or queries, keys and values.
 
+mod epilogue;
 mod shaders;
 mod tile;
 
@@ -9,19 +10,10 @@ use wgpu::Buffer;
 use super::{BatchKind, Heads, KvType, weight_format, words};
 use crate::gpu::{Call, Cost, Kernel, KernelClass, Resource, Target};
 use crate::model::tensor::Dtype;
+pub use epilogue::Epilogue;
 pub use shaders::{MATMUL, MATMUL_TEXTURE, MATVEC, MATVEC_SUBGROUP, MATVEC_TEXTURE};
 use shaders::{MatmulParams, MatvecParams};
 pub use tile::Tile;
-
-/// The function applied to the sums before they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Epilogue {
-    None = 0,
-    /// GELU in its tanh form.
-    Gelu = 1,
-    /// Outputs are (gate, up) pairs; half as many values `silu(gate) * up` are written.
-    SwiGlu = 2,
-}
 
 /// The norm that a row passes on its way in, by the kernels of few rows or by
 /// [`pack_rows`](super::pack_rows). Other rows come normed.
@@ -267,11 +259,11 @@ impl<'a> Output<'a> {
         };
         let mut constants = vec![
             ("OUTPUT", output),
-            ("EPILOGUE", epilogue as u32),
             ("ACCUMULATE", accumulate.into()),
             kv_type.constant(),
             ("HAS_ROPE", has_rope.into()),
         ];
+        constants.extend(epilogue.constants());
         constants.extend(heads.constants());
         constants
     }
@@ -319,10 +311,7 @@ fn cost(dtype: Dtype, map: &Map, operands: &Operands, norm: Option<Norm>, output
             accumulate,
             ..
         } => {
-            let n_written = match epilogue {
-                Epilogue::SwiGlu => map.n_out / 2,
-                _ => map.n_out,
-            };
+            let n_written = map.n_out / epilogue.outputs_a_value();
             Cost {
                 read_per_row: products.read_per_row + words(n_written * u32::from(accumulate)),
                 written_per_row: words(n_written),

@@ -31,7 +31,8 @@ const fn size(name: &'static str, taken: &'static [u32], most: u32) -> Constant 
 
 const CONSTANTS: &[Constant] = &[
     choice("ACCUMULATE", &[0, 1]),
-    choice("EPILOGUE", &[0, 1, 2]),
+    choice("ACTIVATION", &[0, 1, 2, 3, 4, 5]),
+    choice("GATED", &[0, 1]),
     choice("HAS_BIAS", &[0, 1]),
     choice("HAS_POSITIONS", &[0, 1]),
     choice("HAS_ROPE", &[0, 1]),
@@ -91,6 +92,8 @@ pub fn sets(module: &Module) -> Result<Vec<Set>> {
                 longer.push(set.iter().cloned().chain([more]).collect());
             }
         }
+        // Early, as sets would be too many.
+        longer.retain(has_known_activation);
         sets = longer;
     }
     sets.retain(is_asked_for);
@@ -98,16 +101,35 @@ pub fn sets(module: &Module) -> Result<Vec<Set>> {
     Ok(sets)
 }
 
+fn value_of(set: &Set, name: &str) -> Option<u32> {
+    set.iter().find(|c| c.0 == name).map(|c| c.1)
+}
+
+/// Whether a call may ask for the activation of a set, which may still lack constants. Activations
+/// have nothing to do with weights, biases and norms: most meet one set of these.
+fn has_known_activation(set: &Set) -> bool {
+    let is = |name: &str, wanted: u32| value_of(set, name).is_none_or(|v| v == wanted);
+    let is_plain = is("WEIGHT_FORMAT", 0) && is("HAS_BIAS", 0) && is("NORM", 0);
+    match value_of(set, "ACTIVATION") {
+        None => true,
+        Some(0) => is("GATED", 0),
+        // GELU by tanh alone, SiLU with gates: as in the families that most models are of.
+        Some(1) => is("OUTPUT", 0) && (is_plain || is("GATED", 0)),
+        Some(2) => is("OUTPUT", 0) && (is_plain || is("GATED", 1)),
+        Some(_) => is("OUTPUT", 0) && is_plain,
+    }
+}
+
 /// Whether a call may ask for a set: an output stage leaves the constants of the other alone, and
 /// a tile holds eight query vectors at most. Of flags that change a line each, some are taken
 /// together.
 fn is_asked_for(set: &Set) -> bool {
-    let value = |name: &str| set.iter().find(|c| c.0 == name).map(|c| c.1);
+    let value = |name: &str| value_of(set, name);
     let is = |name: &str, wanted: u32| value(name).is_none_or(|v| v == wanted);
     let alike = |a: &str, b: &str| value(a).zip(value(b)).is_none_or(|(a, b)| a == b);
     let stage = match value("OUTPUT") {
         Some(0) => is("KV_FORMAT", 0) && is("HAS_ROPE", 0) && alike("HAS_BIAS", "ACCUMULATE"),
-        Some(_) => is("EPILOGUE", 0) && is("ACCUMULATE", 0) && alike("HAS_BIAS", "HAS_ROPE"),
+        Some(_) => is("ACCUMULATE", 0) && alike("HAS_BIAS", "HAS_ROPE"),
         None => true,
     };
     let items = value("HEADS_PER_TILE").unwrap_or(1) * value("ROWS_PER_TILE").unwrap_or(1);

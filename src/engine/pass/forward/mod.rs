@@ -14,6 +14,7 @@ use crate::engine::weights::Weights;
 use crate::gpu::Gpu;
 use crate::kernels::linear::Epilogue;
 use crate::kernels::{BatchKind, embed, exit, kv_copy, layer_norm};
+use crate::model::block::{self, Mlp};
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::{Activation, NormKind};
 use crate::model::weights::Pool;
@@ -81,9 +82,15 @@ impl<'a> Forward<'a> {
     /// One effective layer: attention, then MLP, each added to the residual stream.
     fn layer<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: RowList) {
         let (w, b) = (&self.weights.layers[step.layer], self.buffers);
-        let activation = match self.config.activation {
-            Activation::SwiGlu => Epilogue::SwiGlu,
-            Activation::GeluTanh => Epilogue::Gelu,
+        let mlp = match self.config.activation {
+            Activation::SwiGlu => Mlp {
+                gated: true,
+                activation: block::Activation::Silu,
+            },
+            Activation::GeluTanh => Mlp {
+                gated: false,
+                activation: block::Activation::GeluTanh,
+            },
         };
         self.qkv(r, "qkv_proj", step.layer, Cycles::one(step.cycle()), over);
         self.attention(r, step, over);
@@ -91,7 +98,8 @@ impl<'a> Forward<'a> {
         self.project(r, over, o_proj.accumulating());
         let (mlp_norm, x) = self.input_norm(r, "mlp_norm", &w.mlp_norm, over);
         let mlp_in = Projection::new("mlp_in", &w.mlp_in, x, &b.mlp);
-        self.project(r, over, mlp_in.normed(mlp_norm).activated(activation));
+        let mlp_in = mlp_in.normed(mlp_norm).activated(Epilogue::Mlp(mlp));
+        self.project(r, over, mlp_in);
         let mlp_out = Projection::new("mlp_out", &w.mlp_out, &b.mlp, &b.x);
         self.project(r, over, mlp_out.accumulating());
     }

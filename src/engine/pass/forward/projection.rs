@@ -127,9 +127,7 @@ impl Forward<'_> {
     /// A matrix times the listed rows, one dispatch for each part of the matrix.
     pub(super) fn project<'b>(&'b self, r: &mut Recorder<'b>, over: RowList, p: Projection<'b>) {
         let matrix = p.matrix;
-        // A gate and its value give one output.
-        let per_column = if p.epilogue == Epilogue::SwiGlu { 2 } else { 1 };
-        let n_columns = matrix.n_out / per_column;
+        let n_columns = matrix.n_out / p.epilogue.outputs_a_value();
         // A single row of logits is row 0 of its input, as in decoding.
         let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
         let kind = match is_one {

@@ -42,15 +42,10 @@ impl Data {
     pub fn new(case: &Case, seed: u64) -> Self {
         let random = &mut Random::new(seed);
         let listing = Listing::new(case.n_listed);
-        let n_out = match case.epilogue {
-            Epilogue::SwiGlu => 2 * case.n_columns,
-            _ => case.n_columns,
-        };
+        let outputs_a_value = case.epilogue.outputs_a_value() as usize;
+        let n_out = outputs_a_value * case.n_columns;
         let [weight_row, first_output] = if case.offsets { OFFSETS } else { [0; 2] };
-        let column = match case.epilogue {
-            Epilogue::SwiGlu => first_output / 2,
-            _ => first_output,
-        };
+        let column = first_output / outputs_a_value;
         let y_stride = column + case.n_columns + 3;
         // The padding of x meets the zeros that pad the weights, so any finite value will do;
         // but a norm counts on zeros.
@@ -101,8 +96,11 @@ impl Data {
                 .map(|column| {
                     let sum = match case.epilogue {
                         Epilogue::None => sum(column),
-                        Epilogue::Gelu => sum(column).gelu(),
-                        Epilogue::SwiGlu => sum(2 * column).swiglu(sum(2 * column + 1)),
+                        Epilogue::Mlp(mlp) if mlp.gated => {
+                            let gate = sum(2 * column).activated(mlp.activation);
+                            gate.times_sum(sum(2 * column + 1))
+                        }
+                        Epilogue::Mlp(mlp) => sum(column).activated(mlp.activation),
                     };
                     match case.accumulate {
                         true => sum.plus(Sum::of(f64::from(f32::from_bits(y[at + column])))),

@@ -1,6 +1,7 @@
 //! Expected outputs in double precision, with the size that their rounding errors are relative to.
 
 use ztt_wgpu::kernels::linear::InputNorm;
+use ztt_wgpu::model::block::Activation;
 
 use super::super::padded;
 use super::EPS;
@@ -60,21 +61,55 @@ impl Sum {
         }
     }
 
-    /// GELU and SiLU are hardly steeper than 1, and so keep errors as they are.
-    pub fn gelu(self) -> Self {
+    pub fn activated(self, activation: Activation) -> Self {
         let v = self.value;
-        let inner = (2.0 / std::f64::consts::PI).sqrt() * (v + 0.044715 * v.powi(3));
+        let value = match activation {
+            Activation::Silu => v / (1.0 + (-v).exp()),
+            Activation::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (v + 0.044715 * v.powi(3));
+                0.5 * v * (1.0 + inner.tanh())
+            }
+            Activation::Gelu => 0.5 * v * erfc(-v * std::f64::consts::FRAC_1_SQRT_2),
+            Activation::Relu => v.max(0.0),
+            Activation::ReluSquared => v.max(0.0).powi(2),
+        };
+        // Errors grow with the slope: that of a square, or hardly more than 1.
+        let slope = match activation {
+            Activation::ReluSquared => 2.0 * v.max(0.0),
+            _ => 1.0,
+        };
         Self {
-            value: 0.5 * v * (1.0 + inner.tanh()),
-            ..self
+            value,
+            magnitude: slope * self.magnitude,
         }
     }
 
-    pub fn swiglu(self, up: Self) -> Self {
-        let silu = self.value / (1.0 + (-self.value).exp());
+    pub fn times_sum(self, other: Self) -> Self {
+        let (a, b) = (self.value.abs(), other.value.abs());
         Self {
-            value: silu * up.value,
-            magnitude: self.magnitude * up.value.abs() + silu.abs() * up.magnitude,
+            value: self.value * other.value,
+            magnitude: self.magnitude * b + a * other.magnitude,
         }
     }
+}
+
+/// `1 - erf(x)`: near zero the series of erf, further out, where that would lose digits, the
+/// continued fraction `exp(-x²) / (sqrt(π) (x + (1/2) / (x + (2/2) / (x + (3/2) / ...))))`. Source:
+/// Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.5 and 7.1.14.
+fn erfc(x: f64) -> f64 {
+    if x < 0.0 {
+        return 2.0 - erfc(-x);
+    }
+    let root = std::f64::consts::PI.sqrt();
+    if x < 2.0 {
+        let mut power = x;
+        let mut sum = x;
+        for n in 1..60 {
+            power *= -x * x / f64::from(n);
+            sum += power / f64::from(2 * n + 1);
+        }
+        return 1.0 - 2.0 / root * sum;
+    }
+    let below = (1..100).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
+    (-x * x).exp() / (root * below)
 }
