@@ -1,4 +1,4 @@
-// x[row] = embedding of the row's token (+ the learned vector of its position)
+// x[row] = multiplier * embedding of the row's token (+ the learned vector of its position)
 // One invocation stands for eight values of one row. Rows whose tokens `weights` does not hold are
 // computed by the dispatch whose `weights` does.
 
@@ -8,6 +8,7 @@ struct Params {
     first_token: u32,
     n_tokens: u32,
     list: u32,
+    multiplier: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,7 +39,7 @@ fn main(
     if token >= params.n_tokens {
         return;
     }
-    var octet = weight_octet(token, id.x, params.n_octets);
+    var octet = scaled(weight_octet(token, id.x, params.n_octets), params.multiplier);
     if HAS_POSITIONS == 1u {
         let at = 2u * (position_of(row) * params.n_octets + id.x);
         octet.low += positions[at];

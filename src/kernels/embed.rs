@@ -15,6 +15,7 @@ params! {
         first_token: u32,
         n_tokens: u32,
         list: u32,
+        multiplier: f32,
     }
 }
 

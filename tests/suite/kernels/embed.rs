@@ -25,6 +25,10 @@ const SHAPES: &[(usize, usize)] = &[
     (577, 5),
 ];
 
+/// Of embeddings. A product with a power of two is exact, and so is rounded but once where a
+/// position is added.
+const MULTIPLIERS: [f32; 3] = [1.0, 12.0, 4.0];
+
 pub fn trials() -> Vec<Trial> {
     vec![
         adapter::trial("kernels::embed", |gpu| every_embedding(&gpu)),
@@ -32,8 +36,8 @@ pub fn trials() -> Vec<Trial> {
             every_16_bit_value(&gpu)
         }),
         adapter::trial("kernels::controls::embed", |gpu| {
-            embedding(&gpu, 65, 5, Dtype::F32, true, 0)?;
-            let wrong = embedding(&gpu, 65, 5, Dtype::F32, true, 1);
+            embedding(&gpu, 65, 5, Dtype::F32, true, 4.0, 0)?;
+            let wrong = embedding(&gpu, 65, 5, Dtype::F32, true, 4.0, 1);
             ensure!(wrong.is_err(), "a wrong token passes");
             Ok(())
         }),
@@ -44,7 +48,13 @@ fn every_embedding(gpu: &Gpu) -> Result<()> {
     for &(width, n_listed) in SHAPES {
         for dtype in DTYPES.into_iter().filter(|&dtype| fits(dtype, width)) {
             for positions in [false, true] {
-                embedding(gpu, width, n_listed, dtype, positions, 0)?;
+                for multiplier in MULTIPLIERS {
+                    // A product and a sum may be rounded together, or one by one.
+                    if positions && multiplier.log2().fract() != 0.0 {
+                        continue;
+                    }
+                    embedding(gpu, width, n_listed, dtype, positions, multiplier, 0)?;
+                }
             }
         }
     }
@@ -59,6 +69,7 @@ fn embedding(
     n_listed: usize,
     dtype: Dtype,
     with_positions: bool,
+    multiplier: f32,
     planted: u32,
 ) -> Result<()> {
     const FIRST: u32 = 4;
@@ -94,7 +105,7 @@ fn embedding(
         let embedding = &matrix.values[(ids[row] - FIRST) as usize * width..][..width];
         let position = &positions[listing.positions[row] as usize * stride..];
         let value = |c: usize| {
-            let embedded = f64::from(embedding[c]);
+            let embedded = f64::from(multiplier) * f64::from(embedding[c]);
             // A sum with 0 would lose the sign of a zero.
             match with_positions {
                 true => embedded + f64::from(position[c]),
@@ -111,6 +122,7 @@ fn embedding(
         first_token: FIRST,
         n_tokens: N_TOKENS,
         list: listing.list(),
+        multiplier,
     };
     let (ids, positions) = (buffer(gpu, &ids), buffer(gpu, &positions));
     let positions = with_positions.then_some(&positions);
@@ -129,11 +141,11 @@ fn embedding(
             [&ids, &rows, &x],
         );
         let what = format!(
-            "{}: {width} {dtype:?}, {n_listed} rows, positions {with_positions}",
+            "{}: {multiplier} x {width} {dtype:?}, {n_listed} rows, positions {with_positions}",
             call.kernel.name
         );
         let out = run(gpu, call, listing.n_listed() + 3, &[&x])?;
-        // One sum of two numbers at most, which is rounded correctly.
+        // One product or one sum of two numbers, which is rounded correctly.
         expected.check(&what, &out[0], Within::Exact)?;
     }
     Ok(())
@@ -170,6 +182,7 @@ fn every_16_bit_value(gpu: &Gpu) -> Result<()> {
             first_token: 0,
             n_tokens: n_rows as u32,
             list: listing.list(),
+            multiplier: 1.0,
         };
         let words = pack(&all);
         let in_buffer = buffer(gpu, &words);

@@ -173,6 +173,7 @@ impl<'a> Forward<'a> {
                 first_token: part.first_row,
                 n_tokens: part.n_rows,
                 list: over.list,
+                multiplier: 1.0,
             };
             let positions = w.positions.as_ref();
             let weights = part.store.resource();
