@@ -1,5 +1,6 @@
 //! `matvec` and `matmul` of rows of outputs; `cache` tests those of queries, keys and values.
 
+mod activation;
 mod data;
 mod sum;
 
@@ -201,6 +202,9 @@ pub fn trials() -> Vec<Trial> {
             few_rows(&gpu, place)
         }));
     }
+    trials.push(adapter::trial("kernels::activations", |gpu| {
+        activation::relative(&gpu)
+    }));
     for (name, kind, place) in KERNELS {
         let class = Some(place.class());
         let name = format!("kernels::controls::{name}");
