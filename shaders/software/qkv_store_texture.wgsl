@@ -1,4 +1,4 @@
-// Queries, keys and values, in textures, from projected rows: query and key heads pass a norm.
+// Queries, keys and values, in textures, from projected rows: queries and keys pass a norm.
 // One invocation stands for eight values of one head of a listed row.
 
 struct Params {
@@ -8,7 +8,7 @@ struct Params {
     list: u32,
     // Values from one row of `projected` to the next.
     stride: u32,
-    // Of the norm: values of a head without padding, and what is added to their mean square.
+    // Of the norm: values of a head without padding, and what is added to the mean square.
     head_dim: u32,
     eps: f32,
     // log2 of the places in a row of texels, and the cycles that are written.
@@ -19,7 +19,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> projected: array<vec4<f32>>; // [row][stride / 4]
-@group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>; // [query, key][2 HEAD_OCTETS]
+// [query, key][2 HEAD_OCTETS], or of all heads together [query heads, key heads][2 HEAD_OCTETS]
+@group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> rows: array<u32>; // see `shared/rows`
 @group(0) @binding(4) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
 @group(0) @binding(5) var q: texture_storage_2d<rgba32float, write>; // [row][head, 2 HEAD_OCTETS]
@@ -30,23 +31,34 @@ override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
 override HAS_ROPE: u32 = 0u;
+// 0 none; of each head 1 before the rotary embedding, 2 after it; of all heads together 3 and 4
+override QK_NORM: u32 = 0u;
 
 #import shared/rows
 #import shared/octet
 #import shared/kv_texture
 #import shared/qkv_put_texture
 #import shared/qkv
+#import shared/workgroup_sum
 #import shared/head_norm
+
+const WORKGROUP_SIZE: u32 = 64u;
+
+var<workgroup> lane_values: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    if group.y >= n_listed(params.list) || 8u * id.x >= params.n_out {
+    if group.y >= n_listed(params.list) {
         return;
     }
     let row = listed(params.list, group.y);
-    let output = params.first_output + 8u * id.x;
-    store_qkv(row, output, normed_octet(row, output));
+    let scales = width_scales(row, lane);
+    if 8u * id.x < params.n_out {
+        let octet = params.first_output / 8u + id.x;
+        put_qkv(row, position_of(row), 8u * octet, normed_octet(row, octet, scales));
+    }
 }

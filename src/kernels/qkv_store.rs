@@ -1,11 +1,12 @@
-//! Queries, keys and values from projected rows, for families that norm query and key heads:
+//! Queries, keys and values from projected rows, for families that norm queries and keys:
 //! `qkv_store` and `qkv_store_texture`.
 
 use wgpu::{Buffer, Features};
 
 use super::linear::Qkv;
-use super::{WORKGROUP_SIZE, bound, kernel, on_textures, params, read, read_write, words};
+use super::{Heads, WORKGROUP_SIZE, bound, kernel, on_textures, params, read, read_write, words};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
+use crate::model::block::{QkNorm, QkSpan};
 
 params! {
     Params {
@@ -54,14 +55,13 @@ pub static TEXTURE: Kernel = kernel!(
     ]
 );
 
-/// Projected rows, and the norms of their query and key heads.
+/// Projected rows, and the norm of their queries and keys.
 #[derive(Clone, Copy)]
 pub struct Projected<'a> {
     /// f32 `[row][stride]`
     pub values: &'a Buffer,
     pub stride: u32,
-    /// f32 `[query, key][8 octets]`
-    pub norm: &'a Buffer,
+    pub norm: Option<QkNormWeights<'a>>,
     /// Dimensions of a head without their padding.
     pub head_dim: u32,
     /// Added to the variance.
@@ -71,6 +71,34 @@ pub struct Projected<'a> {
     /// The outputs that are stored.
     pub first_output: u32,
     pub n_out: u32,
+}
+
+/// A norm of queries and keys with its weights, in the order of the projected rows: the two values
+/// of a rotary pair side by side, the padding of heads zero.
+#[derive(Clone, Copy)]
+pub struct QkNormWeights<'a> {
+    /// f32 `[query, key][8 octets]`, or of all heads together `[query heads, key heads][8 octets]`.
+    pub weights: &'a Buffer,
+    pub norm: QkNorm,
+}
+
+impl QkNormWeights<'_> {
+    /// The value of the shaders' `QK_NORM`.
+    fn constant(&self) -> u32 {
+        let span = match self.norm.span {
+            QkSpan::Head => 1,
+            QkSpan::Width => 3,
+        };
+        span + u32::from(self.norm.after_rope)
+    }
+
+    /// Heads that have weights of their own.
+    fn n_heads(&self, heads: Heads) -> u32 {
+        match self.norm.span {
+            QkSpan::Head => 2,
+            QkSpan::Width => heads.n_heads + heads.n_kv_heads,
+        }
+    }
 }
 
 pub fn call<'a>(target: &Target, projected: Projected<'a>, qkv: Qkv<'a>) -> Call<'a> {
@@ -94,16 +122,19 @@ pub fn call<'a>(target: &Target, projected: Projected<'a>, qkv: Qkv<'a>) -> Call
         first_cycle: qkv.first_cycle,
         n_cycles: qkv.n_cycles,
     };
+    let norm = projected.norm;
+    let norm_heads = norm.map_or(0, |norm| norm.n_heads(qkv.heads));
     let norm_cost = Cost {
-        read: words(16 * qkv.heads.octets),
+        read: words(8 * qkv.heads.octets * norm_heads),
         read_per_row: words(n_out),
         // A square and a sum, and two products.
-        flops_per_row: u64::from(4 * n_out),
+        flops_per_row: norm.map_or(0, |_| u64::from(4 * n_out)),
         ..Cost::default()
     };
     let mut constants = vec![
         qkv.kv_type.constant(),
         ("HAS_ROPE", qkv.angles.is_some().into()),
+        ("QK_NORM", norm.map_or(0, |norm| norm.constant())),
     ];
     constants.extend(qkv.heads.constants());
     Call {
@@ -115,7 +146,7 @@ pub fn call<'a>(target: &Target, projected: Projected<'a>, qkv: Qkv<'a>) -> Call
         params: params.bytes(),
         resources: vec![
             Resource::Buffer(projected.values),
-            Resource::Buffer(projected.norm),
+            norm.map_or(Resource::Unused, |norm| Resource::Buffer(norm.weights)),
             Resource::Buffer(projected.rows),
             qkv.angles.map_or(Resource::Unused, Resource::Buffer),
             qkv.q,

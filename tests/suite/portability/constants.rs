@@ -40,6 +40,7 @@ const CONSTANTS: &[Constant] = &[
     choice("KV_FORMAT", &[0, 1]),
     choice("NORM", &[0, 1, 2]),
     choice("OUTPUT", &[0, 1]),
+    choice("QK_NORM", &[0, 1, 2, 3, 4]),
     choice("SOFT_CAP", &[0, 1]),
     choice("SUBGROUP_LANES", &[4, 8]),
     choice("WEIGHT_FORMAT", &[0, 1, 2, 3, 4]),

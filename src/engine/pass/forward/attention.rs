@@ -6,6 +6,7 @@ use crate::engine::memory::activations::heads;
 use crate::engine::memory::layout::padded;
 use crate::engine::pass::recorder::{Recorder, RowList};
 use crate::kernels::{attention, linear, qkv_store};
+use crate::model::block::{QkNorm, QkSpan};
 use crate::model::family::PositionKind;
 use crate::model::weights::Pool;
 use crate::schedule::{Part, Step};
@@ -61,7 +62,7 @@ impl Forward<'_> {
             first_output,
             ..Projection::new(role, &w.qkv, x, &b.qkv).normed(norm)
         };
-        let Some(qk_norm) = &w.qk_norm else {
+        let Some(weights) = &w.qk_norm else {
             let to = Some(to);
             self.project(r, over, Projection { to, ..projection });
             return;
@@ -70,7 +71,13 @@ impl Forward<'_> {
         let projected = qkv_store::Projected {
             values: &b.qkv,
             stride: w.qkv.n_out,
-            norm: qk_norm,
+            norm: Some(qkv_store::QkNormWeights {
+                weights,
+                norm: QkNorm {
+                    span: QkSpan::Head,
+                    after_rope: false,
+                },
+            }),
             head_dim: self.config.head_dim as u32,
             eps: self.config.norm_eps as f32,
             rows: &b.rows,

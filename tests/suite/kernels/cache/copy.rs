@@ -59,7 +59,7 @@ pub fn copy(
             false => [Resource::Buffer(&kv); 2],
         },
     };
-    let target = target(gpu, class_of(Source::Stored, in_texture), 8);
+    let target = target(gpu, class_of(Source::Stored(None), in_texture), 8);
     let call = kv_copy::call(&target, cache, &rows, listing.list());
     let out = run_all(gpu, vec![call], listing.n_listed() + 3, &[&kv])?.remove(0);
     let out = match in_texture {

@@ -1,12 +1,14 @@
 //! Kernels that write queries and the KV cache: linear maps with that output, `qkv_store`, `kv_copy`.
 
 mod copy;
+mod reference;
 mod store;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::{BatchKind, KvType};
+use ztt_wgpu::model::block::{QkNorm, QkSpan};
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::layout::Layout;
@@ -54,8 +56,8 @@ const F16_TOLERANCE: f64 = 1e-3;
 /// The kernel that computes queries, keys and values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
-    /// `qkv_store`, of rows that are projected already and whose heads are normed.
-    Stored,
+    /// `qkv_store`, of rows that are projected already and whose queries and keys are normed.
+    Stored(Option<QkNorm>),
     Projected(BatchKind),
     /// The projection of one row, with lanes that exchange sums within subgroups.
     Subgroups,
@@ -64,12 +66,25 @@ enum Source {
 impl Source {
     fn kind(self) -> Option<BatchKind> {
         match self {
-            Source::Stored => None,
+            Source::Stored(_) => None,
             Source::Projected(batch) => Some(batch),
             Source::Subgroups => Some(BatchKind::OneRow),
         }
     }
 }
+
+const fn norm(span: QkSpan, after_rope: bool) -> Option<QkNorm> {
+    Some(QkNorm { span, after_rope })
+}
+
+/// Norms of stored rows, and names of their tests.
+const NORMS: [(&str, Option<QkNorm>); 5] = [
+    ("", norm(QkSpan::Head, false)),
+    ("::after_rope", norm(QkSpan::Head, true)),
+    ("::width", norm(QkSpan::Width, false)),
+    ("::width_after_rope", norm(QkSpan::Width, true)),
+    ("::without_norm", None),
+];
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -77,15 +92,21 @@ pub fn trials() -> Vec<Trial> {
         Source::Projected(BatchKind::OneRow),
         Source::Projected(BatchKind::OneSequence),
     );
-    for (name, source, in_texture) in [
-        ("qkv_store", Source::Stored, false),
-        ("qkv_store_texture", Source::Stored, true),
-        ("matvec::qkv", one, false),
-        ("matvec_subgroup::qkv", Source::Subgroups, false),
-        ("matvec_texture::qkv", one, true),
-        ("matmul::qkv", many, false),
-        ("matmul_texture::qkv", many, true),
-    ] {
+    let maps = [
+        ("matvec", one, false),
+        ("matvec_subgroup", Source::Subgroups, false),
+        ("matvec_texture", one, true),
+        ("matmul", many, false),
+        ("matmul_texture", many, true),
+    ];
+    let maps =
+        maps.map(|(kernel, source, in_texture)| (format!("{kernel}::qkv"), source, in_texture));
+    let [stored, in_textures] = [("qkv_store", false), ("qkv_store_texture", true)].map(
+        |(kernel, in_texture)| {
+            NORMS.map(|(name, norm)| (format!("{kernel}{name}"), Source::Stored(norm), in_texture))
+        },
+    );
+    for (name, source, in_texture) in maps.into_iter().chain(stored).chain(in_textures) {
         let class = Some(class_of(source, in_texture));
         let trial_name = format!("kernels::{name}");
         trials.push(adapter::trial_of(class, trial_name, move |gpu| {
@@ -186,7 +207,7 @@ fn projected(
     n: usize,
 ) -> Vec<f64> {
     let output = |i: usize| match source {
-        Source::Stored => f64::from(row[i]),
+        Source::Stored(_) => f64::from(row[i]),
         _ => {
             let n_in = weights.len() / bias.len();
             let products = weights[i * n_in..][..n_in].iter().zip(row);

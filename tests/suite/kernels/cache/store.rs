@@ -6,6 +6,7 @@ use ztt_wgpu::gpu::{Call, Gpu, Resource, Target, UNIFORM_BYTES};
 use ztt_wgpu::kernels::linear::{self, Map, Operands, Output, Qkv};
 use ztt_wgpu::kernels::pack_rows::{PACKED_TILE, packed_width};
 use ztt_wgpu::kernels::{BatchKind, Heads, KvType, pack_rows, qkv_store};
+use ztt_wgpu::model::block::QkSpan;
 use ztt_wgpu::model::tensor::Dtype;
 
 use super::super::image::Image;
@@ -14,7 +15,7 @@ use super::super::matrix::{stored, weights_texture};
 use super::super::{Expected, Listing, POISON, Within};
 use super::super::{buffer, elements, padded, run_all, target, values};
 use super::{EPS, F16_TOLERANCE, N_PLACES, Source, TOLERANCE};
-use super::{class_of, layout, n_in, projected, scattered};
+use super::{class_of, layout, n_in, projected, reference, scattered};
 use crate::compare::same;
 use crate::random::Random;
 
@@ -38,7 +39,7 @@ pub struct Store {
     /// `[output][n_in]` as the kernel reads them, and their bias: of the projection.
     weights: Vec<u32>,
     bias: Vec<f32>,
-    /// `[query, key][stride]`: of the norms.
+    /// Weights of the norm, `[head][stride]`: of a query and a key, or of all of them.
     norm: Vec<f32>,
     angles: Vec<f32>,
     q: Vec<u32>,
@@ -83,23 +84,36 @@ impl Store {
         }
         let matrix = stored(dtype, &weights, n_in);
         let bias = heads(n_out / stride, random);
-        let norm = heads(2, random);
+        let qk_norm = match source {
+            Source::Stored(norm) => norm,
+            _ => None,
+        };
+        let n_normed = match qk_norm.map(|norm| norm.span) {
+            Some(QkSpan::Width) => n_heads + n_kv_heads,
+            _ => 2,
+        };
+        let norm = heads(n_normed, random);
         let row_width = match source {
-            Source::Stored => n_out,
+            Source::Stored(_) => n_out,
             _ => padded(n_in),
         };
         let mut rows = vec![f32::NAN; listing.n_rows() * row_width];
         for &row in &listing.listed {
             let row = &mut rows[row * row_width..][..row_width];
             match source {
-                Source::Stored => row.copy_from_slice(&heads(n_out / stride, random)),
+                Source::Stored(_) => {
+                    row.copy_from_slice(&heads(n_out / stride, random));
+                    if !with_queries {
+                        row[..n_heads * stride].fill(f32::NAN);
+                    }
+                }
                 _ => {
                     row.fill(7.0);
                     row[..n_in].copy_from_slice(&values(random, n_in));
                 }
             }
         }
-        if source == Source::Stored && kv_type == KvType::F16 {
+        if source.kind().is_none() && kv_type == KvType::F16 {
             // More than f16 can hold: becomes the largest that it can.
             let value = listing.listed[0] * row_width + n_out - stride;
             rows[value] = -1e6;
@@ -119,32 +133,29 @@ impl Store {
         for &row in &listing.listed {
             let (position, place) = (listing.positions[row] as usize, listing.place(row));
             let input = &rows[row * row_width..][..row_width];
-            let head = |i: usize| {
-                let mut v = projected(source, input, &matrix.values, &bias, i * stride, stride);
-                let is_turned = i < n_heads + n_kv_heads;
-                if source == Source::Stored && is_turned {
-                    let squares: f64 = v.iter().map(|v| v * v).sum();
-                    let scale = 1.0 / (squares / head_dim as f64 + f64::from(EPS)).sqrt();
-                    let weights = &norm[if i < n_heads { 0 } else { stride }..];
-                    let pairs = v.iter_mut().zip(weights);
-                    pairs.for_each(|(v, w)| *v *= scale * f64::from(*w));
+            let head =
+                |i: usize| projected(source, input, &matrix.values, &bias, i * stride, stride);
+            let n_turned = n_heads + n_kv_heads;
+            let parts = [0..n_heads, n_heads..n_turned, n_turned..n_out / stride];
+            let [mut queries, mut keys, values]: [Vec<Vec<f64>>; 3] =
+                parts.map(|part| part.map(head).collect());
+            for after_rope in [false, true] {
+                if let Some(kind) = qk_norm.filter(|norm| norm.after_rope == after_rope) {
+                    reference::norm(&mut queries, &mut keys, head_dim, kind, &norm);
                 }
-                for pair in 0..if rope && is_turned { n_pairs } else { 0 } {
-                    let angle = &angles[2 * (position * n_pairs + pair)..];
-                    let (cos, sin) = (f64::from(angle[0]), f64::from(angle[1]));
-                    let (a, b) = (v[2 * pair], v[2 * pair + 1]);
-                    v[2 * pair] = a * cos - b * sin;
-                    v[2 * pair + 1] = b * cos + a * sin;
+                if rope && !after_rope {
+                    let angles = &angles[2 * position * n_pairs..];
+                    reference::rotate(&mut queries, angles);
+                    reference::rotate(&mut keys, angles);
                 }
-                v
-            };
-            for i in 0..if with_queries { n_heads } else { 0 } {
-                expected_q.put((row * n_heads + i) * stride, head(i));
+            }
+            for (i, query) in queries.into_iter().enumerate().filter(|_| with_queries) {
+                expected_q.put((row * n_heads + i) * stride, query);
             }
             for cycle in first_cycle..first_cycle + n_cycles {
-                for part in 0..2 {
-                    for i in 0..n_kv_heads {
-                        let mut values = head(n_heads + part * n_kv_heads + i);
+                for (part, heads) in [&keys, &values].into_iter().enumerate() {
+                    for (i, head) in heads.iter().enumerate() {
+                        let mut values = head.clone();
                         if kv_type == KvType::F16 {
                             values
                                 .iter_mut()
@@ -247,13 +258,14 @@ impl Store {
         let n_listed = self.listing.n_listed() + 3;
         let output = &[&q_buffer, &kv_buffer];
         let out = match self.source {
-            Source::Stored => {
+            Source::Stored(norm) => {
                 let rows = buffer(gpu, &self.listing.values());
-                let (projected, norm) = (buffer(gpu, &self.rows), buffer(gpu, &self.norm));
+                let (projected, weights) = (buffer(gpu, &self.rows), buffer(gpu, &self.norm));
+                let weights = &weights;
                 let projected = qkv_store::Projected {
                     values: &projected,
                     stride: self.row_width as u32,
-                    norm: &norm,
+                    norm: norm.map(|norm| qkv_store::QkNormWeights { weights, norm }),
                     head_dim: self.head_dim as u32,
                     eps: EPS,
                     rows: &rows,
