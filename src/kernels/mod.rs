@@ -4,6 +4,7 @@
 //! uniform block `Params`; the other resources follow in the order of [`Kernel::bindings`].
 
 pub mod attention;
+pub mod cap_logits;
 pub mod chunk_max;
 pub mod draw;
 pub mod embed;
@@ -11,6 +12,7 @@ pub mod exit;
 pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
+pub mod norm_add;
 pub mod pack_rows;
 pub mod probes;
 pub mod qkv_store;
@@ -35,6 +37,7 @@ pub static KERNELS: &[&Kernel] = &[
     &attention::SUBGROUP,
     &attention::TEXTURE,
     &attention::VALUES,
+    &cap_logits::KERNEL,
     &chunk_max::KERNEL,
     &draw::KERNEL,
     &embed::KERNEL,
@@ -48,6 +51,7 @@ pub static KERNELS: &[&Kernel] = &[
     &linear::MATVEC,
     &linear::MATVEC_SUBGROUP,
     &linear::MATVEC_TEXTURE,
+    &norm_add::KERNEL,
     &pack_rows::KERNEL,
     &qkv_store::KERNEL,
     &qkv_store::TEXTURE,

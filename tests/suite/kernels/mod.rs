@@ -6,12 +6,14 @@
 
 mod attention;
 mod cache;
+mod cap_logits;
 mod embed;
 mod exit;
 mod image;
 mod layout;
 mod linear;
 mod matrix;
+mod norm_add;
 mod norms;
 mod random_weights;
 mod sampling;
@@ -34,11 +36,13 @@ use matrix::{Q4_0, Q8_0};
 pub fn trials() -> Vec<Trial> {
     let mut trials = linear::trials();
     trials.extend(norms::trials());
+    trials.extend(norm_add::trials());
     trials.extend(embed::trials());
     trials.extend(cache::trials());
     trials.extend(attention::trials());
     trials.extend(exit::trials());
     trials.extend(random_weights::trials());
+    trials.extend(cap_logits::trials());
     trials.extend(sampling::trials());
     trials
 }

@@ -40,6 +40,7 @@ const CONSTANTS: &[Constant] = &[
     choice("KV_FORMAT", &[0, 1]),
     choice("NORM", &[0, 1, 2]),
     choice("OUTPUT", &[0, 1]),
+    choice("PLACE", &[0, 1, 2, 3]),
     choice("QK_NORM", &[0, 1, 2, 3, 4]),
     choice("SOFT_CAP", &[0, 1]),
     choice("SUBGROUP_LANES", &[4, 8]),
@@ -138,6 +139,8 @@ fn is_asked_for(set: &Set) -> bool {
     let zeros = value("HAS_ZERO") != Some(0) || is("WRITES_ZEROS", 0);
     // A soft cap has nothing to do with the format of the cache.
     let cap = value("SOFT_CAP") != Some(1) || is("KV_FORMAT", 1);
+    // A branch that is only added has no norm, and all others have.
+    let place = value("PLACE").is_none_or(|place| (place == 0) == is("NORM", 0));
     // Octets matter to kernels that hold a head, whatever the output stage.
     let octets = value("OUTPUT").is_none() || is("HEAD_OCTETS", 8);
     // A group's outputs and rows meet each way of sharing lanes alike.
@@ -154,7 +157,7 @@ fn is_asked_for(set: &Set) -> bool {
             None => n != 128,
         }
     });
-    stage && items <= 8 && zeros && cap && octets && group && keys && size
+    stage && items <= 8 && zeros && cap && place && octets && group && keys && size
 }
 
 /// No constant is listed that no kernel has.
