@@ -45,7 +45,7 @@ pub struct Config {
     pub norm: NormKind,
     pub norm_eps: f64,
     pub position: PositionKind,
-    /// The rotary embeddings that blocks turn queries and keys by; none where positions are learned.
+    /// The rotary embeddings that blocks choose from; none where positions are learned.
     pub ropes: Vec<Rope>,
     /// The block of each parameter layer.
     pub blocks: Vec<Block>,

@@ -1,7 +1,8 @@
 //! The tables of the families.
 
 use super::{
-    Bias, ConfigDefaults, ConfigKeys, Family, NormKind, PositionKind, RoleNames, TensorNames, Window,
+    Bias, ConfigDefaults, ConfigKeys, Family, NormKind, PositionKind, RoleNames, TensorNames,
+    Window,
 };
 use crate::model::block::{Activation, BranchNorms, QkNorm, QkSpan};
 use crate::model::role::Role;

@@ -7,6 +7,7 @@ use crate::engine::pass::recorder::{Recorder, RowList, Size};
 use crate::engine::weights::{Matrix, NormBuffer};
 use crate::kernels::linear::{self, Epilogue, InputNorm};
 use crate::kernels::{BatchKind, layer_norm, pack_rows, rms_norm};
+use crate::model::block::Mlp;
 use crate::model::family::NormKind;
 
 /// A linear map from one buffer to another.
@@ -60,8 +61,11 @@ impl<'b> Projection<'b> {
         Self { norm, ..self }
     }
 
-    pub fn activated(self, epilogue: Epilogue) -> Self {
-        Self { epilogue, ..self }
+    pub fn activated(self, mlp: Mlp) -> Self {
+        Self {
+            epilogue: Epilogue::Mlp(mlp),
+            ..self
+        }
     }
 }
 
@@ -128,7 +132,10 @@ impl Forward<'_> {
     pub(super) fn project<'b>(&'b self, r: &mut Recorder<'b>, over: RowList, p: Projection<'b>) {
         let matrix = p.matrix;
         // A gate and its value give one output.
-        let per_column = if p.epilogue == Epilogue::SwiGlu { 2 } else { 1 };
+        let per_column = match p.epilogue {
+            Epilogue::Mlp(mlp) if mlp.gated => 2,
+            Epilogue::Mlp(_) | Epilogue::None => 1,
+        };
         let n_columns = matrix.n_out / per_column;
         // A single row of logits is row 0 of its input, as in decoding.
         let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
