@@ -8,6 +8,7 @@ use super::role::Role;
 pub use tables::FAMILIES;
 
 /// Where a family's `config.json` keeps its numbers.
+#[derive(Clone, Copy)]
 pub struct ConfigKeys {
     pub hidden: &'static str,
     pub layers: &'static str,
@@ -45,6 +46,7 @@ impl ConfigKeys {
 }
 
 /// The values of fields that a config leaves out.
+#[derive(Clone, Copy)]
 pub struct ConfigDefaults {
     pub norm_eps: f64,
     pub positions: usize,
@@ -100,6 +102,7 @@ pub enum PositionKind {
 pub type RoleNames = &'static [(Role, &'static [&'static str])];
 
 /// Tensor names. `{}` stands for the prefix, `{i}` for the parameter layer.
+#[derive(Clone, Copy)]
 pub struct TensorNames {
     /// Prefixes met in the wild, tried in this order.
     pub prefixes: &'static [&'static str],
@@ -127,6 +130,7 @@ impl TensorNames {
 }
 
 /// A model family.
+#[derive(Clone, Copy)]
 pub struct Family {
     /// The `model_type` (or `base_model_type`) in `config.json`.
     pub name: &'static str,
