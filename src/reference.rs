@@ -5,14 +5,22 @@
 //! `push` is the forward pass of one position, `layer` one effective layer, `attention` the
 //! softmax with the zero token.
 
+mod activation;
+mod maps;
+#[cfg(test)]
+mod tests;
+
 use crate::error::Result;
 use crate::model::Model;
+use crate::model::block::PostNorm;
 use crate::model::config::KvPolicy;
-use crate::model::family::{Activation, NormKind, PositionKind};
-use crate::model::tensor::Tensor;
-use crate::model::weights::{Layer, Linear, Norm, Outer, Pool};
+use crate::model::family::NormKind;
+use crate::model::role::Role;
+use crate::model::weights::{ByRole, Norm, Pool};
 use crate::rope::{RopeTable, rotate};
 use crate::schedule::{Schedule, Step};
+use activation::activate;
+use maps::{add_f32, capped, dot, linear, normed};
 
 /// The result of one position.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,9 +37,9 @@ pub struct Output {
 pub struct Reference<'m> {
     model: &'m Model,
     schedule: Schedule,
-    outer: Outer<'m>,
-    layers: Vec<Layer<'m>>,
-    rope: RopeTable,
+    outer: ByRole<'m>,
+    layers: Vec<ByRole<'m>>,
+    ropes: Vec<RopeTable>,
     /// Keys and values, `[parameter layer][cycle][position]`, each `[n_kv_heads * head_dim]`.
     cache: Vec<Vec<Vec<KeyValue>>>,
     n_positions: usize,
@@ -56,7 +64,7 @@ impl<'m> Reference<'m> {
             model,
             outer,
             layers,
-            rope: RopeTable::new(&model.config),
+            ropes: model.config.ropes.iter().map(RopeTable::new).collect(),
             cache: vec![vec![Vec::new(); schedule.n_cycles()]; model.config.n_layers],
             n_positions: 0,
             schedule,
@@ -84,9 +92,8 @@ impl<'m> Reference<'m> {
         for i in 0..self.schedule.tail.len() {
             self.layer(self.schedule.tail[i], &mut x, position);
         }
-        let head = self.outer.lm_head.as_ref().unwrap_or(&self.outer.embedding);
         let logits = match with_logits {
-            true => matvec(head, &self.norm(&self.outer.final_norm, &x)),
+            true => self.logits(&x),
             false => Vec::new(),
         };
         Output {
@@ -142,47 +149,98 @@ impl<'m> Reference<'m> {
     /// One effective layer on the residual stream `x` `[hidden]`.
     /// Returns the mean over query heads of the zero attention.
     fn layer(&mut self, step: Step, x: &mut [f64], position: usize) -> f64 {
-        let (q, row) = self.project(step.layer, x, position);
-        self.cache[step.layer][step.cycle()].push(row);
+        let layer = step.layer;
+        let (q, row) = self.project(layer, x, position);
+        self.cache[layer][step.cycle()].push(row);
         let (heads, zero_attention) = self.attention(step, &q);
-        let layer = &self.layers[step.layer];
-        add(x, &linear(&layer.o_proj, &heads));
-        let h = linear(&layer.mlp_in, &self.norm(&layer.mlp_norm, x));
-        let h = activate(self.model.config.activation, h);
-        add(x, &linear(&layer.mlp_out, &h));
+        let block = &self.model.config.blocks[layer];
+        let linears = &self.layers[layer].linears;
+        let branch = linear(&linears[&Role::OProj], &heads);
+        let post = (block.attention_norms.post, Role::AttnPostNorm);
+        self.add_branch(layer, post, branch, x);
+        let h = self.branch_input(layer, Role::MlpNorm, x);
+        let h = activate(block.mlp, linear(&linears[&Role::MlpIn], &h));
+        let branch = linear(&linears[&Role::MlpOut], &h);
+        let post = (block.mlp_norms.post, Role::MlpPostNorm);
+        self.add_branch(layer, post, branch, x);
         zero_attention
+    }
+
+    /// The residual stream as a branch reads it: normed, where the block has a norm there.
+    fn branch_input(&self, layer: usize, pre_norm: Role, x: &[f64]) -> Vec<f64> {
+        match self.layers[layer].norms.get(&pre_norm) {
+            Some(norm) => self.norm(norm, x),
+            None => x.to_vec(),
+        }
+    }
+
+    /// Adds a branch to the residual stream, with the norm after it.
+    fn add_branch(
+        &self,
+        layer: usize,
+        (post, role): (PostNorm, Role),
+        branch: Vec<f64>,
+        x: &mut [f64],
+    ) {
+        let multiplier = self.model.config.blocks[layer].residual_multiplier;
+        let normed = |values: &[f64]| self.norm(&self.layers[layer].norms[&role], values);
+        let branch = match post {
+            PostNorm::OnBranch => normed(&branch),
+            PostNorm::None | PostNorm::OnSum => branch,
+        };
+        let sums = x.iter_mut().zip(&branch);
+        sums.for_each(|(x, y)| *x += multiplier * y);
+        if post == PostNorm::OnSum {
+            let sum = normed(x);
+            x.copy_from_slice(&sum);
+        }
     }
 
     /// Queries `[n_heads * head_dim]`, and the key and value, position-encoded.
     fn project(&self, layer: usize, x: &[f64], position: usize) -> (Vec<f64>, KeyValue) {
         let c = &self.model.config;
-        let layer = &self.layers[layer];
-        let mut q = linear(&layer.qkv, &self.norm(&layer.attn_norm, x));
+        let attention = &c.blocks[layer].attention;
+        let h = self.branch_input(layer, Role::AttnNorm, x);
+        let mut q = linear(&self.layers[layer].linears[&Role::Qkv], &h);
         let value = q.split_off(c.q_dim() + c.kv_dim());
         let mut key = q.split_off(c.q_dim());
-        if let Some([q_norm, k_norm]) = &layer.qk_norm {
-            let norm = |norm, head: &mut [f64]| head.copy_from_slice(&self.norm(norm, head));
-            q.chunks_mut(c.head_dim).for_each(|head| norm(q_norm, head));
-            key.chunks_mut(c.head_dim)
-                .for_each(|head| norm(k_norm, head));
+        let norm_after_rope = attention.qk_norm.map(|norm| norm.after_rope);
+        if norm_after_rope == Some(false) {
+            self.norm_qk(layer, &mut q, &mut key);
         }
-        if c.position == PositionKind::Rope {
+        if let Some(rope) = attention.rope {
             let heads = q.chunks_mut(c.head_dim).chain(key.chunks_mut(c.head_dim));
-            let angles = self.rope.angles(position);
+            let angles = self.ropes[rope].angles(position);
             heads.for_each(|head| rotate(&angles, head));
         }
+        if norm_after_rope == Some(true) {
+            self.norm_qk(layer, &mut q, &mut key);
+        }
         (q, KeyValue { key, value })
+    }
+
+    /// The RMS norm of queries and keys: of a head each, or of all heads, as many values as it has
+    /// weights.
+    fn norm_qk(&self, layer: usize, q: &mut [f64], key: &mut [f64]) {
+        for (role, values) in [(Role::QNorm, q), (Role::KNorm, key)] {
+            let norm = &self.layers[layer].norms[&role];
+            for values in values.chunks_mut(norm.weight.len()) {
+                let normed = normed(NormKind::Rms, self.model.config.norm_eps, norm, values);
+                values.copy_from_slice(&normed);
+            }
+        }
     }
 
     /// Attention of the newest position over the cache and the zero token.
     /// Returns the heads' outputs `[n_heads * head_dim]` and the mean zero attention.
     fn attention(&self, step: Step, q: &[f64]) -> (Vec<f64>, f64) {
         let c = &self.model.config;
+        let block = &c.blocks[step.layer].attention;
         let rows = &self.cache[step.layer][step.cycle()];
-        let window = c.windows[step.layer].unwrap_or(rows.len());
+        let window = block.window.unwrap_or(rows.len());
         let rows = &rows[rows.len().saturating_sub(window)..];
         let group = c.n_heads / c.n_kv_heads;
-        let scale = 1.0 / (c.head_dim as f64).sqrt();
+        let score = |product: f64| capped(block.scale * product, block.soft_cap);
         let pool = self.model.pool.as_ref().zip(step.pool_row);
         let mut out = vec![0.0; c.q_dim()];
         let mut zero_sum = 0.0;
@@ -190,12 +248,12 @@ impl<'m> Reference<'m> {
         for (head, (q, out)) in heads.enumerate() {
             let kv_head = (head / group) * c.head_dim..(head / group + 1) * c.head_dim;
             let zero = pool.map(|(pool, row)| zero_token(pool, row, head, c.n_heads));
-            let s_0 = zero.map_or(f64::NEG_INFINITY, |(key, _)| scale * dot(q, key));
+            let s_0 = zero.map_or(f64::NEG_INFINITY, |(key, _)| score(dot(q, key)));
             let scores: Vec<f64> = rows
                 .iter()
                 .map(|row| {
                     let key = &row.key[kv_head.clone()];
-                    scale * q.iter().zip(key).map(|(a, b)| a * b).sum::<f64>()
+                    score(q.iter().zip(key).map(|(a, b)| a * b).sum())
                 })
                 .collect();
             let max = scores.iter().copied().fold(s_0, f64::max);
@@ -220,36 +278,32 @@ impl<'m> Reference<'m> {
     }
 
     fn embed(&self, id: u32, position: usize) -> Vec<f64> {
-        let mut row = vec![0.0; self.model.config.hidden];
-        self.outer.embedding.read_row(id as usize, &mut row);
-        let mut x: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
-        if let Some(positions) = &self.outer.positions {
-            positions.read_row(position, &mut row);
-            x.iter_mut()
-                .zip(&row)
-                .for_each(|(x, &p)| *x += f64::from(p));
+        let c = &self.model.config;
+        let mut row = vec![0.0; c.hidden];
+        let linears = &self.outer.linears;
+        linears[&Role::Embedding].matrices[0].read_row(id as usize, &mut row);
+        let tokens = row.iter().map(|&v| c.embedding_multiplier * f64::from(v));
+        let mut x: Vec<f64> = tokens.collect();
+        if let Some(positions) = linears.get(&Role::Positions) {
+            positions.matrices[0].read_row(position, &mut row);
+            add_f32(&mut x, &row);
         }
         x
     }
 
+    /// The final norm, and the output projection.
+    fn logits(&self, x: &[f64]) -> Vec<f64> {
+        let (c, linears) = (&self.model.config, &self.outer.linears);
+        let head = linears.get(&Role::LmHead);
+        let head = head.unwrap_or(&linears[&Role::Embedding]);
+        let x = self.norm(&self.outer.norms[&Role::FinalNorm], x);
+        let logit = |sum: f64| capped(c.logits_multiplier * sum, c.logits_soft_cap);
+        linear(head, &x).into_iter().map(logit).collect()
+    }
+
     fn norm(&self, norm: &Norm, x: &[f64]) -> Vec<f64> {
-        let n = x.len() as f64;
-        let eps = self.model.config.norm_eps;
-        let mean = match self.model.config.norm {
-            NormKind::Rms => 0.0,
-            NormKind::Layer => x.iter().sum::<f64>() / n,
-        };
-        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-        let scale = 1.0 / (variance + eps).sqrt();
-        let mut out: Vec<f64> = x
-            .iter()
-            .zip(&norm.weight)
-            .map(|(v, &w)| (v - mean) * scale * f64::from(w))
-            .collect();
-        if let Some(bias) = &norm.bias {
-            add_f32(&mut out, bias);
-        }
-        out
+        let c = &self.model.config;
+        normed(c.norm, c.norm_eps, norm, x)
     }
 }
 
@@ -260,65 +314,4 @@ fn zero_token(pool: &Pool, row: usize, head: usize, n_heads: usize) -> (&[f32], 
     let range = at..at + width;
     let value = pool.value.as_ref().map(|v| &v[range.clone()]);
     (&pool.key[range], value)
-}
-
-fn linear(linear: &Linear, x: &[f64]) -> Vec<f64> {
-    let mut out: Vec<f64> = linear
-        .matrices
-        .iter()
-        .flat_map(|matrix| matvec(matrix, x))
-        .collect();
-    if let Some(bias) = &linear.bias {
-        add_f32(&mut out, bias);
-    }
-    out
-}
-
-fn matvec(matrix: &Tensor, x: &[f64]) -> Vec<f64> {
-    let mut row = vec![0.0; x.len()];
-    (0..matrix.n_rows())
-        .map(|i| {
-            matrix.read_row(i, &mut row);
-            dot(x, &row)
-        })
-        .collect()
-}
-
-/// Four running sums, so that the compiler may keep them in one vector register.
-fn dot(x: &[f64], w: &[f32]) -> f64 {
-    let mut sums = [0.0; 4];
-    let (x4, w4) = (x.chunks_exact(4), w.chunks_exact(4));
-    let rest: f64 = (x4.remainder().iter().zip(w4.remainder()))
-        .map(|(a, &b)| a * f64::from(b))
-        .sum();
-    for (x, w) in x4.zip(w4) {
-        for i in 0..4 {
-            sums[i] += x[i] * f64::from(w[i]);
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
-fn activate(activation: Activation, mut h: Vec<f64>) -> Vec<f64> {
-    match activation {
-        Activation::SwiGlu => {
-            let up = h.split_off(h.len() / 2);
-            h.iter_mut()
-                .zip(&up)
-                .for_each(|(g, u)| *g = *g / (1.0 + (-*g).exp()) * u);
-        }
-        Activation::GeluTanh => h.iter_mut().for_each(|x| {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (*x + 0.044715 * x.powi(3));
-            *x = 0.5 * *x * (1.0 + inner.tanh());
-        }),
-    }
-    h
-}
-
-fn add(x: &mut [f64], y: &[f64]) {
-    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-}
-
-fn add_f32(x: &mut [f64], y: &[f32]) {
-    x.iter_mut().zip(y).for_each(|(x, &y)| *x += f64::from(y));
 }

@@ -1,24 +1,20 @@
 //! Rotary position embedding: its angles, computed in double precision on the host.
 //!
 //! Su et al., "RoFormer", arXiv 2104.09864: dimension pair `i` of a head of width `d` turns by
-//! `position * theta^(-2i/d)`. Checkpoints pair dimension `i` with `i + d/2`.
+//! `position * theta^(-2i/d)`. Checkpoints pair dimension `i` with `i + d/2`. Where only the first
+//! `d` values of a head are turned, the others stay as they are.
 
-use crate::model::config::{Config, RopeScaling};
-use crate::model::family::PositionKind;
+use crate::model::config::{Rope, RopeScaling};
 
 /// The angles by which a position turns the pairs of a head.
 pub struct RopeTable {
-    /// The frequency of each pair, in radians a position. Empty without rotary embedding.
+    /// The frequency of each pair, in radians a position.
     frequencies: Vec<f64>,
 }
 
 impl RopeTable {
-    pub fn new(config: &Config) -> Self {
-        let n_pairs = match config.position {
-            PositionKind::Rope => config.head_dim / 2,
-            PositionKind::Learned => 0,
-        };
-        let rope = config.rope;
+    pub fn new(rope: &Rope) -> Self {
+        let n_pairs = rope.rotary_dim / 2;
         let frequencies = (0..n_pairs)
             .map(|i| rope.theta.powf(-(i as f64) / n_pairs as f64))
             .map(|f| scaled(f, rope.scaling))
@@ -47,7 +43,7 @@ impl RopeTable {
     }
 }
 
-/// Turns the pairs of one head `[head_dim]` in place.
+/// Turns the pairs of one head `[head_dim]` in place: as many as there are angles.
 pub fn rotate(angles: &[(f64, f64)], head: &mut [f64]) {
     let (low, high) = head.split_at_mut(angles.len());
     for ((a, b), (cos, sin)) in low.iter_mut().zip(high).zip(angles) {
@@ -79,5 +75,43 @@ fn scaled(frequency: f64, scaling: RopeScaling) -> f64 {
                 (1.0 - kept) * frequency / factor + kept * frequency
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rotary_dim: usize) -> RopeTable {
+        RopeTable::new(&Rope {
+            theta: 100.0,
+            scaling: RopeScaling::None,
+            rotary_dim,
+        })
+    }
+
+    #[test]
+    fn a_part_of_a_head_is_turned_like_a_head_of_its_width() {
+        let angles = table(4).angles(3);
+        let mut whole = [1.0, 2.0, 3.0, 4.0];
+        let mut part = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        rotate(&angles, &mut whole);
+        rotate(&angles, &mut part);
+        assert_eq!(part[..4], whole);
+        assert_eq!(part[4..], [5.0, 6.0]);
+        let (cos, sin) = (3f64.cos(), 3f64.sin());
+        assert_eq!(whole[0], cos - 3.0 * sin);
+        assert_eq!(whole[2], 3.0 * cos + sin);
+        let (cos, sin) = angles[1];
+        assert!((cos - 0.3f64.cos()).abs() < 1e-15);
+        assert_eq!(whole[1], 2.0 * cos - 4.0 * sin);
+    }
+
+    #[test]
+    fn pairs_that_are_not_turned_have_the_angle_0() {
+        let device = table(4).to_f32(2, 4);
+        assert_eq!(device.len(), 8);
+        assert_eq!(device[4], [1f64.cos() as f32, 1f64.sin() as f32]);
+        assert_eq!(device[6..], [[1.0, 0.0]; 2]);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Model;
 use super::checkpoint::Checkpoint;
+use super::config::Config;
 use super::quant::Quant;
 use super::synthetic::{Cycled, Preset, Values, config, model_name, tensors};
 use crate::error::{Error, Result, first_line};
@@ -26,15 +27,15 @@ impl Model {
         if let Some(quant) = quant {
             config["quantization_config"] = json!({"quant_method": quant.name()});
         }
-        let config = config.to_string();
-        super::config::Config::parse(&name, &config)?;
+        let text = config.to_string();
+        let config = Config::parse(&name, &text)?;
         let failed = |e: String| Error::file(&name, "weights that fit in memory", e);
-        let tensors = tensors(preset, cycled);
+        let tensors = tensors(&config);
         let mut infos = Vec::with_capacity(tensors.len());
         let mut end = 0;
         for (tensor_name, values) in &tensors {
             let start = end;
-            let (dtype, shape, n_bytes) = stored(values, preset, quant);
+            let (dtype, shape, n_bytes) = stored(values, quant);
             end += n_bytes;
             let data_offsets = (start, end);
             let info = TensorInfo {
@@ -44,7 +45,7 @@ impl Model {
             };
             infos.push((tensor_name.clone(), info));
         }
-        let metadata = HashMap::from([("config.json".to_string(), config)]);
+        let metadata = HashMap::from([("config.json".to_string(), text)]);
         let header = Metadata::new(Some(metadata), infos.clone());
         let header = header.map_err(|e| failed(first_line(e)))?;
         let mut header = serde_json::to_string(&header).map_err(|e| failed(first_line(e)))?;
@@ -70,28 +71,18 @@ impl Model {
 }
 
 fn is_matrix(values: &Values) -> bool {
-    values.shape().len() == 2
+    values.role.is_some_and(|role| !role.is_norm())
 }
 
 /// Type, shape and bytes of a tensor as the checkpoint has it.
-fn stored(
-    values: &Values,
-    preset: &Preset,
-    quant: Option<Quant>,
-) -> (StoredDtype, Vec<usize>, usize) {
+fn stored(values: &Values, quant: Option<Quant>) -> (StoredDtype, Vec<usize>, usize) {
     let shape = values.shape();
-    if let (Some(quant), [n_out, n_in]) = (quant, shape) {
-        // The embedding is the one matrix with an output for each token.
-        let is_embedding = *n_out == preset.vocab;
-        let quant = if is_embedding {
-            Quant::OF_EMBEDDING
-        } else {
-            quant
-        };
-        if quant.fits(*n_in) {
-            let row_bytes = quant.n_bytes(*n_in);
-            return (StoredDtype::U8, vec![*n_out, row_bytes], n_out * row_bytes);
-        }
+    let quant = quant.and_then(|quant| values.role?.quant(quant));
+    if let (Some(quant), &[n_out, n_in]) = (quant, shape)
+        && quant.fits(n_in)
+    {
+        let row_bytes = quant.n_bytes(n_in);
+        return (StoredDtype::U8, vec![n_out, row_bytes], n_out * row_bytes);
     }
     (StoredDtype::F16, shape.to_vec(), values.data_len())
 }
@@ -99,7 +90,9 @@ fn stored(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::role::Role;
     use crate::model::synthetic::PRESETS;
+    use crate::model::weights::ByRole;
 
     #[test]
     fn a_blank_model_is_a_synthetic_one_without_values() {
@@ -120,9 +113,11 @@ mod tests {
                 synthetic.pool().unwrap().unwrap().key
             );
             let [a, b] = [&blank, &synthetic].map(|reader| reader.layer(1).unwrap());
-            assert_eq!(a.attn_norm.weight, b.attn_norm.weight);
-            assert_eq!(a.mlp_in.n_out(), b.mlp_in.n_out());
-            assert!(a.mlp_in.matrices[0].bytes.iter().all(|&byte| byte == 0));
+            let weights_of = |weights: &ByRole| weights.norms[&Role::AttnNorm].weight.clone();
+            assert_eq!(weights_of(&a), weights_of(&b));
+            let [a, b] = [&a, &b].map(|weights| &weights.linears[&Role::MlpIn]);
+            assert_eq!(a.n_out(), b.n_out());
+            assert!(a.matrices[0].bytes.iter().all(|&byte| byte == 0));
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use serde_json::Value;
 
-use super::family::{Activation, Bias, Family, NormKind, PositionKind, Window};
+use super::block::{Block, Mlp};
+use super::block_config::{parse_biases, parse_blocks};
+use super::family::{Family, NormKind, PositionKind};
 use super::generation::token_ids;
 use super::json::{Object, kind, parse_object};
 use super::quant::{QUANTS, Quant};
+use super::role::Role;
 use super::rope_config::parse_rope;
 use super::sizes::MAX_LAYERS;
 use super::ztt::parse_ztt;
@@ -42,13 +45,17 @@ pub struct Config {
     pub norm: NormKind,
     pub norm_eps: f64,
     pub position: PositionKind,
-    pub rope: Rope,
-    /// For each parameter layer how many positions it looks back, itself counted; `None` for all.
-    pub windows: Vec<Option<usize>>,
-    pub activation: Activation,
-    pub qkv_bias: bool,
-    pub o_bias: bool,
-    pub mlp_bias: bool,
+    /// The rotary embeddings that blocks choose from; none where positions are learned.
+    pub ropes: Vec<Rope>,
+    /// The block of each parameter layer.
+    pub blocks: Vec<Block>,
+    /// The linear maps that have a bias.
+    pub biases: Vec<Role>,
+    /// Multiplies tokens' embeddings, not learned positions.
+    pub embedding_multiplier: f64,
+    pub logits_multiplier: f64,
+    /// `c tanh(logit / c)` of every logit, after the multiplier.
+    pub logits_soft_cap: Option<f64>,
     /// The output projection is the embedding.
     pub tied: bool,
     pub bos: Option<u32>,
@@ -93,6 +100,18 @@ impl Config {
     /// Width of all key heads together, and of all value heads.
     pub fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
+    }
+
+    /// The leading values of a head that rotary embeddings turn, in pairs `(i, i + n / 2)`; 0
+    /// without one. All of a model's turn as many: the device has one order of a head's values for
+    /// all layers, which share the keys of the zero-token pool.
+    pub fn rotary_dim(&self) -> usize {
+        let n = self.ropes.first().map_or(0, |rope| rope.rotary_dim);
+        assert!(
+            self.ropes.iter().all(|rope| rope.rotary_dim == n),
+            "rotary embeddings of several widths"
+        );
+        n
     }
 
     /// Reads `text`; `file` names it in errors.
@@ -154,10 +173,9 @@ impl Config {
         }
         let activation =
             json.choice(keys.activation, family.activations, family.activations[0].1)?;
-        let has_bias = |bias: Bias| match bias {
-            Bias::Never => Ok(false),
-            Bias::Always => Ok(true),
-            Bias::Flag(key) => json.flag(key, false),
+        let mlp = Mlp {
+            gated: family.gated,
+            activation,
         };
         let config = Self {
             family,
@@ -173,15 +191,15 @@ impl Config {
             norm: family.norm,
             norm_eps: json.number(keys.norm_eps)?.unwrap_or(defaults.norm_eps),
             position: family.position,
-            rope: match family.position {
-                PositionKind::Rope => parse_rope(&json)?,
-                PositionKind::Learned => Rope::DEFAULT,
+            ropes: match family.position {
+                PositionKind::Rope => vec![parse_rope(&json, head_dim)?],
+                PositionKind::Learned => Vec::new(),
             },
-            windows: parse_windows(&json, family, n_layers)?,
-            activation,
-            qkv_bias: has_bias(family.qkv_bias)?,
-            o_bias: has_bias(family.o_bias)?,
-            mlp_bias: has_bias(family.mlp_bias)?,
+            blocks: parse_blocks(&json, family, n_layers, head_dim, mlp)?,
+            biases: parse_biases(&json, family)?,
+            embedding_multiplier: 1.0,
+            logits_multiplier: 1.0,
+            logits_soft_cap: None,
             tied: json.flag(TIED, defaults.tied)?,
             bos: token_ids(&json, "bos_token_id")?.first().copied(),
             eos: token_ids(&json, "eos_token_id")?,
@@ -204,55 +222,6 @@ fn parse_quant(json: &Object) -> Result<Option<Quant>> {
         Some(_) => Ok(Some(quantization.choice(field, QUANTS, Quant::Q8_0)?)),
         None => Err(quantization.error(field, "a format", "nothing")),
     }
-}
-
-/// The sliding window of each parameter layer.
-fn parse_windows(json: &Object, family: &Family, n: usize) -> Result<Vec<Option<usize>>> {
-    let on = match family.window {
-        Window::Never => false,
-        Window::All => true,
-        Window::Some => json.flag("use_sliding_window", false)?,
-    };
-    let default = match json.has("sliding_window") {
-        true => None,
-        false => family.defaults.sliding_window,
-    };
-    let window = match json.get("sliding_window") {
-        Some(_) if on => Some(json.whole_from("sliding_window", 1, None)?),
-        _ => default,
-    };
-    let window = window.filter(|_| on);
-    if family.window == Window::Never {
-        return Ok(vec![None; n]);
-    }
-    if let Some(types) = json.get("layer_types") {
-        let types = types.as_array().filter(|t| t.len() == n);
-        let expected = format!("a list of {n} layer types");
-        let types = types.ok_or_else(|| json.error("layer_types", &expected, "something else"))?;
-        return types
-            .iter()
-            .map(|t| match (t.as_str(), window) {
-                // Where all layers of a family have the window, the types do not change that.
-                (Some("full_attention"), _) if family.window == Window::All => Ok(window),
-                (Some("full_attention"), _) => Ok(None),
-                (Some("sliding_attention"), Some(window)) => Ok(Some(window)),
-                (Some("sliding_attention"), None) => {
-                    let expected = "`full_attention` where there is no sliding window";
-                    Err(json.error("layer_types", expected, "`sliding_attention`"))
-                }
-                _ => {
-                    let known = "`full_attention` or `sliding_attention`";
-                    Err(json.error("layer_types", known, &t.to_string()))
-                }
-            })
-            .collect();
-    }
-    if family.window == Window::All {
-        return Ok(vec![window; n]);
-    }
-    let first = json.whole("max_window_layers")?;
-    let first = first.unwrap_or(family.defaults.max_window_layers);
-    Ok((0..n).map(|i| window.filter(|_| i >= first)).collect())
 }
 
 fn refuse_unsupported(json: &Object, family: &Family) -> Result<()> {

@@ -174,7 +174,7 @@ fn keep_layer_settings(fields: &mut Map<String, Value>, family: &Family, kept: &
 /// The name of a layer's tensor in three parts: the text before the layer's number, the number, and
 /// the text after the dot. `None` for other tensors.
 fn split_layer<'n>(family: &Family, name: &'n str) -> Option<(&'n str, usize, &'n str)> {
-    let template = family.tensors.attn_norm.split("{i}").next()?;
+    let template = family.tensors.layer.split("{i}").next()?;
     family.tensors.prefixes.iter().find_map(|prefix| {
         let start = template.replace("{}", prefix);
         let (number, rest) = name.strip_prefix(&start)?.split_once('.')?;

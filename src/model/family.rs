@@ -1,7 +1,14 @@
 //! The model families: one table each of config keys, tensor names and block parts.
 //! Adding a family means adding a table.
 
+mod tables;
+
+use super::block::{Activation, BranchNorms, QkNorm};
+use super::role::Role;
+pub use tables::FAMILIES;
+
 /// Where a family's `config.json` keeps its numbers.
+#[derive(Clone, Copy)]
 pub struct ConfigKeys {
     pub hidden: &'static str,
     pub layers: &'static str,
@@ -39,6 +46,7 @@ impl ConfigKeys {
 }
 
 /// The values of fields that a config leaves out.
+#[derive(Clone, Copy)]
 pub struct ConfigDefaults {
     pub norm_eps: f64,
     pub positions: usize,
@@ -51,12 +59,11 @@ pub struct ConfigDefaults {
     pub max_window_layers: usize,
 }
 
-/// Whether projections have a bias.
+/// When the linear map of a role has a bias.
 #[derive(Clone, Copy, Debug)]
 pub enum Bias {
-    Never,
     Always,
-    /// A flag of the config says so; without it they have none.
+    /// A flag of the config says so; without it there is none.
     Flag(&'static str),
 }
 
@@ -72,7 +79,7 @@ pub enum Window {
     Some,
 }
 
-/// The normalisation before attention and MLP.
+/// The normalisation of the residual stream and of branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormKind {
     /// `x / sqrt(mean(x²) + eps) * weight`
@@ -90,38 +97,40 @@ pub enum PositionKind {
     Learned,
 }
 
-/// The MLP's non-linearity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `silu(gate) * up`, the gate and the value each a projection of their own.
-    SwiGlu,
-    /// GELU in its tanh form: `x/2 (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))`.
-    GeluTanh,
-}
+/// Tensor names by role, those of layers after [`TensorNames::layer`]. Several are stacked along
+/// the outputs: `q`, `k`, `v`, and `gate`, `up`; one alone holds all of a role's outputs.
+pub type RoleNames = &'static [(Role, &'static [&'static str])];
 
 /// Tensor names. `{}` stands for the prefix, `{i}` for the parameter layer.
+#[derive(Clone, Copy)]
 pub struct TensorNames {
     /// Prefixes met in the wild, tried in this order.
     pub prefixes: &'static [&'static str],
-    pub embedding: &'static str,
-    pub positions: Option<&'static str>,
-    pub attn_norm: &'static str,
-    /// Stacked along the outputs they are `q`, `k`, `v`.
-    pub qkv: &'static [&'static str],
-    /// Norms of each query head and each key head, before the rotary embedding.
-    pub qk_norm: Option<[&'static str; 2]>,
-    pub o_proj: &'static str,
-    pub mlp_norm: &'static str,
-    /// Stacked along the outputs they are `gate`, `up`; or one projection without a gate.
-    pub mlp_in: &'static [&'static str],
-    pub mlp_out: &'static str,
-    pub final_norm: &'static str,
-    pub lm_head: &'static str,
+    /// How the names of a layer's tensors begin.
+    pub layer: &'static str,
+    /// Where several lists have a role, the first of them counts.
+    pub names: &'static [RoleNames],
     /// Tensors that public checkpoints carry and no forward pass needs.
     pub ignored: &'static [&'static str],
 }
 
+impl TensorNames {
+    /// The names of a role's tensors, without `.weight`; none where the family has no such role.
+    pub fn of(&self, role: Role, prefix: &str, layer: usize) -> Vec<String> {
+        let mut lists = self.names.iter();
+        let found = lists.find_map(|list| list.iter().find(|(known, _)| *known == role));
+        let start = if role.is_of_layer() { self.layer } else { "" };
+        let full = |name: &&str| {
+            let name = format!("{start}{name}").replace("{}", prefix);
+            name.replace("{i}", &layer.to_string())
+        };
+        let names = found.into_iter().flat_map(|(_, names)| names.iter());
+        names.map(full).collect()
+    }
+}
+
 /// A model family.
+#[derive(Clone, Copy)]
 pub struct Family {
     /// The `model_type` (or `base_model_type`) in `config.json`.
     pub name: &'static str,
@@ -129,12 +138,16 @@ pub struct Family {
     pub defaults: ConfigDefaults,
     pub norm: NormKind,
     pub position: PositionKind,
+    /// The norms of attention, and of the MLP.
+    pub norms: BranchNorms,
+    pub qk_norm: Option<QkNorm>,
+    /// The MLP has a gate.
+    pub gated: bool,
     /// The activations understood, by the name in the config.
     pub activations: &'static [(&'static str, Activation)],
     pub tensors: TensorNames,
-    pub qkv_bias: Bias,
-    pub o_bias: Bias,
-    pub mlp_bias: Bias,
+    /// The linear maps that have a bias.
+    pub biases: &'static [(Role, Bias)],
     pub window: Window,
     /// Linear weights are stored `[in, out]` instead of `[out, in]`.
     pub transposed: bool,
@@ -142,168 +155,6 @@ pub struct Family {
     /// the field, and the one value (as JSON) that it may have besides being absent.
     pub fixed: &'static [(&'static str, &'static str)],
 }
-
-const LLAMA: Family = Family {
-    name: "llama",
-    keys: ConfigKeys {
-        hidden: "hidden_size",
-        layers: "num_hidden_layers",
-        heads: "num_attention_heads",
-        kv_heads: Some("num_key_value_heads"),
-        intermediate: "intermediate_size",
-        positions: "max_position_embeddings",
-        norm_eps: "rms_norm_eps",
-        activation: "hidden_act",
-        aliases: &[],
-    },
-    defaults: ConfigDefaults {
-        norm_eps: 1e-6,
-        positions: 2048,
-        tied: false,
-        kv_heads: None,
-        head_dim: None,
-        sliding_window: None,
-        max_window_layers: 0,
-    },
-    norm: NormKind::Rms,
-    position: PositionKind::Rope,
-    activations: &[("silu", Activation::SwiGlu), ("swish", Activation::SwiGlu)],
-    tensors: TensorNames {
-        prefixes: &["model.", ""],
-        embedding: "{}embed_tokens",
-        positions: None,
-        attn_norm: "{}layers.{i}.input_layernorm",
-        qkv: &[
-            "{}layers.{i}.self_attn.q_proj",
-            "{}layers.{i}.self_attn.k_proj",
-            "{}layers.{i}.self_attn.v_proj",
-        ],
-        qk_norm: None,
-        o_proj: "{}layers.{i}.self_attn.o_proj",
-        mlp_norm: "{}layers.{i}.post_attention_layernorm",
-        mlp_in: &["{}layers.{i}.mlp.gate_proj", "{}layers.{i}.mlp.up_proj"],
-        mlp_out: "{}layers.{i}.mlp.down_proj",
-        final_norm: "{}norm",
-        lm_head: "lm_head",
-        ignored: &["self_attn.rotary_emb.inv_freq"],
-    },
-    qkv_bias: Bias::Flag("attention_bias"),
-    o_bias: Bias::Flag("attention_bias"),
-    mlp_bias: Bias::Flag("mlp_bias"),
-    window: Window::Never,
-    transposed: false,
-    fixed: &[],
-};
-
-const MISTRAL: Family = Family {
-    name: "mistral",
-    defaults: ConfigDefaults {
-        positions: 131_072,
-        kv_heads: Some(8),
-        sliding_window: Some(4096),
-        ..LLAMA.defaults
-    },
-    qkv_bias: Bias::Never,
-    o_bias: Bias::Never,
-    mlp_bias: Bias::Never,
-    window: Window::All,
-    ..LLAMA
-};
-
-const QWEN2: Family = Family {
-    name: "qwen2",
-    defaults: ConfigDefaults {
-        positions: 32_768,
-        kv_heads: Some(32),
-        sliding_window: Some(4096),
-        max_window_layers: 28,
-        ..LLAMA.defaults
-    },
-    qkv_bias: Bias::Always,
-    window: Window::Some,
-    ..MISTRAL
-};
-
-const QWEN3: Family = Family {
-    name: "qwen3",
-    defaults: ConfigDefaults {
-        head_dim: Some(128),
-        ..QWEN2.defaults
-    },
-    tensors: TensorNames {
-        qk_norm: Some([
-            "{}layers.{i}.self_attn.q_norm",
-            "{}layers.{i}.self_attn.k_norm",
-        ]),
-        ..LLAMA.tensors
-    },
-    qkv_bias: Bias::Flag("attention_bias"),
-    o_bias: Bias::Flag("attention_bias"),
-    ..QWEN2
-};
-
-const GPT2: Family = Family {
-    name: "gpt2",
-    keys: ConfigKeys {
-        hidden: "n_embd",
-        layers: "n_layer",
-        heads: "n_head",
-        kv_heads: None,
-        intermediate: "n_inner",
-        positions: "n_positions",
-        norm_eps: "layer_norm_epsilon",
-        activation: "activation_function",
-        aliases: &[
-            ("n_embd", "hidden_size"),
-            ("n_layer", "num_hidden_layers"),
-            ("n_head", "num_attention_heads"),
-            ("n_positions", "max_position_embeddings"),
-        ],
-    },
-    defaults: ConfigDefaults {
-        norm_eps: 1e-5,
-        positions: 1024,
-        tied: true,
-        kv_heads: None,
-        head_dim: None,
-        sliding_window: None,
-        max_window_layers: 0,
-    },
-    norm: NormKind::Layer,
-    position: PositionKind::Learned,
-    activations: &[
-        ("gelu_new", Activation::GeluTanh),
-        ("gelu_pytorch_tanh", Activation::GeluTanh),
-    ],
-    tensors: TensorNames {
-        prefixes: &["transformer.", ""],
-        embedding: "{}wte",
-        positions: Some("{}wpe"),
-        attn_norm: "{}h.{i}.ln_1",
-        qkv: &["{}h.{i}.attn.c_attn"],
-        qk_norm: None,
-        o_proj: "{}h.{i}.attn.c_proj",
-        mlp_norm: "{}h.{i}.ln_2",
-        mlp_in: &["{}h.{i}.mlp.c_fc"],
-        mlp_out: "{}h.{i}.mlp.c_proj",
-        final_norm: "{}ln_f",
-        lm_head: "lm_head",
-        ignored: &["attn.bias", "attn.masked_bias"],
-    },
-    qkv_bias: Bias::Always,
-    o_bias: Bias::Always,
-    mlp_bias: Bias::Always,
-    window: Window::Never,
-    transposed: true,
-    fixed: &[
-        ("scale_attn_weights", "true"),
-        ("scale_attn_by_inverse_layer_idx", "false"),
-        ("add_cross_attention", "false"),
-    ],
-};
-
-/// Every family the engine runs.
-pub static FAMILIES: &[Family] = &[LLAMA, MISTRAL, QWEN2, QWEN3, GPT2];
 
 impl Family {
     /// The family of that name.

@@ -2,6 +2,8 @@
 
 mod blank;
 pub mod block;
+mod block_config;
+mod by_role;
 mod bytes;
 pub mod chat_template;
 pub mod checkpoint;
@@ -20,8 +22,10 @@ mod names;
 pub mod plain_content;
 pub(crate) mod python_json;
 pub mod quant;
+pub mod role;
 pub mod rope_config;
 pub mod save;
+pub mod shape;
 mod shard;
 mod sizes;
 pub mod stored;

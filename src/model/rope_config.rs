@@ -4,12 +4,17 @@ use super::json::Object;
 use super::python_json::not_finite;
 use crate::error::Result;
 
-/// The rotary embedding's frequencies.
+/// The base of frequencies where a config does not say it.
+const DEFAULT_THETA: f64 = 10_000.0;
+
+/// A rotary embedding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rope {
     /// Base of the frequencies.
     pub theta: f64,
     pub scaling: RopeScaling,
+    /// The leading values of a head that are turned, an even number.
+    pub rotary_dim: usize,
 }
 
 /// How the frequencies are stretched for contexts longer than the model first knew.
@@ -29,18 +34,10 @@ pub enum RopeScaling {
     },
 }
 
-impl Rope {
-    /// The rotary embedding where a config has no fields about it.
-    pub(super) const DEFAULT: Self = Self {
-        theta: 10_000.0,
-        scaling: RopeScaling::None,
-    };
-}
-
 /// The rotary embedding, in the newer spelling (`rope_parameters`) or the older one
 /// (`rope_theta`, `rope_scaling`). As in transformers `rope_scaling` replaces `rope_parameters`
 /// unless it is empty, and a `rope_theta` in either goes before one outside.
-pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
+pub(super) fn parse_rope(json: &Object, head_dim: usize) -> Result<Rope> {
     let mut spellings = ["rope_scaling", "rope_parameters"].into_iter();
     let block = match spellings.find(|field| json.asked(field).is_some()) {
         Some(field) => json.object(field, field)?,
@@ -52,7 +49,7 @@ pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
     refuse_partial(json, block.as_ref())?;
     let nested = block.map(|block| block.number("rope_theta")).transpose()?;
     let theta = nested.flatten().or(json.number("rope_theta")?);
-    let theta = theta.unwrap_or(Rope::DEFAULT.theta);
+    let theta = theta.unwrap_or(DEFAULT_THETA);
     if theta <= 0.0 {
         return Err(json.error("rope_theta", "a number above 0", &theta.to_string()));
     }
@@ -60,7 +57,11 @@ pub(super) fn parse_rope(json: &Object) -> Result<Rope> {
         Some(block) => parse_rope_scaling(json, &block)?,
         None => RopeScaling::None,
     };
-    Ok(Rope { theta, scaling })
+    Ok(Rope {
+        theta,
+        scaling,
+        rotary_dim: head_dim,
+    })
 }
 
 /// Refuses parameters by layer type: an object for each type in the place of one for all layers.

@@ -8,7 +8,9 @@ use safetensors::View;
 use safetensors::tensor::Dtype as StoredDtype;
 use serde_json::json;
 
-use super::family::Family;
+use super::config::Config;
+use super::role::Role;
+use super::shape::Shape;
 use super::{Model, tensor};
 use crate::error::{Error, Result, first_line};
 
@@ -97,11 +99,11 @@ impl Model {
     /// [`Error::Field`] when `cycled` leaves no layer to cycle.
     pub fn synthetic(preset: &Preset, cycled: Option<Cycled>) -> Result<Self> {
         let name = model_name(preset, cycled);
-        let config = config(preset, cycled).to_string();
+        let text = config(preset, cycled).to_string();
         // Before gigabytes are made, the config is checked.
-        super::config::Config::parse(&name, &config)?;
-        let metadata = HashMap::from([("config.json".to_string(), config)]);
-        let bytes = safetensors::serialize(tensors(preset, cycled), Some(metadata))
+        let config = Config::parse(&name, &text)?;
+        let metadata = HashMap::from([("config.json".to_string(), text)]);
+        let bytes = safetensors::serialize(tensors(&config), Some(metadata))
             .map_err(|e| Error::file(&name, "weights that fit in memory", first_line(e)))?;
         Self::from_bytes(&name, bytes)
     }
@@ -146,6 +148,8 @@ pub(super) fn config(p: &Preset, cycled: Option<Cycled>) -> serde_json::Value {
 
 /// A tensor whose values are made when they are asked for.
 pub(super) struct Values {
+    /// `None` of the zero-token pool.
+    pub(super) role: Option<Role>,
     shape: Vec<usize>,
     seed: u64,
     kind: Kind,
@@ -162,65 +166,44 @@ enum Kind {
     },
 }
 
-pub(super) fn tensors(p: &Preset, cycled: Option<Cycled>) -> Vec<(String, Values)> {
+/// The tensors of a model of this config, by their names.
+pub(super) fn tensors(c: &Config) -> Vec<(String, Values)> {
     let mut list: Vec<(String, Values)> = Vec::new();
-    let mut add = |name: String, shape: &[usize], kind: Kind| {
-        let values = Values {
-            shape: shape.to_vec(),
-            seed: list.len() as u64,
-            kind,
-            zero_from: usize::MAX,
-        };
-        list.push((name, values));
-    };
-    let llama = Family::named("llama").map(|f| &f.tensors);
-    let Some(names) = llama else { return list };
-    let prefix = names.prefixes[0];
-    let name = |template: &str, i: usize| {
-        let name = template
-            .replace("{}", prefix)
-            .replace("{i}", &i.to_string());
-        format!("{name}.weight")
-    };
     // Half of 1 / sqrt(inputs), to the next power of two: values lie between that and the double.
     let scaled = |n_in: usize| Kind::Random {
         exponent: (-(n_in as f64).log2() / 2.0).round() as i32 - 1,
     };
-    add(
-        name(names.embedding, 0),
-        &[p.vocab, p.hidden],
-        scaled(p.hidden),
-    );
-    add(name(names.final_norm, 0), &[p.hidden], Kind::Ones);
-    let (q, kv) = (p.heads * p.head_dim, p.kv_heads * p.head_dim);
-    for i in 0..p.layers {
-        add(name(names.attn_norm, i), &[p.hidden], Kind::Ones);
-        for (template, n_out) in names.qkv.iter().zip([q, kv, kv]) {
-            add(name(template, i), &[n_out, p.hidden], scaled(p.hidden));
+    let outer = c.outer_roles().map(|role| (role, 0));
+    let layers = c.blocks.iter().enumerate();
+    let layers = layers.flat_map(|(i, block)| Role::of_block(block).map(move |role| (role, i)));
+    for (role, layer) in outer.chain(layers) {
+        let names = &c.family.tensors;
+        let names = names.of(role, names.prefixes[0], layer);
+        let Shape { outputs, n_in } = c.shape(role, layer);
+        for (i, name) in names.into_iter().enumerate() {
+            let (shape, kind) = match role.is_norm() {
+                true => (vec![n_in], Kind::Ones),
+                false => (vec![outputs[i], n_in], scaled(n_in)),
+            };
+            let values = Values {
+                role: Some(role),
+                shape,
+                seed: list.len() as u64,
+                kind,
+                zero_from: usize::MAX,
+            };
+            list.push((format!("{name}.weight"), values));
         }
-        add(name(names.o_proj, i), &[p.hidden, q], scaled(q));
-        add(name(names.mlp_norm, i), &[p.hidden], Kind::Ones);
-        for template in names.mlp_in {
-            add(
-                name(template, i),
-                &[p.intermediate, p.hidden],
-                scaled(p.hidden),
-            );
-        }
-        add(
-            name(names.mlp_out, i),
-            &[p.hidden, p.intermediate],
-            scaled(p.intermediate),
-        );
     }
-    if let Some(c) = cycled {
-        let middle = p.layers.saturating_sub(c.head + c.tail);
-        let rows = c.head + c.cycles * middle + c.tail;
+    if c.ztt.is_some() {
+        let (head, middle) = (c.head_layers(), c.middle_layers());
+        let rows = head + c.cycles() * middle + c.tail_layers();
         let pool = Values {
-            shape: vec![rows, p.kv_heads, p.head_dim],
+            role: None,
+            shape: vec![rows, c.n_kv_heads, c.head_dim],
             seed: list.len() as u64,
             kind: Kind::Random { exponent: -1 },
-            zero_from: c.head + middle,
+            zero_from: head + middle,
         };
         list.push((super::weights::POOL_KEY.to_string(), pool));
     }
@@ -280,6 +263,7 @@ mod tests {
     #[test]
     fn values_have_their_size_and_both_signs() {
         let values = Values {
+            role: None,
             shape: vec![8, 9],
             seed: 3,
             kind: Kind::Random { exponent: -4 },

@@ -3,32 +3,36 @@
 use super::checkpoint::Part;
 use super::config::TIED;
 use super::quant::Quant;
+use super::role::Role;
 use super::tensor::Tensor;
 use super::weights::Reader;
 use crate::error::Result;
 
 impl<'a> Reader<'a> {
-    /// The name of the stored embedding. A tied checkpoint may hold the matrix under the name of
-    /// the output projection alone: of tensors that share their memory, `safetensors` keeps one.
-    pub(super) fn embedding_name(&self) -> String {
-        let name = self.name(self.config.family.tensors.embedding, 0) + ".weight";
-        let head = self.head_name();
-        let only_head = self.checkpoint.has(&head) && !self.checkpoint.has(&name);
-        if self.config.tied && only_head {
-            head
-        } else {
-            name
+    /// The role whose names a role's matrices are stored under. A tied checkpoint may hold the
+    /// embedding under the name of the output projection alone: of tensors that share their memory,
+    /// `safetensors` keeps one.
+    pub(super) fn stored_role(&self, role: Role) -> Role {
+        let has = |role| self.checkpoint.has(&self.outer_name(role));
+        let is_tied = role == Role::Embedding && self.config.tied;
+        match is_tied && has(Role::LmHead) && !has(Role::Embedding) {
+            true => Role::LmHead,
+            false => role,
         }
     }
 
-    /// The name of the stored output projection, if there is one.
-    pub(super) fn head_name(&self) -> String {
-        self.name(self.config.family.tensors.lm_head, 0) + ".weight"
+    /// The name that the matrix of a role outside of layers has.
+    fn outer_name(&self, role: Role) -> String {
+        format!("{}.weight", self.names(role, 0)[0])
+    }
+
+    fn embedding_name(&self) -> String {
+        self.outer_name(self.stored_role(Role::Embedding))
     }
 
     /// The name of a stored output projection that nobody reads, since the embedding serves.
     pub fn copied_head(&self) -> Option<String> {
-        let head = self.head_name();
+        let head = self.outer_name(Role::LmHead);
         let is_copy = self.config.tied && head != self.embedding_name();
         (is_copy && self.checkpoint.has(&head)).then_some(head)
     }

@@ -1,72 +1,16 @@
-//! The tensors of a layer by their role, under the same names for all families.
+//! Reading weights by role.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::by_role::{ByRole, Linear, Norm};
 use super::checkpoint::{Checkpoint, Part};
 use super::config::{Config, ZeroTokenIndex, ZeroTokenScope};
 use super::quant::Quant;
+use super::role::Role;
+use super::shape::Shape;
 use super::tensor::{Dtype, Tensor};
 use crate::error::Result;
-
-/// A linear map: matrices stacked along the outputs, each `[out, in]`, and a bias.
-pub struct Linear<'a> {
-    pub matrices: Vec<Tensor<'a>>,
-    /// `[n_out]`, or `None`.
-    pub bias: Option<Vec<f32>>,
-}
-
-impl Linear<'_> {
-    /// Outputs of all stacked matrices.
-    pub fn n_out(&self) -> usize {
-        self.matrices.iter().map(Tensor::n_rows).sum()
-    }
-
-    /// Inputs.
-    pub fn n_in(&self) -> usize {
-        self.matrices[0].n_cols()
-    }
-
-    /// The type that holds every stacked matrix exactly.
-    pub fn dtype(&self) -> Dtype {
-        let first = self.matrices[0].dtype;
-        match self.matrices.iter().all(|m| m.dtype == first) {
-            true => first,
-            false => Dtype::F32,
-        }
-    }
-}
-
-/// A normalisation's weight, and its bias where the family has one.
-pub struct Norm {
-    pub weight: Vec<f32>,
-    pub bias: Option<Vec<f32>>,
-}
-
-/// One parameter layer.
-pub struct Layer<'a> {
-    pub attn_norm: Norm,
-    /// Outputs: queries `[n_heads * head_dim]`, keys and values `[n_kv_heads * head_dim]` each.
-    pub qkv: Linear<'a>,
-    /// Norms of each query head and each key head, `[head_dim]`.
-    pub qk_norm: Option<[Norm; 2]>,
-    pub o_proj: Linear<'a>,
-    pub mlp_norm: Norm,
-    /// Outputs: gate and up `[intermediate]` each, or one `[intermediate]` without a gate.
-    pub mlp_in: Linear<'a>,
-    pub mlp_out: Linear<'a>,
-}
-
-/// The weights before and after the layers.
-pub struct Outer<'a> {
-    /// `[vocab, hidden]`
-    pub embedding: Tensor<'a>,
-    /// `[max_positions, hidden]`, for families that learn positions.
-    pub positions: Option<Tensor<'a>>,
-    pub final_norm: Norm,
-    /// `[vocab, hidden]`, or `None` where the embedding serves.
-    pub lm_head: Option<Tensor<'a>>,
-}
 
 /// The zero-token pool, widened.
 #[derive(Clone, Debug)]
@@ -118,8 +62,9 @@ impl<'a> Reader<'a> {
         let names = &config.family.tensors;
         // Not every checkpoint has an embedding: a tied one may hold the output projection alone.
         let known = names.prefixes.iter().copied().find(|prefix| {
-            let name = |template: &str| template.replace("{}", prefix) + ".weight";
-            checkpoint.has(&name(names.embedding)) || checkpoint.has(&name(names.final_norm))
+            let roles = [Role::Embedding, Role::FinalNorm].into_iter();
+            let mut stored = roles.flat_map(|role| names.of(role, prefix, 0));
+            stored.any(|name| checkpoint.has(&format!("{name}.weight")))
         });
         Self {
             checkpoint,
@@ -250,113 +195,81 @@ impl<'a> Reader<'a> {
     /// Every quantised matrix, by its name.
     pub fn quantized(&self) -> Result<BTreeMap<String, Tensor<'a>>> {
         let is_quantized = |matrix: &Tensor| matches!(matrix.dtype, Dtype::Quantized(_));
-        let named = |matrix: Tensor<'a>| (matrix.name.clone(), matrix);
-        let outer = self.outer()?;
-        let outer = [Some(outer.embedding), outer.lm_head].into_iter().flatten();
-        let mut quantized: BTreeMap<_, _> = outer.filter(is_quantized).map(named).collect();
+        let mut quantized = BTreeMap::new();
+        let mut add = |weights: ByRole<'a>| {
+            let linears = weights.linears.into_values();
+            let matrices = linears.flat_map(|linear| linear.matrices);
+            let matrices = matrices.filter(is_quantized);
+            quantized.extend(matrices.map(|matrix| (matrix.name.clone(), matrix)));
+        };
+        add(self.outer()?);
         for i in 0..self.config.n_layers {
-            let layer = self.layer(i)?;
-            for linear in [layer.qkv, layer.o_proj, layer.mlp_in, layer.mlp_out] {
-                let matrices = linear.matrices.into_iter();
-                quantized.extend(matrices.filter(is_quantized).map(named));
-            }
+            add(self.layer(i)?);
         }
         Ok(quantized)
     }
 
-    pub(super) fn name(&self, template: &str, layer: usize) -> String {
-        template
-            .replace("{}", self.prefix)
-            .replace("{i}", &layer.to_string())
+    /// The names of a role's tensors, without `.weight`.
+    pub(super) fn names(&self, role: Role, layer: usize) -> Vec<String> {
+        self.config.family.tensors.of(role, self.prefix, layer)
     }
 
-    fn norm(&self, template: &str, layer: usize, width: usize) -> Result<Norm> {
-        let name = self.name(template, layer);
-        let read = |part: &str| {
-            let name = format!("{name}.{part}");
-            self.values(&name, &[width])
-        };
+    fn norm(&self, role: Role, layer: usize) -> Result<Norm> {
+        let name = self.names(role, layer).swap_remove(0);
+        let Shape { n_in: width, .. } = self.config.shape(role, layer);
+        let read = |part: &str| self.values(&format!("{name}.{part}"), &[width]);
         Ok(Norm {
             weight: read("weight")?,
-            bias: match self.config.norm {
-                super::family::NormKind::Rms => None,
-                super::family::NormKind::Layer => Some(read("bias")?),
+            bias: match self.config.has_bias(role) {
+                false => None,
+                true => Some(read("bias")?),
             },
         })
     }
 
-    /// `outputs`: the outputs of each name in `templates`.
-    fn linear(
-        &self,
-        templates: &[&str],
-        layer: usize,
-        n_in: usize,
-        outputs: &[usize],
-        has_bias: bool,
-    ) -> Result<Linear<'a>> {
+    fn linear(&self, role: Role, layer: usize) -> Result<Linear<'a>> {
+        let Shape { outputs, n_in } = self.config.shape(role, layer);
+        let names = self.names(self.stored_role(role), layer);
+        // One matrix may hold all outputs.
+        let outputs = match names.len() {
+            1 => vec![outputs.iter().sum()],
+            _ => outputs,
+        };
+        let transposed = role.is_of_layer() && self.config.family.transposed;
+        let quant = self.quant.and_then(|quant| role.quant(quant));
         let mut matrices = Vec::new();
-        let mut bias = has_bias.then(Vec::new);
-        for (template, &n_out) in templates.iter().zip(outputs) {
-            let name = self.name(template, layer);
+        let mut bias = self.config.has_bias(role).then(Vec::new);
+        for (name, n_out) in names.iter().zip(outputs) {
             let weight = format!("{name}.weight");
-            let transposed = self.config.family.transposed;
-            matrices.push(self.matrix(&weight, [n_out, n_in], transposed, self.quant)?);
+            matrices.push(self.matrix(&weight, [n_out, n_in], transposed, quant)?);
             if let Some(bias) = &mut bias {
-                let name = format!("{name}.bias");
-                bias.extend(self.values(&name, &[n_out])?);
+                bias.extend(self.values(&format!("{name}.bias"), &[n_out])?);
             }
         }
         Ok(Linear { matrices, bias })
     }
 
-    /// The weights of parameter layer `layer`.
-    pub fn layer(&self, layer: usize) -> Result<Layer<'a>> {
-        let c = self.config;
-        let names = &c.family.tensors;
-        let qkv_outputs = match names.qkv.len() {
-            1 => vec![c.q_dim() + 2 * c.kv_dim()],
-            _ => vec![c.q_dim(), c.kv_dim(), c.kv_dim()],
-        };
-        let mlp_outputs = vec![c.intermediate; names.mlp_in.len()];
-        let norm = |template: &str, width: usize| self.norm(template, layer, width);
-        let linear =
-            |t: &[&str], n_in, outputs: &[usize], bias| self.linear(t, layer, n_in, outputs, bias);
-        Ok(Layer {
-            attn_norm: norm(names.attn_norm, c.hidden)?,
-            qkv: linear(names.qkv, c.hidden, &qkv_outputs, c.qkv_bias)?,
-            qk_norm: match names.qk_norm {
-                Some([q, k]) => Some([norm(q, c.head_dim)?, norm(k, c.head_dim)?]),
-                None => None,
-            },
-            o_proj: linear(&[names.o_proj], c.q_dim(), &[c.hidden], c.o_bias)?,
-            mlp_norm: norm(names.mlp_norm, c.hidden)?,
-            mlp_in: linear(names.mlp_in, c.hidden, &mlp_outputs, c.mlp_bias)?,
-            mlp_out: linear(&[names.mlp_out], c.intermediate, &[c.hidden], c.mlp_bias)?,
-        })
+    /// The weights of these roles, in their order.
+    fn by_role(&self, roles: impl Iterator<Item = Role>, layer: usize) -> Result<ByRole<'a>> {
+        let mut weights = ByRole::default();
+        for role in roles {
+            if role.is_norm() {
+                weights.norms.insert(role, self.norm(role, layer)?);
+            } else {
+                weights.linears.insert(role, self.linear(role, layer)?);
+            }
+        }
+        Ok(weights)
     }
 
-    /// Embeddings, final norm and output projection.
-    pub fn outer(&self) -> Result<Outer<'a>> {
-        let c = self.config;
-        let names = &c.family.tensors;
-        let name = |template: &str| self.name(template, 0) + ".weight";
-        let quant = self.quant.map(|_| Quant::OF_EMBEDDING);
-        let matrix = |name: &str| self.matrix(name, [c.vocab, c.hidden], false, quant);
-        Ok(Outer {
-            embedding: matrix(&self.embedding_name())?,
-            positions: names
-                .positions
-                .map(|template| {
-                    let shape = [c.max_positions, c.hidden];
-                    self.tensor(&name(template), &shape, &self.part())
-                })
-                .transpose()?,
-            final_norm: self.norm(names.final_norm, 0, c.hidden)?,
-            lm_head: match c.tied {
-                true => None,
-                false => Some(matrix(&self.head_name())?),
-            },
-        })
+    /// The weights of parameter layer `layer`.
+    pub fn layer(&self, layer: usize) -> Result<ByRole<'a>> {
+        self.by_role(Role::of_block(&self.config.blocks[layer]), layer)
+    }
+
+    /// The weights outside of layers: embeddings, final norm and output projection.
+    pub fn outer(&self) -> Result<ByRole<'a>> {
+        self.by_role(self.config.outer_roles(), 0)
     }
 
     /// The zero-token pool, if the checkpoint has one.

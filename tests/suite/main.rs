@@ -6,6 +6,7 @@
 mod adapter;
 mod ahead;
 mod arrows;
+mod blocks;
 mod chat;
 mod cli;
 mod command_line;
@@ -57,6 +58,7 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(ahead::trials());
     trials.extend(arrows::trials());
+    trials.extend(blocks::trials());
     trials.extend(compare::trials());
     trials.extend(control_characters::trials());
     trials.extend(chat::trials());

@@ -7,6 +7,7 @@ use crate::gpu::{Gpu, Store, Target};
 use crate::kernels::attention::Tile;
 use crate::kernels::pack_rows::{PACKED_TILE, packed_width};
 use crate::kernels::{BatchKind, Heads};
+use crate::model::block::{Block, BranchNorms, PostNorm};
 use crate::model::config::Config;
 
 /// Position-encoded queries, f32 `[row][head][head_stride]`.
@@ -44,6 +45,21 @@ pub fn attention(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> R
     let n_rows = sizes.n_rows.min(target.few_rows());
     let n_bytes = tile.parts_bytes(heads, n_rows as u64);
     Ok(Store::Buffer(gpu.storage("parts", n_bytes)))
+}
+
+/// Whether a branch of `block`, which has these norms, is written apart before it is added to the
+/// residual stream.
+pub fn is_apart(block: &Block, norms: BranchNorms) -> bool {
+    norms.post != PostNorm::None || block.residual_multiplier != 1.0
+}
+
+/// Whether any branch of a model is.
+pub fn has_branch_apart(config: &Config) -> bool {
+    let is_so = |block: &Block| {
+        let norms = [block.attention_norms, block.mlp_norms];
+        norms.into_iter().any(|norms| is_apart(block, norms))
+    };
+    config.blocks.iter().any(is_so)
 }
 
 /// The heads of every attention of a model.

@@ -9,8 +9,7 @@ use super::rows::Lists;
 use super::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, Resource, Store, Target, UNIFORM_BYTES};
-use crate::model::config::Config;
-use crate::model::family::PositionKind;
+use crate::model::config::{Config, Rope};
 use crate::rope::RopeTable;
 use crate::schedule::Schedule;
 
@@ -25,8 +24,11 @@ pub struct Buffers {
     pub x: wgpu::Buffer,
     /// The residual stream normed, f32 `[row][hidden]`.
     pub normed: wgpu::Buffer,
-    /// f32 `[row][head][head_stride]` of queries, keys and values, for families that norm them
-    /// before they go on; a placeholder for others.
+    /// A branch before it is added to the residual stream, f32 `[row][hidden]`, where blocks norm
+    /// or multiply it; a placeholder for others.
+    pub branch: wgpu::Buffer,
+    /// f32 `[row][head][head_stride]` of queries, keys and values, where blocks norm them before
+    /// they go on; a placeholder for others.
     pub qkv: wgpu::Buffer,
     /// Position-encoded queries, f32 `[row][head][head_stride]`.
     pub q: Store,
@@ -46,8 +48,8 @@ pub struct Buffers {
     pub progress: wgpu::Buffer,
     /// The KV cache of each parameter layer.
     pub kv: Vec<KvCache>,
-    /// f32 `[position][4 head_octets][cos, sin]`; a placeholder without rotary embedding.
-    pub rope_angles: wgpu::Buffer,
+    /// Of each rotary embedding, f32 `[position][4 head_octets][cos, sin]`.
+    pub rope_angles: Vec<wgpu::Buffer>,
     /// Where the host reads logits and progress from.
     pub staging: wgpu::Buffer,
 }
@@ -65,6 +67,7 @@ impl Buffers {
         let rows = [
             &self.x,
             &self.normed,
+            &self.branch,
             &self.qkv,
             &self.heads,
             &self.mlp,
@@ -101,20 +104,28 @@ impl Buffers {
             let usage = BufferUsages::STORAGE | BufferUsages::UNIFORM | copy;
             gpu.buffer(label, n_bytes.max(UNIFORM_BYTES), usage)
         };
-        let n_pairs = match config.position {
-            PositionKind::Rope => padded(config.head_dim) / 2,
-            PositionKind::Learned => 0,
-        };
+        let n_pairs = padded(config.head_dim) / 2;
         let angle_bytes = 8 * sizes.n_ctx as u64 * n_pairs as u64;
-        gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
+        for _ in &config.ropes {
+            gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
+        }
         let mut kv = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
             kv.push(KvCache::new(gpu, target, config, layer, n_cycles, sizes)?);
         }
-        // Only these families keep what they project.
-        let qkv_width = match config.family.tensors.qk_norm {
-            Some(_) => (config.n_heads + 2 * config.n_kv_heads) * padded(config.head_dim),
-            None => 0,
+        let angles = |rope: &Rope| {
+            let angles = RopeTable::new(rope).to_f32(sizes.n_ctx, n_pairs);
+            gpu.buffer_with("rope_angles", &angles, BufferUsages::STORAGE)
+        };
+        // Only these blocks keep what they project.
+        let mut attentions = config.blocks.iter().map(|block| &block.attention);
+        let qkv_width = match attentions.any(|attention| attention.qk_norm.is_some()) {
+            true => (config.n_heads + 2 * config.n_kv_heads) * padded(config.head_dim),
+            false => 0,
+        };
+        let branch_width = match activations::has_branch_apart(config) {
+            true => padded(config.hidden),
+            false => 0,
         };
         let logits_bytes = 4 * (sizes.n_outputs * config.vocab) as u64;
         let progress_bytes = 4 * (sizes.n_rows * (1 + n_cycles)) as u64;
@@ -125,6 +136,7 @@ impl Buffers {
             rows: gpu.storage("rows", 4 * lists.n_values(n_cycles)),
             x: inputs("x", padded(config.hidden)),
             normed: inputs("normed", padded(config.hidden)),
+            branch: rows("branch", branch_width),
             qkv: rows("qkv", qkv_width),
             q: activations::queries(gpu, target, config, sizes)?,
             heads: inputs("heads", padded(config.q_dim())),
@@ -136,11 +148,7 @@ impl Buffers {
             zeros: rows("zeros", config.middle_layers() * config.n_heads),
             progress: gpu.storage("progress", progress_bytes),
             kv,
-            rope_angles: gpu.buffer_with(
-                "rope_angles",
-                &RopeTable::new(config).to_f32(sizes.n_ctx, n_pairs),
-                BufferUsages::STORAGE,
-            ),
+            rope_angles: config.ropes.iter().map(angles).collect(),
             staging: gpu.buffer(
                 "staging",
                 logits_bytes + progress_bytes,

@@ -1,7 +1,22 @@
 //! Matrices and norms on the device.
 
+use std::collections::BTreeMap;
+
 use crate::gpu::Store;
+use crate::model::role::Role;
 use crate::model::tensor::Dtype;
+
+/// The weights of a parameter layer, or those outside of all layers, by role. Each has the roles
+/// that its model has, and no others.
+pub struct RoleBuffers {
+    /// Queries, keys and values as `shared/qkv.wgsl` wants them: heads padded, rotary pairs side by
+    /// side. Of the MLP's inputs with a gate, rows alternate: gate 0, up 0, gate 1, ...
+    pub matrices: BTreeMap<Role, Matrix>,
+    pub norms: BTreeMap<Role, NormBuffer>,
+    /// The norms of queries and keys; see
+    /// [`QkNormWeights`](crate::kernels::qkv_store::QkNormWeights).
+    pub qk_norm: Option<wgpu::Buffer>,
+}
 
 /// A matrix on the device, split by rows where one binding cannot hold it.
 pub struct Matrix {

@@ -1,11 +1,12 @@
 //! Writing weights to the device.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use wgpu::BufferUsages;
 
-use super::matrix::{Matrix, MatrixPart, NormBuffer};
-use super::order::{Order, locate};
+use super::matrix::{Matrix, MatrixPart, NormBuffer, RoleBuffers};
+use super::order::{Order, locate, paired};
 use super::random::RandomWeights;
 use crate::engine::memory::layout::{
     OCTET, TEXEL_BYTES, TEXTURE_ROWS, buffer_row_bytes, in_buffer, in_texture, padded, row_bytes,
@@ -15,9 +16,11 @@ use crate::engine::memory::sizes::MAX_BATCH;
 use crate::error::Result;
 use crate::gpu::{Gpu, Store, Target, UNIFORM_BYTES};
 use crate::model::Model;
+use crate::model::config::Config;
 use crate::model::quant::Quant;
+use crate::model::role::Role;
 use crate::model::tensor::{Dtype, Tensor};
-use crate::model::weights::{Linear, Norm, Pool};
+use crate::model::weights::{ByRole, Linear, Norm, Pool};
 
 /// Bytes handed to the queue before waiting for it: bytes under way are held in host memory.
 const STAGED_BYTES: usize = 32 << 20;
@@ -59,6 +62,40 @@ impl<'a> Uploader<'a> {
             done: 0,
             progress,
         }
+    }
+
+    /// The weights of parameter layer `layer`, or those outside of layers. Each matrix is let go as
+    /// soon as it is on the device.
+    pub async fn by_role(
+        &mut self,
+        mut weights: ByRole<'_>,
+        config: &Config,
+        layer: usize,
+    ) -> Result<RoleBuffers> {
+        let qk_norm = [Role::QNorm, Role::KNorm].map(|role| weights.norms.remove(&role));
+        let norms = weights.norms.iter();
+        let norms = norms.map(|(&role, norm)| (role, self.norm(norm))).collect();
+        let mut matrices = BTreeMap::new();
+        for (role, linear) in weights.linears {
+            let order = Order::of(role, config, layer);
+            matrices.insert(role, self.matrix(&linear, order).await?);
+        }
+        Ok(RoleBuffers {
+            matrices,
+            norms,
+            qk_norm: match qk_norm {
+                [Some(q), Some(k)] => Some(self.qk_norm([q, k], config)),
+                _ => None,
+            },
+        })
+    }
+
+    /// The norms of queries and keys, each of one head or of all of them.
+    fn qk_norm(&self, norms: [Norm; 2], config: &Config) -> wgpu::Buffer {
+        let (head_dim, rotary_dim) = (config.head_dim, config.rotary_dim());
+        let heads = norms.map(|norm| paired(&norm.weight, head_dim, rotary_dim));
+        let usage = BufferUsages::STORAGE;
+        self.gpu.buffer_with("qk_norm", &heads.concat(), usage)
     }
 
     pub fn norm(&self, norm: &Norm) -> NormBuffer {

@@ -6,8 +6,7 @@ use crate::engine::memory::activations::heads;
 use crate::engine::memory::layout::padded;
 use crate::engine::pass::recorder::{Recorder, RowList};
 use crate::kernels::{attention, linear, qkv_store};
-use crate::model::block::{QkNorm, QkSpan};
-use crate::model::family::PositionKind;
+use crate::model::role::Role;
 use crate::model::weights::Pool;
 use crate::schedule::{Part, Step};
 
@@ -42,11 +41,12 @@ impl Forward<'_> {
         over: RowList,
     ) {
         let (w, b) = (&self.weights.layers[layer], self.buffers);
-        let (norm, x) = self.input_norm(r, "attn_norm", &w.attn_norm, over);
-        let has_rope = self.config.position == PositionKind::Rope;
+        let attention = &self.config.blocks[layer].attention;
+        let matrix = &w.matrices[&Role::Qkv];
+        let (norm, x) = self.branch_input(r, layer, Role::AttnNorm, over);
         let to = linear::Qkv {
             heads: heads(self.config),
-            angles: has_rope.then_some(&b.rope_angles),
+            angles: attention.rope.map(|rope| &b.rope_angles[rope]),
             q: b.q.resource(),
             kv: b.kv[layer].resource(),
             kv_type: b.sizes.kv_type,
@@ -60,9 +60,9 @@ impl Forward<'_> {
         };
         let projection = Projection {
             first_output,
-            ..Projection::new(role, &w.qkv, x, &b.qkv).normed(norm)
+            ..Projection::new(role, matrix, x, &b.qkv).normed(norm)
         };
-        let Some(weights) = &w.qk_norm else {
+        let (Some(weights), Some(norm)) = (&w.qk_norm, attention.qk_norm) else {
             let to = Some(to);
             self.project(r, over, Projection { to, ..projection });
             return;
@@ -70,20 +70,14 @@ impl Forward<'_> {
         self.project(r, over, projection);
         let projected = qkv_store::Projected {
             values: &b.qkv,
-            stride: w.qkv.n_out,
-            norm: Some(qkv_store::QkNormWeights {
-                weights,
-                norm: QkNorm {
-                    span: QkSpan::Head,
-                    after_rope: false,
-                },
-            }),
+            stride: matrix.n_out,
+            norm: Some(qkv_store::QkNormWeights { weights, norm }),
             head_dim: self.config.head_dim as u32,
             eps: self.config.norm_eps as f32,
             rows: &b.rows,
             list: over.list,
             first_output,
-            n_out: w.qkv.n_out - first_output,
+            n_out: matrix.n_out - first_output,
         };
         let call = qkv_store::call(&self.weights.target, projected, to);
         r.push("qkv_store", call, over);
@@ -91,6 +85,7 @@ impl Forward<'_> {
 
     pub(super) fn attention<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: RowList) {
         let (c, b) = (self.config, self.buffers);
+        let block = &c.blocks[step.layer].attention;
         let zero = |(pool, row): (&Pool, usize)| attention::ZeroToken {
             key_row: row as u32,
             value_row: (pool.n_rows + row) as u32,
@@ -103,10 +98,10 @@ impl Forward<'_> {
             kv_places: b.kv[step.layer].places(&b.sizes),
             cycle: step.cycle() as u32,
             list: over.list,
-            scale: (1.0 / (c.head_dim as f64).sqrt()) as f32,
-            soft_cap: None,
+            scale: block.scale as f32,
+            soft_cap: block.soft_cap.map(|cap| cap as f32),
             zero: self.pool.zip(step.pool_row).map(zero),
-            window: c.windows[step.layer].map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
+            window: block.window.map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
             middle_layer: match step.part {
                 Part::Middle { j, .. } if self.schedule.has_scores => Some(j as u32),
                 _ => None,

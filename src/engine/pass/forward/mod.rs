@@ -1,22 +1,23 @@
 //! The walk over head, cycles and tail, and the transformer block.
 //!
-//! `pass` is the walk, `layer` the block; `attention` and `projection` hold the parts of a layer.
+//! `pass` is the walk, `layer` the block; `attention`, `branch` and `projection` hold the parts of
+//! a layer.
 
 mod attention;
+mod branch;
 mod projection;
 
-use crate::engine::memory::activations::heads;
+use crate::engine::memory::activations::{has_branch_apart, heads};
 use crate::engine::memory::buffers::Buffers;
 use crate::engine::memory::layout::padded;
 use crate::engine::memory::rows::{BATCH_ROWS, OUTPUT_ROWS};
 use crate::engine::pass::recorder::{DispatchSizes, Pass, Phase, Recorder, RowList, Size};
 use crate::engine::weights::Weights;
 use crate::gpu::Gpu;
-use crate::kernels::linear::Epilogue;
-use crate::kernels::{BatchKind, embed, exit, kv_copy, layer_norm};
-use crate::model::block::{self, Mlp};
+use crate::kernels::{BatchKind, cap_logits, embed, exit, kv_copy, layer_norm, norm_add};
 use crate::model::config::{Config, KvPolicy};
-use crate::model::family::{Activation, NormKind};
+use crate::model::family::NormKind;
+use crate::model::role::Role;
 use crate::model::weights::Pool;
 use crate::schedule::{Schedule, Step};
 use attention::Cycles;
@@ -81,27 +82,13 @@ impl<'a> Forward<'a> {
 
     /// One effective layer: attention, then MLP, each added to the residual stream.
     fn layer<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: RowList) {
-        let (w, b) = (&self.weights.layers[step.layer], self.buffers);
-        let mlp = match self.config.activation {
-            Activation::SwiGlu => Mlp {
-                gated: true,
-                activation: block::Activation::Silu,
-            },
-            Activation::GeluTanh => Mlp {
-                gated: false,
-                activation: block::Activation::GeluTanh,
-            },
-        };
-        self.qkv(r, "qkv_proj", step.layer, Cycles::one(step.cycle()), over);
+        let (layer, b) = (step.layer, self.buffers);
+        let cycles = Cycles::one(step.cycle());
+        self.qkv(r, Role::Qkv.label(), layer, cycles, over);
         self.attention(r, step, over);
-        let o_proj = Projection::new("o_proj", &w.o_proj, &b.heads, &b.x);
-        self.project(r, over, o_proj.accumulating());
-        let (mlp_norm, x) = self.input_norm(r, "mlp_norm", &w.mlp_norm, over);
-        let mlp_in = Projection::new("mlp_in", &w.mlp_in, x, &b.mlp);
-        let mlp_in = mlp_in.normed(mlp_norm).activated(Epilogue::Mlp(mlp));
-        self.project(r, over, mlp_in);
-        let mlp_out = Projection::new("mlp_out", &w.mlp_out, &b.mlp, &b.x);
-        self.project(r, over, mlp_out.accumulating());
+        self.add_branch(r, layer, Role::OProj, &b.heads, over);
+        self.mlp_in(r, layer, over);
+        self.add_branch(r, layer, Role::MlpOut, &b.mlp, over);
     }
 
     /// Keys and values of the cycles after `cycle` for the rows that exit after it.
@@ -167,29 +154,21 @@ impl<'a> Forward<'a> {
 
     fn embed<'b>(&'b self, r: &mut Recorder<'b>, over: RowList) {
         let (w, b) = (self.weights, self.buffers);
-        for part in &w.embedding.parts {
+        let embedding = &w.outer.matrices[&Role::Embedding];
+        for part in &embedding.parts {
             let params = embed::Params {
-                n_octets: w.embedding.n_octets,
+                n_octets: embedding.n_octets,
                 first_token: part.first_row,
                 n_tokens: part.n_rows,
                 list: over.list,
-                multiplier: 1.0,
+                multiplier: self.config.embedding_multiplier as f32,
             };
             let positions = w.positions.as_ref();
             let weights = part.store.resource();
             let buffers = [&b.ids, &b.rows, &b.x];
-            r.push(
-                "embed",
-                embed::call(
-                    &w.target,
-                    w.embedding.dtype,
-                    params,
-                    weights,
-                    positions,
-                    buffers,
-                ),
-                over,
-            );
+            let dtype = embedding.dtype;
+            let call = embed::call(&w.target, dtype, params, weights, positions, buffers);
+            r.push(Role::Embedding.label(), call, over);
         }
     }
 
@@ -201,6 +180,7 @@ impl<'a> Forward<'a> {
             list: b.lists.all(),
             size: Size::Counted(BATCH_ROWS),
         };
+        let norm = &self.weights.outer.norms[&Role::FinalNorm].0;
         if c.norm == NormKind::Rms {
             let params = layer_norm::Params {
                 n_cols: c.hidden as u32,
@@ -209,16 +189,40 @@ impl<'a> Forward<'a> {
                 dense: 0,
                 eps: c.norm_eps as f32,
             };
-            let norm = &self.weights.final_norm.0;
             let buffers = [&b.x, norm, &b.rows, &b.normed];
             let call = layer_norm::call(&self.weights.target, params, buffers);
             r.push("layer_norm", call, over);
+        }
+        if !has_branch_apart(c) {
+            let params = norm_add::Params {
+                n_cols: c.hidden as u32,
+                stride: padded(c.hidden) as u32,
+                list: over.list,
+                eps: c.norm_eps as f32,
+                multiplier: 1.0,
+            };
+            let operands = norm_add::Operands {
+                branch: Some(&b.normed),
+                norm: Some(norm),
+                rows: &b.rows,
+                x: &b.x,
+            };
+            let place = norm_add::Place::OnBranch;
+            let call = norm_add::call(&self.weights.target, params, place, c.norm, operands);
+            r.push("norm_add", call, over);
+        }
+        if !changes_logits(c) {
+            let outputs = RowList {
+                list: b.lists.dense(),
+                size: Size::Counted(OUTPUT_ROWS),
+            };
+            self.cap_logits(r, 1.0, Some(30.0), outputs);
         }
     }
 
     /// Final norm and output projection of the rows that get logits, packed densely.
     fn logits<'b>(&'b self, r: &mut Recorder<'b>) {
-        let (w, b) = (self.weights, self.buffers);
+        let (c, b, w) = (self.config, self.buffers, &self.weights.outer);
         let size = Size::Counted(OUTPUT_ROWS);
         let outputs = RowList {
             list: b.lists.outputs(),
@@ -228,9 +232,11 @@ impl<'a> Forward<'a> {
             list: b.lists.dense(),
             size,
         };
-        self.norm(r, "final_norm", &w.final_norm, outputs, true);
-        let head = w.lm_head.as_ref().unwrap_or(&w.embedding);
-        let logits = Projection::new("lm_head", head, &b.normed, &b.logits);
+        let norm = &w.norms[&Role::FinalNorm];
+        self.norm(r, Role::FinalNorm.label(), norm, outputs, true);
+        let head = w.matrices.get(&Role::LmHead);
+        let head = head.unwrap_or(&w.matrices[&Role::Embedding]);
+        let logits = Projection::new(Role::LmHead.label(), head, &b.normed, &b.logits);
         self.project(
             r,
             dense,
@@ -239,5 +245,31 @@ impl<'a> Forward<'a> {
                 ..logits
             },
         );
+        if changes_logits(c) {
+            self.cap_logits(r, c.logits_multiplier, c.logits_soft_cap, dense);
+        }
     }
+
+    fn cap_logits<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        multiplier: f64,
+        soft_cap: Option<f64>,
+        over: RowList,
+    ) {
+        let n_vocab = self.config.vocab as u32;
+        let params = cap_logits::Params {
+            n_vocab,
+            stride: n_vocab,
+            multiplier: multiplier as f32,
+            soft_cap: soft_cap.unwrap_or(0.0) as f32,
+        };
+        let call = cap_logits::call(params, &self.buffers.logits);
+        r.push("cap_logits", call, over);
+    }
+}
+
+/// Whether logits are other than the output projection's sums.
+fn changes_logits(config: &Config) -> bool {
+    config.logits_multiplier != 1.0 || config.logits_soft_cap.is_some()
 }

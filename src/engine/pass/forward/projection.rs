@@ -7,6 +7,7 @@ use crate::engine::pass::recorder::{Recorder, RowList, Size};
 use crate::engine::weights::{Matrix, NormBuffer};
 use crate::kernels::linear::{self, Epilogue, InputNorm};
 use crate::kernels::{BatchKind, layer_norm, pack_rows, rms_norm};
+use crate::model::block::Mlp;
 use crate::model::family::NormKind;
 
 /// A linear map from one buffer to another.
@@ -60,8 +61,11 @@ impl<'b> Projection<'b> {
         Self { norm, ..self }
     }
 
-    pub fn activated(self, epilogue: Epilogue) -> Self {
-        Self { epilogue, ..self }
+    pub fn activated(self, mlp: Mlp) -> Self {
+        Self {
+            epilogue: Epilogue::Mlp(mlp),
+            ..self
+        }
     }
 }
 
