@@ -3,6 +3,7 @@
 //! A kernel's name is its file's name in `shaders/`, and its label everywhere. Binding 0 is the
 //! uniform block `Params`; the other resources follow in the order of [`Kernel::bindings`].
 
+pub mod adjust_logits;
 pub mod attention;
 pub mod chunk_max;
 pub mod draw;
@@ -11,6 +12,7 @@ pub mod exit;
 pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
+pub mod next_rows;
 pub mod pack_rows;
 pub mod probes;
 pub mod qkv_store;
@@ -20,6 +22,7 @@ pub mod rms_norm;
 mod text;
 pub mod tiles;
 pub mod top_k;
+pub mod zero_score;
 
 pub use text::compose;
 
@@ -29,6 +32,7 @@ use crate::model::tensor::Dtype;
 
 /// Every kernel of the engine, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
+    &adjust_logits::KERNEL,
     &attention::KERNEL,
     &attention::MERGE,
     &attention::SCORES,
@@ -48,6 +52,7 @@ pub static KERNELS: &[&Kernel] = &[
     &linear::MATVEC,
     &linear::MATVEC_SUBGROUP,
     &linear::MATVEC_TEXTURE,
+    &next_rows::KERNEL,
     &pack_rows::KERNEL,
     &qkv_store::KERNEL,
     &qkv_store::TEXTURE,
@@ -55,6 +60,7 @@ pub static KERNELS: &[&Kernel] = &[
     &repeat_penalty::KERNEL,
     &rms_norm::KERNEL,
     &top_k::KERNEL,
+    &zero_score::KERNEL,
 ];
 
 const fn bound(name: &'static str, access: Access) -> Binding {

@@ -14,6 +14,8 @@ macro_rules! shared {
 const SHARED: &[(&str, &str)] = shared![
     "attention",
     "attention_tile",
+    "draw_rule",
+    "finite",
     "four_rows",
     "group_sums_subgroup",
     "group_sums_workgroup",
@@ -38,6 +40,7 @@ const SHARED: &[(&str, &str)] = shared![
     "qkv_put_buffer",
     "qkv_put_texture",
     "quartet",
+    "race",
     "radix_select",
     "row_moments",
     "rows",

@@ -22,8 +22,6 @@ pub(super) struct Projection<'b> {
     pub accumulate: bool,
     /// Leave out the outputs before this one.
     pub first_output: u32,
-    /// Rows of `y` are not padded to octets.
-    pub unpadded: bool,
     /// Where outputs go instead of `y`.
     pub to: Option<linear::Qkv<'b>>,
 }
@@ -44,7 +42,6 @@ impl<'b> Projection<'b> {
             epilogue: Epilogue::None,
             accumulate: false,
             first_output: 0,
-            unpadded: false,
             to: None,
         }
     }
@@ -141,10 +138,7 @@ impl Forward<'_> {
             Some(qkv) => linear::Output::Qkv(qkv),
             None => linear::Output::Rows {
                 y: p.y,
-                stride: match p.unpadded {
-                    true => n_columns,
-                    false => padded(n_columns as usize) as u32,
-                },
+                stride: padded(n_columns as usize) as u32,
                 epilogue: p.epilogue,
                 accumulate: p.accumulate,
             },
