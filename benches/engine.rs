@@ -52,6 +52,7 @@ fn engine<'m>(
             threshold: depth.threshold,
             ..model.config.exit()
         },
+        n_sequences: 1,
         n_ctx: N_PROMPT,
         kv_type: KvType::F16,
         logits: Logits::Last,

@@ -1,5 +1,6 @@
 //! From prompt ids to a stream of tokens: sampling, stop rules, statistics.
 
+mod cached;
 mod exits;
 mod stops;
 mod text;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use cached::Cached;
 pub use exits::Exits;
 pub use text::{Finish, GeneratedText, Token};
 use web_time::Instant;
@@ -164,7 +166,7 @@ pub async fn generate_after(
             text.interrupt()?;
             break;
         }
-        let is_full = decoding.engine.n_positions() == decoding.engine.n_ctx();
+        let is_full = decoding.n_positions() == decoding.engine.n_ctx();
         text.push(decoding.id(), &last, is_full)?;
         if text.release().iter().try_for_each(&mut receive).is_break() {
             is_wanted = false;

@@ -18,7 +18,7 @@ use crate::model::family::NormKind;
 use crate::model::role::Role;
 use crate::model::weights::{ByRole, Norm, Pool};
 use crate::rope::{RopeTable, rotate};
-use crate::schedule::{Schedule, Step};
+use crate::schedule::{EffectiveLayer, Rule, Score, Step, Walk};
 use activation::activate;
 use maps::{add_f32, capped, dot, linear, normed};
 
@@ -29,14 +29,16 @@ pub struct Output {
     pub logits: Vec<f32>,
     /// Cycles that ran.
     pub cycles: usize,
-    /// The score of each cycle, -1 where it did not run. Empty without a pool.
+    /// The score of each cycle, -1 where it did not run. Empty where cycles have no scores.
     pub scores: Vec<f32>,
+    /// The token drawn from the logits, where one was asked for.
+    pub drawn: Option<u32>,
 }
 
 /// A model in host memory with the keys and values of the positions seen so far.
 pub struct Reference<'m> {
     model: &'m Model,
-    schedule: Schedule,
+    walk: Walk,
     outer: ByRole<'m>,
     layers: Vec<ByRole<'m>>,
     ropes: Vec<RopeTable>,
@@ -52,8 +54,8 @@ struct KeyValue {
 }
 
 impl<'m> Reference<'m> {
-    /// Prepares `model` to run `schedule`.
-    pub fn new(model: &'m Model, schedule: Schedule) -> Result<Self> {
+    /// Prepares `model` to run `walk`.
+    pub fn new(model: &'m Model, walk: Walk) -> Result<Self> {
         let weights = model.weights().shared();
         let layers: Result<Vec<_>> = (0..model.config.n_layers)
             .map(|i| weights.layer(i))
@@ -65,10 +67,15 @@ impl<'m> Reference<'m> {
             outer,
             layers,
             ropes: model.config.ropes.iter().map(RopeTable::new).collect(),
-            cache: vec![vec![Vec::new(); schedule.n_cycles()]; model.config.n_layers],
+            cache: vec![vec![Vec::new(); walk.n_cycles]; model.config.n_layers],
             n_positions: 0,
-            schedule,
+            walk,
         })
+    }
+
+    /// From now on keys and values of skipped cycles come from there.
+    pub fn set_kv_policy(&mut self, kv: KvPolicy) {
+        self.walk.kv = kv;
     }
 
     /// Forgets all positions from `n` on.
@@ -80,67 +87,59 @@ impl<'m> Reference<'m> {
         self.n_positions = self.n_positions.min(n);
     }
 
-    /// Runs the next position, token `id`.
-    pub fn push(&mut self, id: u32, with_logits: bool) -> Output {
+    /// Runs the next position, token `id`, which leaves the cycles by `rule`.
+    pub fn push(&mut self, id: u32, rule: &Rule, with_logits: bool) -> Output {
         let position = self.n_positions;
         self.n_positions += 1;
         let mut x = self.embed(id, position);
-        for i in 0..self.schedule.head.len() {
-            self.layer(self.schedule.head[i], &mut x, position);
-        }
-        let (cycles, scores) = self.run_cycles(&mut x, position);
-        for i in 0..self.schedule.tail.len() {
-            self.layer(self.schedule.tail[i], &mut x, position);
-        }
-        let logits = match with_logits {
-            true => self.logits(&x),
-            false => Vec::new(),
+        let n_cycles = self.walk.n_cycles;
+        let n_scores = self.walk.score.map_or(0, |_| n_cycles);
+        let mut output = Output {
+            cycles: n_cycles,
+            scores: vec![-1.0; n_scores],
+            ..Output::default()
         };
-        Output {
-            logits: logits.iter().map(|&v| v as f32).collect(),
-            cycles,
-            scores,
-        }
-    }
-
-    /// Runs the middle layers until the position exits: cycles that ran, and their scores.
-    fn run_cycles(&mut self, x: &mut [f64], position: usize) -> (usize, Vec<f32>) {
-        let n_cycles = self.schedule.n_cycles();
-        let mut scores = vec![
-            -1.0;
-            if self.schedule.has_scores {
-                n_cycles
-            } else {
-                0
-            }
-        ];
-        for cycle in 0..self.schedule.cycles.len() {
-            let steps = self.schedule.cycles[cycle].clone();
-            let zero: Vec<f64> = steps
-                .iter()
-                .map(|&step| self.layer(step, x, position))
-                .collect();
-            if self.schedule.has_scores {
-                let score = self.schedule.exit.reduce.apply(&zero);
-                scores[cycle] = score as f32;
-                let threshold = self.schedule.exit.threshold.unwrap_or(f64::INFINITY);
-                if self.schedule.may_exit_after(cycle) && score >= threshold {
-                    self.fill_skipped(cycle, x, position);
-                    return (cycle + 1, scores);
+        let mut zero_attention = Vec::new();
+        for i in 0..self.walk.steps.len() {
+            match self.walk.steps[i] {
+                Step::Layer(step) if step.is_skipped_after(output.cycles) => {}
+                Step::Layer(step) => zero_attention.push(self.layer(step, &mut x, position)),
+                Step::CycleEnd { cycle, norm } if cycle < output.cycles => {
+                    if norm {
+                        x = self.norm(&self.outer.norms[&Role::FinalNorm], &x);
+                    }
+                    let n_layers = self.walk.cycle(cycle).count();
+                    let layers = &zero_attention[zero_attention.len() - n_layers..];
+                    let score = match self.walk.score {
+                        Some(Score::ZeroAttention(reduce)) => Some(reduce.apply(layers)),
+                        None => None,
+                    };
+                    if let Some(score) = score {
+                        output.scores[cycle] = score as f32;
+                    }
+                    if cycle + 1 < n_cycles && rule.leaves(cycle + 1, score) {
+                        output.cycles = cycle + 1;
+                        self.fill_skipped(cycle, &x, position);
+                    }
                 }
+                Step::CycleEnd { .. } => {}
             }
         }
-        (n_cycles, scores)
+        if with_logits {
+            output.logits = self.logits(&x).iter().map(|&v| v as f32).collect();
+        }
+        output
     }
 
     /// Keys and values of the cycles after `last`, which this position does not run.
     fn fill_skipped(&mut self, last: usize, x: &[f64], position: usize) {
-        for step in self.schedule.cycles[last].clone() {
-            let row = match self.schedule.exit.kv {
-                KvPolicy::Propagate => self.project(step.layer, x, position).1,
-                KvPolicy::Share => self.cache[step.layer][last][position].clone(),
+        let layers: Vec<usize> = self.walk.cycle(last).map(|step| step.layer).collect();
+        for layer in layers {
+            let row = match self.walk.kv {
+                KvPolicy::Propagate => self.project(layer, x, position).1,
+                KvPolicy::Share => self.cache[layer][last][position].clone(),
             };
-            for cycle in &mut self.cache[step.layer][last + 1..] {
+            for cycle in &mut self.cache[layer][last + 1..] {
                 cycle.push(row.clone());
             }
         }
@@ -148,7 +147,7 @@ impl<'m> Reference<'m> {
 
     /// One effective layer on the residual stream `x` `[hidden]`.
     /// Returns the mean over query heads of the zero attention.
-    fn layer(&mut self, step: Step, x: &mut [f64], position: usize) -> f64 {
+    fn layer(&mut self, step: EffectiveLayer, x: &mut [f64], position: usize) -> f64 {
         let layer = step.layer;
         let (q, row) = self.project(layer, x, position);
         self.cache[layer][step.cycle()].push(row);
@@ -233,7 +232,7 @@ impl<'m> Reference<'m> {
 
     /// Attention of the newest position over the cache and the zero token.
     /// Returns the heads' outputs `[n_heads * head_dim]` and the mean zero attention.
-    fn attention(&self, step: Step, q: &[f64]) -> (Vec<f64>, f64) {
+    fn attention(&self, step: EffectiveLayer, q: &[f64]) -> (Vec<f64>, f64) {
         let c = &self.model.config;
         let block = &c.blocks[step.layer].attention;
         let rows = &self.cache[step.layer][step.cycle()];
@@ -291,12 +290,15 @@ impl<'m> Reference<'m> {
         x
     }
 
-    /// The final norm, and the output projection.
+    /// The final norm, unless the last cycle ended with it, and the output projection.
     fn logits(&self, x: &[f64]) -> Vec<f64> {
         let (c, linears) = (&self.model.config, &self.outer.linears);
         let head = linears.get(&Role::LmHead);
         let head = head.unwrap_or(&linears[&Role::Embedding]);
-        let x = self.norm(&self.outer.norms[&Role::FinalNorm], x);
+        let x = match self.walk.final_norm {
+            true => self.norm(&self.outer.norms[&Role::FinalNorm], x),
+            false => x.to_vec(),
+        };
         let logit = |sum: f64| capped(c.logits_multiplier * sum, c.logits_soft_cap);
         linear(head, &x).into_iter().map(logit).collect()
     }

@@ -1,11 +1,11 @@
-//! The order in which layers run: pure arithmetic on the config.
+//! The order in which layers run, and when a position leaves it: pure arithmetic on the config.
 //!
 //! A model with head layers `h`, middle layers `m`, tail layers `t` and `N` cycles runs
 //! `h + N m + t` effective layers. Running only `C` of the cycles leaves out the middle of the
 //! walk; the layers that remain keep the numbers of the stored model, and so their pool rows.
 
 use crate::error::{Error, Result};
-use crate::model::config::{Config, ExitRule, ZeroTokenIndex, ZeroTokenScope};
+use crate::model::config::{Config, ExitRule, KvPolicy, Reduce, ZeroTokenIndex, ZeroTokenScope};
 
 /// Which part of the walk an effective layer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Part {
 
 /// One effective layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct EffectiveLayer {
     /// Number of the effective layer, counted in the stored model.
     pub e: usize,
     pub part: Part,
@@ -31,7 +31,7 @@ pub struct Step {
     pub pool_row: Option<usize>,
 }
 
-impl Step {
+impl EffectiveLayer {
     /// The cycle whose keys and values it reads and writes: 0 outside the middle.
     pub fn cycle(&self) -> usize {
         match self.part {
@@ -39,22 +39,100 @@ impl Step {
             _ => 0,
         }
     }
+
+    /// Whether it is of a cycle that a position of `n_run` cycles skips.
+    pub fn is_skipped_after(&self, n_run: usize) -> bool {
+        matches!(self.part, Part::Middle { cycle, .. } if cycle >= n_run)
+    }
+}
+
+/// One step of the walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Layer(EffectiveLayer),
+    /// The end of a cycle: the cycle gets its score, and positions may leave.
+    CycleEnd {
+        cycle: usize,
+        /// The final norm of the residual stream replaces it.
+        norm: bool,
+    },
+}
+
+/// What the score of a cycle is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// The zero attention of the cycle's layers.
+    ZeroAttention(Reduce),
 }
 
 /// The walk of one forward pass.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Schedule {
-    pub head: Vec<Step>,
-    /// `[cycle][middle layer]`
-    pub cycles: Vec<Vec<Step>>,
-    pub tail: Vec<Step>,
-    /// Middle layers have a zero token, so every cycle has a score.
-    pub has_scores: bool,
-    pub exit: ExitRule,
+pub struct Walk {
+    pub steps: Vec<Step>,
+    /// `C`: cycles that run at most. 1 in a plain checkpoint, which has no cycles to skip.
+    pub n_cycles: usize,
+    /// `None`: cycles have no scores.
+    pub score: Option<Score>,
+    /// Keys and values of the cycles that a position skips.
+    pub kv: KvPolicy,
+    /// The residual stream is normed before the output projection.
+    pub final_norm: bool,
 }
 
-impl Schedule {
-    /// The walk of `config` with its exit rule replaced by `exit`, and at most `cap` cycles.
+/// When a position leaves the cycles: data of each row of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// It leaves on a score of at least this; `None`: on no score.
+    pub threshold: Option<f64>,
+    /// It does not leave on a score before it ran this many cycles.
+    pub min_cycles: usize,
+    /// It leaves after this many cycles in any case, and has no keys and values in later ones.
+    pub max_cycles: usize,
+}
+
+impl Rule {
+    /// Every cycle runs.
+    pub const FULL_DEPTH: Self = Self {
+        threshold: None,
+        min_cycles: 1,
+        max_cycles: usize::MAX,
+    };
+
+    /// Whether a row may leave before the last of `n_cycles` cycles.
+    pub fn may_leave(&self, n_cycles: usize) -> bool {
+        let on_score = self.threshold.is_some() && self.min_cycles < n_cycles;
+        on_score || self.max_cycles < n_cycles
+    }
+
+    /// Whether a row leaves after `n_run` cycles, of which the last one has this score.
+    pub fn leaves(&self, n_run: usize, score: Option<f64>) -> bool {
+        let reached = self.threshold.zip(score).is_some_and(|(t, s)| s >= t);
+        n_run >= self.max_cycles || (n_run >= self.min_cycles && reached)
+    }
+}
+
+/// The rules of a text: what is given as a prompt may run deeper than what is drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextRules {
+    /// Of drawn tokens.
+    pub drawn: Rule,
+    /// Tokens of the prompt may leave on their scores, too.
+    pub exit_prompt: bool,
+}
+
+impl TextRules {
+    /// The rule of the tokens of a prompt.
+    pub fn prompt(&self) -> Rule {
+        Rule {
+            threshold: self.drawn.threshold.filter(|_| self.exit_prompt),
+            ..self.drawn
+        }
+    }
+}
+
+impl Walk {
+    /// The walk of `config` with at most `cap` cycles. Of `exit` it takes how scores are made and
+    /// where keys and values of skipped cycles come from.
     ///
     /// # Errors
     /// [`Error::Option`] when `cap` is 0 or above the stored cycles.
@@ -62,7 +140,7 @@ impl Schedule {
         config: &Config,
         has_pool: bool,
         cap: Option<usize>,
-        exit: ExitRule,
+        exit: &ExitRule,
     ) -> Result<Self> {
         let (h, m, n) = (
             config.head_layers(),
@@ -87,49 +165,55 @@ impl Schedule {
                 (_, ZeroTokenScope::Middle, _) => None,
             }
         };
-        let step = |e: usize, layer: usize, part: Part| Step {
-            e,
-            part,
-            layer,
-            pool_row: row(e, part),
+        let step = |e: usize, layer: usize, part: Part| {
+            let pool_row = row(e, part);
+            Step::Layer(EffectiveLayer {
+                e,
+                part,
+                layer,
+                pool_row,
+            })
         };
-        let head = (0..h).map(|i| step(i, i, Part::Head)).collect();
-        let cycles = match m {
-            0 => Vec::new(),
-            _ => (0..n_cycles)
-                .map(|cycle| {
-                    (0..m)
-                        .map(|j| step(h + cycle * m + j, h + j, Part::Middle { cycle, j }))
-                        .collect()
-                })
-                .collect(),
-        };
-        let tail = (0..config.tail_layers())
-            .map(|k| step(h + n * m + k, h + m + k, Part::Tail))
-            .collect();
+        let mut steps: Vec<Step> = (0..h).map(|i| step(i, i, Part::Head)).collect();
+        for cycle in 0..if m > 0 { n_cycles } else { 0 } {
+            let middle = |j| step(h + cycle * m + j, h + j, Part::Middle { cycle, j });
+            steps.extend((0..m).map(middle));
+            let norm = config.cycle_norm;
+            steps.push(Step::CycleEnd { cycle, norm });
+        }
+        let tail = |k| step(h + n * m + k, h + m + k, Part::Tail);
+        steps.extend((0..config.tail_layers()).map(tail));
+        let has_scores = has_pool && m > 0;
         Ok(Self {
-            head,
-            cycles,
-            tail,
-            has_scores: has_pool && m > 0,
-            exit,
+            steps,
+            n_cycles,
+            score: has_scores.then_some(Score::ZeroAttention(exit.reduce)),
+            kv: exit.kv,
+            final_norm: m == 0 || !config.cycle_norm || config.tail_layers() > 0,
         })
     }
 
-    /// `C`: cycles that run at most. 1 in a plain checkpoint, which has no cycles to skip.
-    pub fn n_cycles(&self) -> usize {
-        self.cycles.len().max(1)
-    }
-
     /// All effective layers in the order they run.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        let cycles = self.cycles.iter().flatten();
-        self.head.iter().chain(cycles).chain(&self.tail)
+    pub fn layers(&self) -> impl Iterator<Item = &EffectiveLayer> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Layer(layer) => Some(layer),
+            Step::CycleEnd { .. } => None,
+        })
     }
 
-    /// Whether any position can exit after cycle `cycle` (counted from 0).
-    pub fn may_exit_after(&self, cycle: usize) -> bool {
-        self.has_scores && self.exit.decides_after(cycle + 1, self.n_cycles())
+    /// The effective layers of a cycle.
+    pub fn cycle(&self, cycle: usize) -> impl Iterator<Item = &EffectiveLayer> {
+        let of_cycle = move |layer: &&EffectiveLayer| matches!(layer.part, Part::Middle { cycle: c, .. } if c == cycle);
+        self.layers().filter(of_cycle)
+    }
+
+    /// The rule of rows as `exit` asks for it. On no score where there are none.
+    pub fn rule(&self, exit: &ExitRule) -> Rule {
+        Rule {
+            threshold: exit.threshold.filter(|_| self.score.is_some()),
+            min_cycles: exit.min_cycles,
+            ..Rule::FULL_DEPTH
+        }
     }
 }
 
@@ -146,9 +230,9 @@ mod tests {
     }
 
     fn walk(ztt: &str, cap: Option<usize>) -> Vec<(usize, usize, Option<usize>)> {
-        let schedule = Schedule::new(&config(ztt), true, cap, ExitRule::default()).unwrap();
-        let steps = schedule.steps();
-        steps.map(|s| (s.e, s.layer, s.pool_row)).collect()
+        let walk = Walk::new(&config(ztt), true, cap, &ExitRule::default()).unwrap();
+        let layers = walk.layers();
+        layers.map(|s| (s.e, s.layer, s.pool_row)).collect()
     }
 
     #[test]
@@ -199,8 +283,45 @@ mod tests {
     fn a_cap_outside_the_cycles_is_refused() {
         let config = config(r#""head_layers":1,"tail_layers":1,"cycles":3"#);
         for cap in [0, 4] {
-            let result = Schedule::new(&config, true, Some(cap), ExitRule::default());
+            let result = Walk::new(&config, true, Some(cap), &ExitRule::default());
             assert!(result.unwrap_err().to_string().contains("--cycles"));
         }
+    }
+
+    #[test]
+    fn a_cycle_ends_after_its_layers() {
+        let z = r#""head_layers":1,"tail_layers":1,"cycles":2"#;
+        let walk = Walk::new(&config(z), true, None, &ExitRule::default()).unwrap();
+        let ends = walk
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(i, step)| match step {
+                Step::CycleEnd { cycle, .. } => Some((i, *cycle)),
+                Step::Layer(_) => None,
+            });
+        assert_eq!(ends.collect::<Vec<_>>(), [(4, 0), (8, 1)]);
+        let second: Vec<_> = walk.cycle(1).map(|layer| layer.e).collect();
+        assert_eq!(second, [4, 5, 6]);
+    }
+
+    #[test]
+    fn a_row_leaves_on_its_score_or_at_its_most_cycles() {
+        let rule = Rule {
+            threshold: Some(0.5),
+            min_cycles: 2,
+            max_cycles: 3,
+        };
+        assert!(!rule.leaves(1, Some(0.9)));
+        assert!(rule.leaves(2, Some(0.5)) && !rule.leaves(2, Some(0.4)));
+        assert!(rule.leaves(3, Some(0.0)) && rule.leaves(3, None) && !rule.leaves(2, None));
+        assert!(rule.may_leave(4) && rule.may_leave(3) && !rule.may_leave(2));
+        assert!(!Rule::FULL_DEPTH.may_leave(64));
+        let rules = TextRules {
+            drawn: rule,
+            exit_prompt: false,
+        };
+        assert_eq!(rules.prompt().threshold, None);
+        assert_eq!(rules.prompt().max_cycles, 3);
     }
 }

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use ztt_wgpu::model::config::Config;
-use ztt_wgpu::schedule::Schedule;
+use ztt_wgpu::schedule::Walk;
 
 fuzz_target!(|text: &str| {
     let Ok(config) = Config::parse("config.json", text) else {
@@ -12,6 +12,6 @@ fuzz_target!(|text: &str| {
     };
     // Layers are limited by the tensors of a checkpoint, which is missing here.
     if config.n_layers <= 1000 && config.cycles() <= 100 {
-        let _ = Schedule::new(&config, true, None, config.exit());
+        let _ = Walk::new(&config, true, None, &config.exit());
     }
 });

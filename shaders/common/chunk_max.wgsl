@@ -1,14 +1,15 @@
-// maxima[chunk] = the largest of the chunk's logits, as a key
-// PARTS lanes stand for one chunk of the vocabulary; neighbours read neighbouring quads.
-// `logits` is padded to whole quads.
+// maxima[row][chunk] = the largest of the chunk's logits, as a key
+// PARTS lanes stand for one chunk of a row; neighbours read neighbouring quads.
+// Rows of `logits` are padded to whole quads.
 
 struct Params {
     n_vocab: u32,
+    row_quads: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<vec4<u32>>; // [n_quads]
-@group(0) @binding(2) var<storage, read_write> maxima: array<u32>; // [chunk]
+@group(0) @binding(1) var<storage, read> logits: array<vec4<u32>>; // [row][row_quads]
+@group(0) @binding(2) var<storage, read_write> maxima: array<u32>; // [row][chunk]
 
 override PARTS: u32 = 1u; // a power of two, at most 64
 
@@ -25,7 +26,7 @@ fn main(
     let chunk = group.x * n_chunks + lane % n_chunks;
     var all = vec4<u32>(NONE);
     for (var i = chunk + lane / n_chunks * N_CHUNKS; i < n_quads(); i += PARTS * N_CHUNKS) {
-        all = max(all, quad_keys(i));
+        all = max(all, quad_keys(group.y * params.row_quads, i));
     }
     let pair = max(all.xy, all.zw);
     part_maxima[lane] = max(pair.x, pair.y);
@@ -35,6 +36,6 @@ fn main(
         for (var part = 1u; part < PARTS; part++) {
             largest = max(largest, part_maxima[part * n_chunks + lane]);
         }
-        maxima[chunk] = largest;
+        maxima[group.y * N_CHUNKS + chunk] = largest;
     }
 }

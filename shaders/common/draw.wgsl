@@ -1,135 +1,129 @@
-// One of the candidates, by top-p, min-p, temperature and a counter-based random number
-// One workgroup stands for the draw: its lanes weigh the candidates, the first one draws.
+// One of the candidates, by top-p, min-p, temperature and a race of random numbers
+// One workgroup stands for a row of logits; its lanes weigh the candidates and run the race.
 // `candidates` are sorted, largest first, MAX_CANDIDATES at most, so that 32 bits hold every sum.
 
 struct Params {
-    n_candidates: u32,
-    top_p: u32, // in units of 2^-32; KEEP_ALL is no filter
-    // How far below the largest a logit may lie.
-    min_p_distance: f32,
-    // From a distance to units of 2^-24 of a power of two, without and with the temperature.
-    plain_scale: f32,
-    tempered_scale: f32,
-    seed: u32,
+    list: u32, // the rows that the rows of logits belong to
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> candidates: array<vec2<u32>>; // [n_candidates][key, id]
-@group(0) @binding(2) var<storage, read_write> history: array<u32>; // [drawn, seen, recent ids]
-@group(0) @binding(3) var<storage, read_write> ids: array<u32>; // the first is written
+@group(0) @binding(1) var<storage, read> candidates: array<vec2<u32>>; // [row][256][key, id]
+@group(0) @binding(2) var<storage, read> draw_rules: array<DrawRule>; // [sequence]
+@group(0) @binding(3) var<storage, read> rows: array<u32>; // see `shared/rows`
+@group(0) @binding(4) var<storage, read_write> history: array<u32>; // see `shared/history`
+@group(0) @binding(5) var<storage, read_write> drawn: array<u32>; // [row]
 
+#import shared/rows
 #import shared/history
+#import shared/draw_rule
+#import shared/finite
+#import shared/race
 
-const ONE: u32 = 8388608u; // the weight of the likeliest token, 2^23
 const WORKGROUP_SIZE: u32 = 64u;
 const MAX_CANDIDATES: u32 = 256u;
 const KEEP_ALL: u32 = 0xffffffffu;
 const NOT_FINITE: u32 = 0xffffffffu; // a key
 const NO_TOKEN: u32 = 0xffffffffu;   // what is drawn then
-const LARGEST: f32 = 0x1.fffffep+127f;
-const PLAIN: u32 = 0u;
-const TEMPERED: u32 = MAX_CANDIDATES;
 
 var<workgroup> distances: array<f32, 256>;
-var<workgroup> weights: array<u32, 512>; // [plain, tempered][candidate]
+var<workgroup> weights: array<u32, 256>;
+var<workgroup> n_left: u32;
+var<workgroup> first_times: array<i32, 64>; // [lane]
+var<workgroup> first_ids: array<u32, 64>;
 
-// The upper half of the product.
-fn mul_high(a: u32, b: u32) -> u32 {
-    let a_low = a & 0xffffu;
-    let b_low = b & 0xffffu;
-    let a_high = a >> 16u;
-    let b_high = b >> 16u;
-    let low = a_high * b_low + ((a_low * b_low) >> 16u);
-    let middle = a_low * b_high + (low & 0xffffu);
-    return a_high * b_high + (low >> 16u) + (middle >> 16u);
-}
-
-// ONE * 2^-x to the nearest, x in units of 2^-24. The fraction of x goes through the series
-// of 1 - 2^-f, whose coefficients are ln(2)^k / k! in units of 2^-32.
-fn weight(x: u32) -> u32 {
-    let f = x << 8u;
-    var series = 0x1eu;
-    series = 0x1b5u - mul_high(f, series);
-    series = 0x162cu - mul_high(f, series);
-    series = 0xffe6u - mul_high(f, series);
-    series = 0xa1849u - mul_high(f, series);
-    series = 0x576200u - mul_high(f, series);
-    series = 0x276556eu - mul_high(f, series);
-    series = 0xe35846cu - mul_high(f, series);
-    series = 0x3d7f7bffu - mul_high(f, series);
-    series = 0xb17217f8u - mul_high(f, series);
-    let mantissa = ONE - ((mul_high(f, series) + 256u) >> 9u);
-    let n = min(x >> 24u, 31u);
-    return (mantissa + ((1u << n) >> 1u)) >> n;
-}
-
-fn pcg(v: u32) -> u32 {
-    let state = v * 747796405u + 2891336453u;
-    let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
-    return (word >> 22u) ^ word;
-}
-
-fn logit(candidate: u32) -> f32 {
-    let key = candidates[candidate].x;
+fn logit(row: u32, candidate: u32) -> f32 {
+    let key = candidates[row * MAX_CANDIDATES + candidate].x;
     return bitcast<f32>(key ^ select(0xffffffffu, 0x80000000u, key >= 0x80000000u));
 }
 
-fn scaled(distance: f32, scale: f32) -> u32 {
-    return u32(min(distance * scale, 1073741824.0));
-}
-
 // Differences and products stand apart from each other, so that no compiler fuses them.
-fn weigh(lane: u32) {
-    let largest = logit(0u);
-    for (var i = lane; i < params.n_candidates; i += WORKGROUP_SIZE) {
-        let distance = min(largest - logit(i), LARGEST);
+fn weigh(row: u32, rule: DrawRule, lane: u32) {
+    let largest = logit(row, 0u);
+    for (var i = lane; i < rule.n_candidates; i += WORKGROUP_SIZE) {
+        let distance = min(largest - logit(row, i), LARGEST);
         distances[i] = distance;
-        weights[PLAIN + i] = weight(scaled(distance, params.plain_scale));
-        weights[TEMPERED + i] = weight(scaled(distance, params.tempered_scale));
+        weights[i] = weight(scaled(distance, rule.plain_scale));
     }
     workgroupBarrier();
 }
 
-// The first of n weights at which their sum exceeds this part, in units of 2^-32, of the whole.
-fn first_past(begin: u32, n: u32, part: u32) -> u32 {
+// The first of the weights at which their sum exceeds this part, in units of 2^-32, of the whole.
+fn first_past(n: u32, part: u32) -> u32 {
     var total = 0u;
     for (var i = 0u; i < n; i++) {
-        total += weights[begin + i];
+        total += weights[i];
     }
     let bound = mul_high(total, part);
     var first = 0u;
-    var sum = weights[begin];
+    var sum = weights[0];
     while sum <= bound && first + 1u < n {
         first++;
-        sum += weights[begin + first];
+        sum += weights[first];
     }
     return first;
 }
 
-fn n_kept() -> u32 {
-    var n = params.n_candidates;
-    if params.top_p != KEEP_ALL {
-        n = first_past(PLAIN, n, params.top_p) + 1u;
+// The candidates that top-p and min-p leave.
+fn n_kept(rule: DrawRule) -> u32 {
+    var n = rule.n_candidates;
+    if rule.top_p != KEEP_ALL {
+        n = first_past(n, rule.top_p) + 1u;
     }
-    while n > 1u && distances[n - 1u] > params.min_p_distance {
+    while n > 1u && distances[n - 1u] > rule.min_p_distance {
         n--;
     }
     return n;
 }
 
+// Whether a candidate is before another at the end of the race.
+fn is_before(time: i32, id: u32, other_time: i32, other_id: u32) -> bool {
+    return time < other_time || (time == other_time && id < other_id);
+}
+
 @compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) lane: u32) {
-    weigh(lane);
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = group.y;
+    let batch_row = listed(params.list, row);
+    let sequence = sequence_of(batch_row);
+    let rule = draw_rules[sequence];
+    let start = history_of(sequence);
+    weigh(row, rule, lane);
+    if lane == 0u {
+        n_left = n_kept(rule);
+    }
+    let n = workgroupUniformLoad(&n_left);
+    var first_time = 0x7fffffff;
+    var first_id = NO_TOKEN;
+    for (var i = lane; i < n; i += WORKGROUP_SIZE) {
+        let id = candidates[row * MAX_CANDIDATES + i].y;
+        let noise = time(random(vec3<u32>(id, history[start + N_SEEN], rule.seed)));
+        let arrival = noise + i32(scaled(distances[i], rule.tempered_scale));
+        if is_before(arrival, id, first_time, first_id) {
+            first_time = arrival;
+            first_id = id;
+        }
+    }
+    first_times[lane] = first_time;
+    first_ids[lane] = first_id;
+    workgroupBarrier();
     if lane != 0u {
         return;
     }
-    let random = pcg(history[N_DRAWN] ^ params.seed);
-    var id = candidates[first_past(TEMPERED, n_kept(), random)].y;
-    if candidates[0].x == NOT_FINITE {
-        id = NO_TOKEN;
+    for (var i = 1u; i < WORKGROUP_SIZE; i++) {
+        if is_before(first_times[i], first_ids[i], first_time, first_id) {
+            first_time = first_times[i];
+            first_id = first_ids[i];
+        }
     }
-    ids[0] = id;
-    history[RECENT + history[N_SEEN] % WINDOW] = id;
-    history[N_SEEN] += 1u;
-    history[N_DRAWN] += 1u;
+    if candidates[row * MAX_CANDIDATES].x == NOT_FINITE {
+        first_id = NO_TOKEN;
+    }
+    drawn[row] = first_id;
+    history[start + RECENT + history[start + N_SEEN] % WINDOW] = first_id;
+    history[start + N_SEEN] += 1u;
+    history[start + LAST_ID] = first_id;
+    history[start + NEWEST] = position_of(batch_row);
 }

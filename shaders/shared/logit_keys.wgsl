@@ -1,5 +1,5 @@
 // Logits as unsigned integers in the same order, four neighbours at a time: compared exactly.
-// Expects `logits: array<vec4<u32>>` and `params.n_vocab`.
+// Expects `logits: array<vec4<u32>>` and `params.n_vocab`. Rows of logits begin at whole quads.
 
 const NONE: u32 = 0u; // below every number
 const NOT_FINITE: u32 = 0xffffffffu; // above every number
@@ -11,9 +11,10 @@ fn n_quads() -> u32 {
     return (params.n_vocab + 3u) / 4u;
 }
 
-// Keys of tokens 4 quad .. 4 quad + 3; NONE past the vocabulary, NOT_FINITE for infinities too.
-fn quad_keys(quad: u32) -> vec4<u32> {
-    let bits = logits[quad];
+// Keys of tokens 4 quad .. 4 quad + 3 of the row that begins at quad `start`; NONE past the
+// vocabulary, NOT_FINITE for infinities too.
+fn quad_keys(start: u32, quad: u32) -> vec4<u32> {
+    let bits = logits[start + quad];
     let sign = vec4<u32>(0x80000000u);
     let exponent = vec4<u32>(0x7f800000u);
     let flipped = bits ^ select(sign, vec4<u32>(0xffffffffu), bits >= sign);

@@ -1,9 +1,13 @@
 // The rows of a batch, and lists of them.
 //
-// `rows` begins with two values for each row: its position in its sequence, and the place in the
-// cache where that sequence begins. Then come lists, each a count followed by row numbers in
-// rising order. A list is named by the index of its count.
+// `rows` begins with ROW_WORDS values for each row: its position in its sequence, the place in the
+// cache where that sequence begins, which sequence it is, and when the row leaves the cycles: after
+// how many at least and at most, and at which score (f32). Then come lists, each a count followed
+// by row numbers. A list is named by the index of its count.
 // Expects `rows: array<u32>`.
+
+const ROW_WORDS: u32 = 6u;
+const POSITION: u32 = 0u;
 
 fn n_listed(list: u32) -> u32 {
     return rows[list];
@@ -14,9 +18,25 @@ fn listed(list: u32, i: u32) -> u32 {
 }
 
 fn position_of(row: u32) -> u32 {
-    return rows[2u * row];
+    return rows[ROW_WORDS * row + POSITION];
 }
 
 fn cache_start_of(row: u32) -> u32 {
-    return rows[2u * row + 1u];
+    return rows[ROW_WORDS * row + 1u];
+}
+
+fn sequence_of(row: u32) -> u32 {
+    return rows[ROW_WORDS * row + 2u];
+}
+
+fn min_cycles_of(row: u32) -> u32 {
+    return rows[ROW_WORDS * row + 3u];
+}
+
+fn max_cycles_of(row: u32) -> u32 {
+    return rows[ROW_WORDS * row + 4u];
+}
+
+fn threshold_of(row: u32) -> f32 {
+    return bitcast<f32>(rows[ROW_WORDS * row + 5u]);
 }

@@ -6,7 +6,7 @@ use super::Conversation;
 use crate::engine::Engine;
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::error::{Error, Result};
-use crate::generate::{Finish, StopRules, Summary, Token, generate_after};
+use crate::generate::{Cached, Finish, StopRules, Summary, Token, generate_after};
 use crate::model::Model;
 use crate::model::chat_template::ChatTemplate;
 use crate::model::plain_content::PlainContent;
@@ -20,8 +20,8 @@ pub struct ChatSession<'m> {
     plain: Option<PlainContent>,
     /// May be changed between turns.
     pub conversation: Conversation,
-    /// The ids whose keys and values are in the engine's cache.
-    cached: Vec<u32>,
+    /// The positions whose keys and values are in the engine's cache.
+    cached: Cached,
     /// Turns so far: each draws random numbers of its own.
     n_turns: u64,
 }
@@ -73,7 +73,7 @@ impl<'m> ChatSession<'m> {
             template: model.chat_template()?,
             plain: None,
             conversation: Conversation::default(),
-            cached: Vec::new(),
+            cached: Cached::default(),
             n_turns: 0,
         })
     }
@@ -129,9 +129,9 @@ impl<'m> ChatSession<'m> {
         receive: &mut impl FnMut(&Token) -> ControlFlow<()>,
     ) -> Result<(Answer, String)> {
         let (ids, n_dropped) = self.fit(options)?;
-        // The last token is run again where all are cached: its logits begin the answer.
-        let in_common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b);
-        let n_cached = in_common.count().min(ids.len() - 1);
+        let rules = self.engine.rules();
+        let n_cycles = self.engine.n_cycles();
+        let n_cached = self.cached.n_reusable(&ids, &rules.prompt(), n_cycles);
         self.engine.truncate(n_cached);
         self.cached.truncate(n_cached);
         let sampling = SamplingOptions {
@@ -160,7 +160,9 @@ impl<'m> ChatSession<'m> {
         // Tokens that were held back and never given out are not known here.
         run.truncate(self.engine.n_positions());
         self.engine.truncate(run.len());
-        self.cached = run;
+        let n_prompt = run.len().min(ids.len());
+        self.cached.extend(&run[n_cached..n_prompt], rules.prompt());
+        self.cached.extend(&run[n_prompt..], rules.drawn);
         let answer = Answer {
             summary,
             n_prompt: ids.len(),

@@ -84,6 +84,10 @@ pub struct RuleArgs {
     /// Keys and values of skipped cycles: propagate, share
     #[arg(long, value_name = "POLICY", value_parser = kv_policy, help_heading = "Early exit")]
     pub exit_kv: Option<KvPolicy>,
+
+    /// Whether tokens of the prompt leave the cycles, too: yes, no [default: the model's, else yes]
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no, help_heading = "Early exit")]
+    pub exit_prompt: Option<bool>,
 }
 
 /// Which adapter, and which kernels on it.
@@ -166,6 +170,7 @@ impl RuleArgs {
             min_cycles: self.min_cycles.unwrap_or(model.min_cycles),
             reduce: self.exit_reduce.unwrap_or(model.reduce),
             kv: self.exit_kv.unwrap_or(model.kv),
+            prompt: self.exit_prompt.or(model.prompt),
         }
     }
 }
@@ -250,6 +255,10 @@ pub fn kv_type(text: &str) -> Result<KvType, String> {
 
 pub fn quant(text: &str) -> Result<Quant, String> {
     named(text, QUANTS)
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    named(text, &[("yes", true), ("no", false)])
 }
 
 fn reduce(text: &str) -> Result<Reduce, String> {

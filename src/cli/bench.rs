@@ -20,7 +20,7 @@ use crate::measure::stopwatch::Stopwatch;
 use crate::model::config::{ExitRule, KvPolicy};
 use crate::model::quant::Quant;
 use crate::model::{BUILTIN, Fetch, Model};
-use crate::schedule::Schedule;
+use crate::schedule::Walk;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -332,7 +332,7 @@ fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
                         ..rule.clone()
                     };
                     // Caps are refused here, before anything runs.
-                    Schedule::new(&model.config, model.pool.is_some(), cap, exit.clone())?;
+                    Walk::new(&model.config, model.pool.is_some(), cap, &exit)?;
                     for (n_depth, n_prompt, n_gen, n_parallel) in loads(args, model)? {
                         tests.push(Test {
                             n_prompt,

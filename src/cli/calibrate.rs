@@ -1,5 +1,6 @@
 //! `calibrate`: the exit threshold that saves most within a bound on the loss.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -66,6 +67,7 @@ pub fn main(args: Args) -> Result<()> {
         base: &base,
         start: &|options: &Options| placed.engine(options),
         progress: &|n| bar.inc(n as u64),
+        engine: &RefCell::default(),
     };
     let bound = Bound {
         n_cycles: model.config.cycles(),

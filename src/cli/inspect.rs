@@ -9,7 +9,7 @@ use crate::engine::kv_bytes;
 use crate::kernels::KvType;
 use crate::model::Model;
 use crate::model::config::{Config, KV_POLICIES, REDUCES, ZeroTokenIndex, ZeroTokenScope};
-use crate::schedule::{Part, Schedule, Step};
+use crate::schedule::{EffectiveLayer, Part, Walk};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,32 +39,28 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let model = args.model.open()?;
-    let schedule = Schedule::new(
-        &model.config,
-        model.pool.is_some(),
-        None,
-        model.config.exit(),
-    )?;
+    let exit = model.config.exit();
+    let walk = Walk::new(&model.config, model.pool.is_some(), None, &exit)?;
     let n_ctx = setup::n_ctx(args.ctx, &model)?;
-    let document = document(&model, &schedule, n_ctx, args.kv_type);
+    let document = document(&model, &walk, n_ctx, args.kv_type);
     setup::warn(&model.warnings);
     match args.json {
         true => output::json_line(&mut output::stdout(), &document),
-        false => output::for_people(&for_people(&model, &schedule, &document)),
+        false => output::for_people(&for_people(&model, &walk, &document)),
     }
 }
 
-fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Value {
+fn document(model: &Model, walk: &Walk, n_ctx: usize, kv: KvType) -> Value {
     let c = &model.config;
     let sizes = model.sizes_by_dtype();
     let cache: u64 = (0..c.n_layers)
-        .map(|layer| kv_bytes(c, layer, schedule.n_cycles(), n_ctx, kv))
+        .map(|layer| kv_bytes(c, layer, walk.n_cycles, n_ctx, kv))
         .fold(0, u64::saturating_add);
     let bytes_by_dtype: serde_json::Map<_, _> = sizes
         .iter()
         .map(|(dtype, size)| (dtype.clone(), json!(size.bytes)))
         .collect();
-    let walk: Vec<Value> = schedule.steps().map(step_json).collect();
+    let steps: Vec<Value> = walk.layers().map(step_json).collect();
     json!({
         "model": model.name,
         "family": c.family.name,
@@ -89,7 +85,7 @@ fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Val
             },
         })),
         "layers": c.n_layers,
-        "effective_layers": walk.len(),
+        "effective_layers": steps.len(),
         "hidden": c.hidden,
         "intermediate": c.intermediate,
         "heads": c.n_heads,
@@ -110,11 +106,11 @@ fn document(model: &Model, schedule: &Schedule, n_ctx: usize, kv: KvType) -> Val
         "ctx": n_ctx,
         "kv_type": kv.name(),
         "kv_cache_bytes": cache,
-        "walk": walk,
+        "walk": steps,
     })
 }
 
-fn step_json(step: &Step) -> Value {
+fn step_json(step: &EffectiveLayer) -> Value {
     let (part, cycle) = match step.part {
         Part::Head => ("head", None),
         Part::Middle { cycle, .. } => ("middle", Some(cycle)),
@@ -129,7 +125,7 @@ fn step_json(step: &Step) -> Value {
     })
 }
 
-fn for_people(model: &Model, schedule: &Schedule, d: &Value) -> String {
+fn for_people(model: &Model, steps: &Walk, d: &Value) -> String {
     let c = &model.config;
     let whole = |key: &str| d[key].as_u64().unwrap_or(0);
     let by_dtype: Vec<_> = d["bytes_by_dtype"]
@@ -151,10 +147,10 @@ fn for_people(model: &Model, schedule: &Schedule, d: &Value) -> String {
     };
     line("family", format!("{kind}{}", c.family.name));
     line("layers", layers(c));
-    line("walk", walk(schedule));
+    line("walk", walk(steps));
     line("pool", pool(model));
     if c.ztt.is_some() {
-        line("exit", exit(schedule));
+        line("exit", exit(model));
     }
     line(
         "shape",
@@ -207,28 +203,29 @@ fn layers(c: &Config) -> String {
 }
 
 /// Parameter layers in the order they run, a cycle in brackets.
-fn walk(schedule: &Schedule) -> String {
-    let list = |steps: &[Step]| {
-        let layers: Vec<_> = steps.iter().map(|s| s.layer.to_string()).collect();
+fn walk(walk: &Walk) -> String {
+    let list = |of: &dyn Fn(Part) -> bool| {
+        let layers = walk.layers().filter(|step| of(step.part));
+        let layers: Vec<_> = layers.map(|step| step.layer.to_string()).collect();
         layers.join(" ")
     };
     const SHOWN: usize = 8;
-    let n = schedule.cycles.len();
-    let cycles = schedule.cycles.iter().take(if n > SHOWN { 1 } else { n });
-    let cycles = cycles.map(|c| match n > SHOWN {
-        true => format!("[{}] x {n}", list(c)),
-        false => format!("[{}]", list(c)),
+    let n = match walk.cycle(0).next() {
+        Some(_) => walk.n_cycles,
+        None => 0,
+    };
+    let cycle = |c| list(&|part| matches!(part, Part::Middle { cycle, .. } if cycle == c));
+    let cycles = (0..if n > SHOWN { 1 } else { n }).map(|c| match n > SHOWN {
+        true => format!("[{}] x {n}", cycle(c)),
+        false => format!("[{}]", cycle(c)),
     });
-    let parts: Vec<_> = std::iter::once(list(&schedule.head))
+    let parts: Vec<_> = std::iter::once(list(&|part| part == Part::Head))
         .chain(cycles)
-        .chain(std::iter::once(list(&schedule.tail)))
+        .chain(std::iter::once(list(&|part| part == Part::Tail)))
         .filter(|part| !part.is_empty())
         .collect();
-    format!(
-        "{} ({} effective layers)",
-        parts.join(" "),
-        schedule.steps().count()
-    )
+    let n_layers = walk.layers().count();
+    format!("{} ({n_layers} effective layers)", parts.join(" "))
 }
 
 fn pool(model: &Model) -> String {
@@ -248,8 +245,8 @@ fn pool(model: &Model) -> String {
     }
 }
 
-fn exit(schedule: &Schedule) -> String {
-    let rule = &schedule.exit;
+fn exit(model: &Model) -> String {
+    let rule = model.config.exit();
     match rule.threshold {
         None => "never".to_string(),
         Some(threshold) => format!(

@@ -1,5 +1,6 @@
 //! `perplexity`: how well a model predicts a text, with early exits and without.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -90,6 +91,7 @@ pub fn main(args: Args) -> Result<()> {
         base: &base,
         start: &|options: &Options| placed.engine(options),
         progress: &|n| bar.inc(n as u64),
+        engine: &RefCell::default(),
     };
     let rows = pollster::block_on(trials.sweep(n_cycles, &settings))?;
     bar.finish_and_clear();

@@ -134,6 +134,7 @@ pub fn main(args: Args) -> Result<()> {
     let device = &args.engine.device;
     let model = args.model.open()?.with_quant(device.quant)?;
     let options = setup::options(&args.engine, &model, Logits::Last)?;
+    let options = options.with_sequences(args.parallel);
     // Before the weights are loaded.
     setup::warn(model.tokenizer()?.warnings());
     let runtime = runtime().context("cannot start a server")?;
@@ -141,12 +142,12 @@ pub fn main(args: Args) -> Result<()> {
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;
     let placed = setup::place(device, &model)?;
-    let sequences = placed.sequences(&options, args.parallel)?;
+    let engine = placed.engine(&options)?;
     let (adapter, warnings) = (placed.adapter(), placed.warnings.clone());
     // A device that has failed is to be gone before it is opened again.
     drop(placed);
-    let open = || setup::place(device, &model)?.sequences(&options, args.parallel);
-    let server = Server::new(settings(&args, &model), &model, sequences, open)?;
+    let open = || setup::place(device, &model)?.engine(&options);
+    let server = Server::new(settings(&args, &model), &model, engine, open)?;
     setup::warn(&warnings);
     stderr::facts(&[("model", args.model.name()), ("adapter", &adapter)]);
     let mut signals = {

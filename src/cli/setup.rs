@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
 use super::{progress, stderr};
-use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, Sequences};
+use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::adapter::choose;
@@ -78,6 +78,7 @@ pub fn options(args: &EngineArgs, model: &Model, logits: Logits) -> Result<Optio
     Ok(Options {
         cap: args.cycles,
         exit: args.exit_rule(model.config.exit()),
+        n_sequences: 1,
         n_ctx: n_ctx(args.ctx, model)?,
         kv_type: args.device.kv_type,
         logits,
@@ -111,14 +112,6 @@ impl<'m> Placed<'m> {
         match &self.device {
             None => Engine::on_host(self.model, options),
             Some(device) => Engine::on_device(self.model, device, options),
-        }
-    }
-
-    /// Room for `n` sequences of `options.n_ctx` positions each.
-    pub fn sequences(&self, options: &Options, n: usize) -> crate::Result<Sequences<'m>> {
-        match &self.device {
-            None => Sequences::on_host(self.model, options, n),
-            Some(device) => Sequences::on_device(self.model, device, options, n),
         }
     }
 

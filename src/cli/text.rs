@@ -11,7 +11,7 @@ use super::{progress, prompt, setup};
 use crate::engine::{Logits, Options};
 use crate::error::Error;
 use crate::model::Model;
-use crate::schedule::Schedule;
+use crate::schedule::Walk;
 
 /// Which text.
 #[derive(clap::Args)]
@@ -82,10 +82,11 @@ pub fn options(
     model: &Model,
 ) -> Result<Options> {
     let exit = rule.over(model.config.exit());
-    Schedule::new(&model.config, model.pool.is_some(), cycles, exit.clone())?;
+    Walk::new(&model.config, model.pool.is_some(), cycles, &exit)?;
     Ok(Options {
         cap: cycles,
         exit,
+        n_sequences: 1,
         n_ctx: setup::n_ctx(text.ctx, model)?,
         kv_type: device.kv_type,
         logits: Logits::All,

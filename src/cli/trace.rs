@@ -15,11 +15,12 @@ use anyhow::Result;
 
 use super::args::{EngineArgs, ModelArgs};
 use super::{color, output, prompt, setup, stderr};
-use crate::engine::{Engine, Logits};
+use crate::engine::{Engine, Logits, Wants};
 use crate::error::Error;
 use crate::model::Model;
 use crate::model::tokenizer::Tokenizer;
 use crate::reference::Output;
+use crate::schedule::TextRules;
 use page::Setting;
 use position::Position;
 
@@ -52,6 +53,11 @@ pub struct Args {
     /// Feed the positions one by one instead of as a prompt
     #[arg(long, help_heading = "Text")]
     decode: bool,
+
+    /// Take positions from this one on as drawn and not given: they leave the cycles even with
+    /// --exit-prompt no [default: all are given]
+    #[arg(long, value_name = "POSITION", help_heading = "Early exit")]
+    exit_from: Option<usize>,
 
     /// Show this many of the likeliest next tokens
     #[arg(long, value_name = "K", default_value_t = 5, help_heading = "Output")]
@@ -98,7 +104,8 @@ pub fn main(args: Args) -> Result<()> {
         Some(&model),
     )?;
     let mut ready = setup::engine(&args.engine, &model, Logits::All)?;
-    let outputs = forward(&mut ready.engine, &ids, args.decode)?;
+    let n_prompt = args.exit_from.unwrap_or(ids.len()).min(ids.len());
+    let outputs = forward(&mut ready.engine, &ids, n_prompt, args.decode)?;
     if let Some(path) = &args.logits {
         logits::write(path, &outputs, model.config.vocab)?;
     }
@@ -121,6 +128,10 @@ pub fn main(args: Args) -> Result<()> {
     setup::warn(&ready.warnings);
     setup::warn(trace.tokenizer.as_ref().map_or(&[], |t| t.warnings()));
     stderr::facts(&[("model", name), ("adapter", &ready.adapter)]);
+    if args.exit_from.is_some() {
+        let rules = ready.engine.rules();
+        stderr::facts(&[("prompt", &prompt_line(n_prompt, rules))]);
+    }
     match args.json {
         true => print_json(&trace),
         false => print_text(&trace, args.color),
@@ -156,20 +167,35 @@ fn input(args: &Args, model: &Model) -> Result<(Vec<u32>, Option<Tokenizer>)> {
     }
 }
 
-/// Runs the positions together, or one by one.
-fn forward(engine: &mut Engine, ids: &[u32], one_by_one: bool) -> crate::Result<Vec<Output>> {
-    pollster::block_on(async {
-        match one_by_one {
-            false => engine.forward(ids, Logits::All).await,
-            true => {
-                let mut outputs = Vec::new();
-                for &id in ids {
-                    outputs.extend(engine.forward(&[id], Logits::Last).await?);
-                }
-                Ok(outputs)
-            }
+/// What was taken for the prompt, and whether that may leave the cycles.
+fn prompt_line(n_prompt: usize, rules: TextRules) -> String {
+    let exits = match (rules.drawn.threshold, rules.exit_prompt) {
+        (None, _) => "no position exits",
+        (_, true) => "which exit as those after them",
+        (_, false) => "which do not exit",
+    };
+    format!("the first {n_prompt} positions, {exits}")
+}
+
+/// Runs the positions together, or one by one: the first `n_prompt` as a prompt, the others as if
+/// they had been drawn.
+fn forward(
+    engine: &mut Engine,
+    ids: &[u32],
+    n_prompt: usize,
+    one_by_one: bool,
+) -> crate::Result<Vec<Output>> {
+    let (prompt, drawn) = ids.split_at(n_prompt);
+    let rules = engine.rules();
+    let mut outputs = Vec::with_capacity(ids.len());
+    for (ids, rule) in [(prompt, rules.prompt()), (drawn, rules.drawn)] {
+        let n = if one_by_one { 1 } else { ids.len().max(1) };
+        for ids in ids.chunks(n) {
+            let running = engine.forward_by(rule, ids, Logits::All, Wants::LOGITS);
+            outputs.extend(pollster::block_on(running)?);
         }
-    })
+    }
+    Ok(outputs)
 }
 
 fn print_json(trace: &Trace) -> Result<()> {

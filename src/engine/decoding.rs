@@ -1,28 +1,28 @@
-//! A generation token by token: drawn on the host from logits it has read, or on the device,
-//! ahead of the host.
+//! A generation token by token: drawn where the logits are, ahead of the host, or on the host from
+//! logits it has read.
 
-use crate::engine::decode::batch::Results;
-use crate::engine::decode::pipeline::PassPipeline;
-use crate::engine::options::Logits;
-use crate::engine::sampling::Sampler;
-use crate::engine::{Backend, Engine};
+use super::options::Logits;
+use super::row::{Row, Wants};
+use super::sampling::Sampler;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::kernels::draw::NO_TOKEN;
 use crate::reference::Output;
 
-/// A prompt that was run and the tokens that follow it.
+/// A prompt that was run in the first sequence, and the tokens that follow it.
 pub struct Decoding<'e, 'm> {
     pub engine: &'e mut Engine<'m>,
     sampler: &'e mut Sampler,
-    /// `None` where the host draws.
-    ahead: Option<PassPipeline>,
+    /// Whether the engine draws.
+    is_ahead: bool,
+    /// No batch is submitted ahead for this position or a later one.
+    end: usize,
     id: u32,
 }
 
 impl<'e, 'm> Decoding<'e, 'm> {
     /// Runs `prompt`, of at least one token, and draws the first token. As far as is known,
     /// `n_passes` passes will follow. One output for each token of the prompt, without logits
-    /// where the device draws.
+    /// where the engine draws.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`] without a prompt, be there positions in the cache: their logits are
@@ -36,16 +36,26 @@ impl<'e, 'm> Decoding<'e, 'm> {
         if prompt.is_empty() {
             return Err(Error::EmptyPrompt);
         }
+        let is_ahead = engine.draws(&sampler.options);
+        let wants = match is_ahead {
+            true => Wants::TOKEN,
+            false => Wants::LOGITS,
+        };
+        if is_ahead {
+            engine.set_sampler(0, sampler);
+        }
+        let rule = engine.rules().prompt();
+        let running = engine.forward_by(rule, prompt, Logits::Last, wants);
+        let outputs = running.await?;
+        let end = engine.n_positions().saturating_add(n_passes);
         let mut decoding = Self {
+            end: end.min(engine.n_ctx()),
             engine,
             sampler,
-            ahead: None,
+            is_ahead,
             id: 0,
         };
-        let outputs = match decoding.start_on_device(prompt, n_passes).await? {
-            Some(outputs) => outputs,
-            None => decoding.pass_on_host(prompt).await?,
-        };
+        decoding.keep(&outputs);
         Ok((decoding, outputs))
     }
 
@@ -54,75 +64,76 @@ impl<'e, 'm> Decoding<'e, 'm> {
         self.id
     }
 
+    /// Positions run so far, besides those ahead.
+    pub fn n_positions(&self) -> usize {
+        let ahead: usize = self
+            .engine
+            .under_way
+            .iter()
+            .map(|(rows, _)| rows.len())
+            .sum();
+        self.engine.n_positions() - ahead
+    }
+
     /// Runs the token drawn last and draws the next one.
     ///
     /// # Errors
     /// Those of [`Engine::forward`].
     pub async fn step(&mut self) -> Result<Output> {
-        let outputs = match self.step_on_device().await? {
-            Some(outputs) => outputs,
-            None => self.pass_on_host(&[self.id]).await?,
+        let rule = self.engine.rules().drawn;
+        let outputs = if self.is_ahead {
+            self.submit_ahead().await?;
+            self.engine.take().await?
+        } else {
+            let ids = [self.id];
+            let running = self
+                .engine
+                .forward_by(rule, &ids, Logits::Last, Wants::LOGITS);
+            running.await?
         };
+        self.keep(&outputs);
         Ok(outputs.into_iter().next_back().unwrap_or_default())
     }
 
-    /// `None` where the host is to draw.
-    async fn start_on_device(
-        &mut self,
-        prompt: &[u32],
-        n_passes: usize,
-    ) -> Result<Option<Vec<Output>>> {
-        let options = &self.sampler.options;
-        let can_draw = !options.on_host && options.fit_device(self.engine.n_vocab);
-        let first_position = self.engine.n_positions;
-        self.engine.check(prompt)?;
-        let session = match &mut self.engine.backend {
-            // A profile is of passes that are waited for.
-            Backend::Device(session) if can_draw && !session.is_profiled() => session,
-            _ => return Ok(None),
+    /// Submits the next pass, and those after it that are surely wanted.
+    async fn submit_ahead(&mut self) -> Result<()> {
+        let row = Row {
+            sequence: 0,
+            id: None,
+            rule: self.engine.rules().drawn,
+            wants: Wants::TOKEN,
         };
-        let sampler = session.device_sampler(self.sampler);
-        let results = session
-            .forward(first_position, prompt, Logits::Last, Some(&sampler))
-            .await?;
-        let position = first_position + prompt.len();
-        let end = self.engine.n_ctx.min(position.saturating_add(n_passes));
-        self.ahead = Some(PassPipeline::new(sampler, position, end));
-        self.keep(results).map(Some)
+        let most = self.engine.executor().ahead();
+        let is_wanted = |engine: &Engine, end: usize| match engine.under_way.len() {
+            0 => true,
+            n => n < most && engine.n_positions() < end,
+        };
+        while is_wanted(self.engine, self.end) {
+            self.engine.submit(&[row]).await?;
+        }
+        Ok(())
     }
 
-    /// `None` where the host is to draw.
-    async fn step_on_device(&mut self) -> Result<Option<Vec<Output>>> {
-        self.engine.check(&[self.id])?;
-        let (Some(ahead), Backend::Device(session)) = (&mut self.ahead, &mut self.engine.backend)
-        else {
-            return Ok(None);
+    /// Takes in the token after the last of these positions.
+    fn keep(&mut self, outputs: &[Output]) {
+        let Some(output) = outputs.last() else {
+            return;
         };
-        let results = ahead.next(session).await?;
-        self.keep(results).map(Some)
-    }
-
-    /// Keeps the results of the device: the positions run and the token drawn.
-    fn keep(&mut self, results: Results) -> Result<Vec<Output>> {
-        let n_positions = self.engine.n_positions + results.outputs.len();
-        self.id = match results.drawn {
-            None | Some(NO_TOKEN) => {
-                return Err(Error::NotANumber {
-                    position: n_positions - 1,
-                });
+        self.id = match output.drawn {
+            Some(id) => {
+                self.sampler.record(id);
+                id
             }
-            Some(id) => id,
+            None => self.sampler.sample(&output.logits),
         };
-        self.engine.n_positions = n_positions;
-        self.sampler.record(self.id);
-        Ok(results.outputs)
     }
+}
 
-    async fn pass_on_host(&mut self, ids: &[u32]) -> Result<Vec<Output>> {
-        let outputs = self.engine.forward(ids, Logits::Last).await?;
-        let last = outputs.last().map_or(&[][..], |output| &output.logits);
-        self.id = self.sampler.sample(last);
-        Ok(outputs)
+impl Drop for Decoding<'_, '_> {
+    /// Passes that nobody takes are forgotten: the keys and values that they wrote lie past the end
+    /// of the KV cache.
+    fn drop(&mut self) {
+        self.engine.forget_under_way();
     }
 }
 
@@ -142,6 +153,7 @@ mod tests {
             let mut sampler = Sampler::new(SamplingOptions::default(), &[]);
             let started = pollster::block_on(Decoding::start(&mut engine, &mut sampler, &[], 3));
             assert!(matches!(started, Err(Error::EmptyPrompt)));
+            drop(started);
             assert_eq!(engine.n_positions(), n_before);
         }
     }

@@ -1,4 +1,5 @@
-//! The engine: it runs a model on a device or on the host, and turns token ids into logits.
+//! The engine: it runs a model on a device or on the host, and turns token ids into logits and
+//! tokens.
 
 mod decode;
 mod decoding;
@@ -6,14 +7,16 @@ mod memory;
 mod observe;
 mod options;
 mod pass;
+mod row;
 pub mod sampling;
-mod sequences;
 pub mod weights;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use decoding::Decoding;
 pub use memory::kv_cache::kv_bytes;
+pub use memory::rows::Place;
 pub use memory::sizes::MAX_BATCH;
 pub use observe::cases::{Case, visit_cases};
 pub use observe::profile::{Entry, Profile};
@@ -21,40 +24,92 @@ pub use observe::recorded::{Recorded, recorded_cases, recorded_pass};
 pub use observe::work::DeviceStats;
 pub use options::{DEFAULT_CTX, Logits, Options};
 pub use pass::recorder::Phase;
-pub use sequences::{Next, Sequences};
+pub use row::{Row, Wants};
 pub use weights::device_model::DeviceModel;
 
 use crate::error::{Error, Result};
 use crate::gpu::adapter::{AdapterChoice, choose};
 use crate::gpu::{Gpu, Timestamps};
+use crate::kernels::draw::NO_TOKEN;
 use crate::model::Model;
-use crate::reference::{Output, Reference};
+use crate::model::config::KvPolicy;
+use crate::reference::Output;
+use crate::schedule::{Rule, TextRules, Walk};
+use decode::executor::{Executor, PlacedRow};
+use decode::host::Host;
 use decode::session::Session;
-use options::schedule;
+use memory::sizes::Sizes;
+use options::walk;
+use sampling::{Sampler, SamplingOptions};
 
-/// A model ready to run, with the keys and values of one sequence.
+/// A model ready to run, with the keys and values of a number of sequences.
+///
+/// ```
+/// use ztt_wgpu::engine::{Engine, Options, Row, Wants};
+/// use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+///
+/// let model = Model::open(BUILTIN, Fetch::Never)?;
+/// let mut engine = Engine::on_host(&model, &Options::of(&model).with_sequences(2))?;
+/// let rule = engine.rules().prompt();
+/// let row = |sequence, id, wants| Row { sequence, id: Some(id), rule, wants };
+/// // Two tokens of the first sequence and one of the second, in one pass.
+/// let batch = [
+///     row(0, 17, Wants::NOTHING),
+///     row(0, 42, Wants::LOGITS),
+///     row(1, 42, Wants::LOGITS),
+/// ];
+/// let outputs = pollster::block_on(engine.run(&batch))?;
+/// assert!(outputs[0].logits.is_empty());
+/// assert_ne!(outputs[1].logits, outputs[2].logits);
+/// assert_eq!((engine.positions_of(0), engine.positions_of(1)), (2, 1));
+/// # Ok::<(), ztt_wgpu::Error>(())
+/// ```
 pub struct Engine<'m> {
     backend: Backend<'m>,
-    n_ctx: usize,
+    sizes: Sizes,
     n_vocab: usize,
-    n_positions: usize,
+    n_cycles: usize,
+    has_scores: bool,
+    rules: TextRules,
+    sequences: Vec<SequenceState>,
+    /// Batches under way: their rows, and the sequences before them.
+    under_way: VecDeque<(Vec<Row>, Vec<SequenceState>)>,
 }
 
 enum Backend<'m> {
-    Host(Box<Reference<'m>>),
+    Host(Box<Host<'m>>),
     Device(Box<Session>),
+}
+
+/// What the engine knows of a sequence.
+#[derive(Clone, Copy)]
+struct SequenceState {
+    /// Positions in the cache.
+    n_positions: usize,
+    /// The most cycles that its positions may run: one has no keys in later cycles.
+    max_cycles: usize,
+    /// Whether its newest tokens are drawn by a sampler of its own.
+    has_sampler: bool,
+    /// Whether a token was drawn from its newest position.
+    is_drawn: bool,
+}
+
+impl SequenceState {
+    const EMPTY: Self = Self {
+        n_positions: 0,
+        max_cycles: usize::MAX,
+        has_sampler: false,
+        is_drawn: false,
+    };
 }
 
 impl<'m> Engine<'m> {
     /// Runs `model` in plain Rust on the host.
     pub fn on_host(model: &'m Model, options: &Options) -> Result<Self> {
-        let schedule = schedule(model, options)?;
-        let reference = Reference::new(model, schedule)?;
-        Ok(Self::new(
-            model,
-            options,
-            Backend::Host(Box::new(reference)),
-        ))
+        let (walk, rules) = walk(model, options)?;
+        let host = Host::new(model, &walk, options.n_sequences)?;
+        let backend = Backend::Host(Box::new(host));
+        Ok(Self::new(model, options, backend, &walk, rules))
     }
 
     /// Runs `model` on the best adapter of the machine, or on the host where there is none.
@@ -79,13 +134,43 @@ impl<'m> Engine<'m> {
         device_model: &Arc<DeviceModel>,
         options: &Options,
     ) -> Result<Self> {
-        let schedule = schedule(model, options)?;
-        let session = Session::new(Arc::clone(device_model), schedule, options)?;
-        Ok(Self::new(
-            model,
-            options,
-            Backend::Device(Box::new(session)),
-        ))
+        let (walk, rules) = walk(model, options)?;
+        let session = Session::new(Arc::clone(device_model), walk.clone(), options)?;
+        let backend = Backend::Device(Box::new(session));
+        Ok(Self::new(model, options, backend, &walk, rules))
+    }
+
+    fn new(
+        model: &Model,
+        options: &Options,
+        backend: Backend<'m>,
+        walk: &Walk,
+        rules: TextRules,
+    ) -> Self {
+        Self {
+            backend,
+            sizes: Sizes::of(options, model.config.vocab),
+            n_vocab: model.config.vocab,
+            n_cycles: walk.n_cycles,
+            has_scores: walk.score.is_some(),
+            rules,
+            sequences: vec![SequenceState::EMPTY; options.n_sequences],
+            under_way: VecDeque::new(),
+        }
+    }
+
+    fn executor(&self) -> &dyn Executor {
+        match &self.backend {
+            Backend::Host(host) => host.as_ref(),
+            Backend::Device(session) => session.as_ref(),
+        }
+    }
+
+    fn executor_mut(&mut self) -> &mut dyn Executor {
+        match &mut self.backend {
+            Backend::Host(host) => host.as_mut(),
+            Backend::Device(session) => session.as_mut(),
+        }
     }
 
     /// The work that the device was given so far; zeros on the host.
@@ -124,36 +209,81 @@ impl<'m> Engine<'m> {
         }
     }
 
-    fn new(model: &Model, options: &Options, backend: Backend<'m>) -> Self {
-        Self {
-            backend,
-            n_ctx: options.n_ctx,
-            n_vocab: model.config.vocab,
-            n_positions: 0,
-        }
+    /// The rules of texts that bring none of their own: those of the options, until they are set.
+    pub fn rules(&self) -> TextRules {
+        self.rules
     }
 
-    /// Positions in the cache.
+    /// Sets the rules of what is run from now on. Positions that are in the cache stay as they are.
+    pub fn set_rules(&mut self, rules: TextRules) {
+        self.rules = rules;
+    }
+
+    /// From now on keys and values of skipped cycles come from there. Positions that are in the
+    /// cache stay as they are.
+    pub fn set_kv_policy(&mut self, kv: KvPolicy) {
+        self.forget_under_way();
+        self.executor_mut().set_kv_policy(kv);
+    }
+
+    /// The most cycles that a position runs.
+    pub fn n_cycles(&self) -> usize {
+        self.n_cycles
+    }
+
+    /// Number of sequences.
+    pub fn n_sequences(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Positions in the cache of the first sequence.
     pub fn n_positions(&self) -> usize {
-        self.n_positions
+        self.positions_of(0)
     }
 
-    /// Positions the cache has room for.
+    /// Positions in the cache of a sequence.
+    pub fn positions_of(&self, sequence: usize) -> usize {
+        self.sequences[sequence].n_positions
+    }
+
+    /// Positions that the cache of a sequence has room for.
     pub fn n_ctx(&self) -> usize {
-        self.n_ctx
+        self.sizes.n_ctx
     }
 
-    /// Forgets all positions from `n` on.
+    /// Forgets all positions of the first sequence from `n` on.
     pub fn truncate(&mut self, n: usize) {
-        self.n_positions = self.n_positions.min(n);
-        match &mut self.backend {
-            Backend::Host(reference) => reference.truncate(n),
-            // Rows of the cache past the newest position are never read.
-            Backend::Device(_) => {}
+        self.truncate_sequence(0, n);
+    }
+
+    /// Forgets all positions of a sequence from `n` on.
+    pub fn truncate_sequence(&mut self, sequence: usize, n: usize) {
+        self.forget_under_way();
+        let state = &mut self.sequences[sequence];
+        if n < state.n_positions {
+            state.n_positions = n;
+            state.is_drawn = false;
+            self.executor_mut().truncate(sequence, n);
         }
     }
 
-    /// Runs the next positions. One output for each of `ids`.
+    /// Whether the tokens of a sequence can be drawn where its logits are, by these options.
+    pub fn draws(&self, options: &SamplingOptions) -> bool {
+        self.executor().draws(options)
+    }
+
+    /// From now on the tokens of `sequence` are drawn as `sampler` would draw them, where a
+    /// [`Row`] wants its token.
+    ///
+    /// # Panics
+    /// Where the engine does not [draw](Engine::draws) by the sampler's options.
+    pub fn set_sampler(&mut self, sequence: usize, sampler: &Sampler) {
+        self.forget_under_way();
+        self.sequences[sequence].has_sampler = true;
+        self.executor_mut().set_sampler(sequence, sampler);
+    }
+
+    /// Runs the next positions of the first sequence as a prompt. One output for each of `ids`.
     ///
     /// ```
     /// use ztt_wgpu::engine::{Engine, Logits, Options};
@@ -174,45 +304,165 @@ impl<'m> Engine<'m> {
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs;
     /// [`Error::NotANumber`] when the logits asked for are not finite.
     pub async fn forward(&mut self, ids: &[u32], logits: Logits) -> Result<Vec<Output>> {
-        self.check(ids)?;
-        let wanted = |i: usize| logits == Logits::All || i + 1 == ids.len();
-        let outputs: Vec<Output> = match &mut self.backend {
-            Backend::Host(reference) => ids
-                .iter()
-                .enumerate()
-                .map(|(i, &id)| reference.push(id, wanted(i)))
-                .collect(),
-            Backend::Device(session) => {
-                let results = session.forward(self.n_positions, ids, logits, None);
-                results.await?.outputs
-            }
+        let rule = self.rules.prompt();
+        self.forward_by(rule, ids, logits, Wants::LOGITS).await
+    }
+
+    /// Runs the next positions of the first sequence, which leave the cycles by `rule`; the last
+    /// one `wants` this.
+    ///
+    /// # Errors
+    /// Those of [`Engine::forward`].
+    pub async fn forward_by(
+        &mut self,
+        rule: Rule,
+        ids: &[u32],
+        logits: Logits,
+        wants: Wants,
+    ) -> Result<Vec<Output>> {
+        let last = ids.len().saturating_sub(1);
+        let row = |(i, &id): (usize, &u32)| Row {
+            sequence: 0,
+            id: Some(id),
+            rule,
+            wants: match logits {
+                _ if i == last => wants,
+                Logits::All => Wants::LOGITS,
+                Logits::Last => Wants::NOTHING,
+            },
         };
-        for (i, output) in outputs.iter().enumerate() {
-            if output.logits.iter().any(|v| !v.is_finite()) {
-                return Err(Error::NotANumber {
-                    position: self.n_positions + i,
-                });
+        let rows: Vec<Row> = ids.iter().enumerate().map(row).collect();
+        self.forget_under_way();
+        self.check(&rows)?;
+        let n = self.executor().rows_at_once(ids.len(), logits);
+        let before = self.sequences.clone();
+        let mut outputs = Vec::with_capacity(ids.len());
+        for batch in rows.chunks(n) {
+            match self.run(batch).await {
+                Ok(results) => outputs.extend(results),
+                Err(e) => {
+                    self.sequences = before;
+                    return Err(e);
+                }
             }
         }
-        self.n_positions += ids.len();
         Ok(outputs)
     }
 
-    /// Whether `ids` can be run next.
-    fn check(&self, ids: &[u32]) -> Result<()> {
-        let found = self.n_positions + ids.len();
-        if found > self.n_ctx {
-            return Err(Error::ContextFull {
-                limit: self.n_ctx,
-                found,
-            });
+    /// Runs the given rows, at most [`MAX_BATCH`], in one pass; those of one sequence follow each
+    /// other. One output for each, in their order.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs; [`Error::Option`]
+    /// where a sequence would run deeper than its cache holds; [`Error::NotANumber`] when logits
+    /// that are asked for, or drawn from, are not finite.
+    ///
+    /// # Panics
+    /// When there are more than [`MAX_BATCH`] rows, or more that get logits than the options have
+    /// room for; for a sequence that is not there, or a token that nothing was drawn for or by.
+    pub async fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>> {
+        self.forget_under_way();
+        if rows.is_empty() {
+            return Ok(Vec::new());
         }
-        match ids.iter().find(|&&id| id as usize >= self.n_vocab) {
-            None => Ok(()),
-            Some(&id) => Err(Error::TokenOutside {
+        self.submit(rows).await?;
+        self.take().await
+    }
+
+    /// Begins to run rows as [`Engine::run`] does, after those under way.
+    async fn submit(&mut self, rows: &[Row]) -> Result<()> {
+        assert!(rows.len() <= MAX_BATCH, "{} rows", rows.len());
+        self.check(rows)?;
+        let before = self.sequences.clone();
+        let has_scores = self.has_scores;
+        let placed = rows.iter().map(|row| {
+            let state = &mut self.sequences[row.sequence];
+            assert!(!row.wants.token || state.has_sampler, "nothing draws");
+            assert!(row.id.is_some() || state.is_drawn, "no token was drawn");
+            state.is_drawn = row.wants.token;
+            state.max_cycles = row.rule.max_cycles;
+            state.n_positions += 1;
+            PlacedRow {
+                place: Place {
+                    position: state.n_positions - 1,
+                    sequence: row.sequence,
+                    cache_start: self.sizes.cache_start(row.sequence),
+                    rule: Rule {
+                        threshold: row.rule.threshold.filter(|_| has_scores),
+                        ..row.rule
+                    },
+                },
+                id: row.id,
+                wants: row.wants,
+            }
+        });
+        let placed: Vec<PlacedRow> = placed.collect();
+        let n_outputs = placed.iter().filter(|row| row.wants.any()).count();
+        assert!(n_outputs <= self.sizes.n_outputs, "{n_outputs} get logits");
+        self.under_way.push_back((rows.to_vec(), before));
+        self.executor_mut().submit(placed).await
+    }
+
+    /// The results of the oldest rows under way.
+    async fn take(&mut self) -> Result<Vec<Output>> {
+        let outputs = self.executor_mut().take().await?;
+        let Some((rows, before)) = self.under_way.pop_front() else {
+            return Ok(outputs);
+        };
+        let mut lengths: Vec<usize> = before.iter().map(|state| state.n_positions).collect();
+        for (row, output) in rows.iter().zip(&outputs) {
+            let position = lengths[row.sequence];
+            lengths[row.sequence] += 1;
+            let is_finite = output.logits.iter().all(|logit| logit.is_finite());
+            if !is_finite || output.drawn == Some(NO_TOKEN) {
+                self.forget_under_way();
+                self.sequences = before;
+                return Err(Error::NotANumber { position });
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Gives up what is under way: its positions are as if they had never run.
+    fn forget_under_way(&mut self) {
+        if let Some((_, before)) = self.under_way.pop_front() {
+            self.under_way.clear();
+            self.executor_mut().forget();
+            for (sequence, state) in before.iter().enumerate() {
+                self.executor_mut().truncate(sequence, state.n_positions);
+            }
+            self.sequences = before;
+        }
+    }
+
+    /// Whether rows can be run next.
+    fn check(&self, rows: &[Row]) -> Result<()> {
+        let mut sequences = self.sequences.clone();
+        for row in rows {
+            let state = &mut sequences[row.sequence];
+            let is_deeper = row.rule.max_cycles.min(self.n_cycles) > state.max_cycles;
+            if state.n_positions > 0 && is_deeper {
+                return Err(Error::Option {
+                    option: "--cycles",
+                    expected: format!("at most {}, as of the positions before", state.max_cycles),
+                    found: row.rule.max_cycles.min(self.n_cycles).to_string(),
+                });
+            }
+            state.max_cycles = row.rule.max_cycles;
+            state.n_positions += 1;
+        }
+        let outside = |id: &u32| *id as usize >= self.n_vocab;
+        if let Some(id) = rows.iter().filter_map(|row| row.id).find(outside) {
+            return Err(Error::TokenOutside {
                 id: i64::from(id),
                 vocab: self.n_vocab,
-            }),
+            });
+        }
+        let limit = self.sizes.n_ctx;
+        let lengths = sequences.iter().map(|state| state.n_positions);
+        match lengths.max().filter(|&found| found > limit) {
+            None => Ok(()),
+            Some(found) => Err(Error::ContextFull { limit, found }),
         }
     }
 }

@@ -4,19 +4,23 @@ use crate::error::{Error, Result};
 use crate::kernels::KvType;
 use crate::model::Model;
 use crate::model::config::ExitRule;
-use crate::schedule::Schedule;
+use crate::schedule::{TextRules, Walk};
 
 /// How a model is to be run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// At most this many cycles; `None` for all that are stored.
     pub cap: Option<usize>,
+    /// How scores are made, and the rule of texts that bring none of their own.
     pub exit: ExitRule,
-    /// Positions the cache has room for.
+    /// Sequences, each with a cache of its own.
+    pub n_sequences: usize,
+    /// Positions that the cache of a sequence has room for.
     pub n_ctx: usize,
     /// How the KV cache on a device is stored. The host's reference keeps doubles.
     pub kv_type: KvType,
-    /// Whether calls will ask for the logits of all positions; decides how much memory is kept.
+    /// Whether calls will ask for the logits of all positions, or of one of each sequence; decides
+    /// how much memory is kept.
     pub logits: Logits,
 }
 
@@ -24,15 +28,24 @@ pub struct Options {
 pub const DEFAULT_CTX: usize = 4096;
 
 impl Options {
-    /// Options as the model asks for: its own exit rule, all cycles, keys and values in f32,
-    /// logits of the last position, and the model's positions but at most 4096.
+    /// Options as the model asks for: its own exit rule, all cycles, one sequence, keys and values
+    /// in f32, logits of the last position, and the model's positions but at most 4096.
     pub fn of(model: &Model) -> Self {
         Self {
             cap: None,
             exit: model.config.exit(),
+            n_sequences: 1,
             n_ctx: model.config.max_positions.min(DEFAULT_CTX),
             kv_type: KvType::F32,
             logits: Logits::Last,
+        }
+    }
+
+    /// These options for several sequences.
+    pub fn with_sequences(self, n_sequences: usize) -> Self {
+        Self {
+            n_sequences,
+            ..self
         }
     }
 }
@@ -44,8 +57,8 @@ pub enum Logits {
     Last,
 }
 
-/// Checks the options and makes the walk they ask for.
-pub(super) fn schedule(model: &Model, options: &Options) -> Result<Schedule> {
+/// Checks the options and makes the walk they ask for, and the rules of texts.
+pub(super) fn walk(model: &Model, options: &Options) -> Result<(Walk, TextRules)> {
     let maximum = model.config.max_positions;
     if !(1..=maximum).contains(&options.n_ctx) {
         return Err(Error::Option {
@@ -54,17 +67,19 @@ pub(super) fn schedule(model: &Model, options: &Options) -> Result<Schedule> {
             found: options.n_ctx.to_string(),
         });
     }
-    if let Some(threshold) = options.exit.threshold.filter(|t| !t.is_finite()) {
+    let exit = &options.exit;
+    if let Some(threshold) = exit.threshold.filter(|t| !t.is_finite()) {
         return Err(Error::Option {
             option: "--exit-threshold",
             expected: "a finite number".to_string(),
             found: threshold.to_string(),
         });
     }
-    Schedule::new(
-        &model.config,
-        model.pool.is_some(),
-        options.cap,
-        options.exit.clone(),
-    )
+    let has_pool = model.pool.is_some();
+    let walk = Walk::new(&model.config, has_pool, options.cap, exit)?;
+    let rules = TextRules {
+        drawn: walk.rule(exit),
+        exit_prompt: exit.prompt.unwrap_or(true),
+    };
+    Ok((walk, rules))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use web_time::Instant;
 
 use super::windows::windows;
-use crate::engine::{Engine, Logits};
+use crate::engine::{Engine, Logits, Wants};
 use crate::error::{Error, Result};
 use crate::reference::Output;
 
@@ -59,7 +59,10 @@ pub async fn evaluate(
         let targets = ids[window.first_scored..window.tokens.end].chunks(CHUNK);
         let sources = ids[first..window.tokens.end - 1].chunks(CHUNK);
         for (sources, targets) in sources.zip(targets) {
-            let outputs = engine.forward(sources, Logits::All).await?;
+            // What is predicted here counts as drawn, the context before it as a prompt.
+            let rule = engine.rules().drawn;
+            let running = engine.forward_by(rule, sources, Logits::All, Wants::LOGITS);
+            let outputs = running.await?;
             for (output, &target) in outputs.iter().zip(targets) {
                 scored.push(score(output, target)?);
             }
@@ -113,7 +116,7 @@ mod tests {
         Output {
             logits: logits.to_vec(),
             cycles: 2,
-            scores: Vec::new(),
+            ..Output::default()
         }
     }
 

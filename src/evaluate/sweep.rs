@@ -1,10 +1,13 @@
 //! Quality against compute: one text at many settings.
 
+use std::cell::RefCell;
+
 use super::figures::Figures;
 use super::score::{Evaluation, evaluate};
 use crate::engine::{Engine, Options};
 use crate::error::Result;
-use crate::model::config::{ExitRule, KvPolicy};
+use crate::model::config::KvPolicy;
+use crate::schedule::{Rule, TextRules};
 
 /// How deep a model runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,20 +19,26 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// `base` with this setting put over it.
-    pub fn options(self, base: &Options) -> Options {
-        let (cap, threshold, kv) = match self {
-            Setting::Depth(cycles) => (Some(cycles), None, base.exit.kv),
-            Setting::Exit { threshold, kv } => (base.cap, Some(threshold), kv),
-        };
-        Options {
-            cap,
-            exit: ExitRule {
-                threshold,
-                kv,
-                ..base.exit.clone()
+    /// Where keys and values of skipped cycles come from, unless it makes no difference.
+    fn kv(self) -> Option<KvPolicy> {
+        match self {
+            Setting::Depth(_) => None,
+            Setting::Exit { kv, .. } => Some(kv),
+        }
+    }
+
+    /// The rule of what is predicted.
+    fn rule(self, base: &Options) -> Rule {
+        match self {
+            Setting::Depth(max_cycles) => Rule {
+                max_cycles,
+                ..Rule::FULL_DEPTH
             },
-            ..base.clone()
+            Setting::Exit { threshold, .. } => Rule {
+                threshold: Some(threshold),
+                min_cycles: base.exit.min_cycles,
+                ..Rule::FULL_DEPTH
+            },
         }
     }
 }
@@ -43,16 +52,19 @@ pub fn settings(n_cycles: usize, thresholds: &[f64], policies: &[KvPolicy]) -> V
     (1..=n_cycles).map(Setting::Depth).chain(exits).collect()
 }
 
-/// One text, and the way to make an engine for a setting.
+/// One text, and the engine that runs it at every setting.
+#[derive(Clone, Copy)]
 pub struct Trials<'t, 'm> {
     /// At least two tokens.
     pub ids: &'t [u32],
     /// Options that every setting is put over; made for the logits of all positions.
     pub base: &'t Options,
-    /// Makes an engine.
+    /// Makes the engine.
     pub start: &'t dyn Fn(&Options) -> Result<Engine<'m>>,
     /// Gets the positions run since it was last called.
     pub progress: &'t dyn Fn(usize),
+    /// The engine of all settings, once there is one.
+    pub engine: &'t RefCell<Option<Engine<'m>>>,
 }
 
 impl Trials<'_, '_> {
@@ -61,8 +73,19 @@ impl Trials<'_, '_> {
     /// # Errors
     /// Those of making an engine, and of [`evaluate`].
     pub async fn run(&self, setting: Setting) -> Result<Evaluation> {
-        let mut engine = (self.start)(&setting.options(self.base))?;
-        evaluate(&mut engine, self.ids, self.progress).await
+        let mut engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => (self.start)(self.base)?,
+        };
+        engine.truncate(0);
+        engine.set_rules(TextRules {
+            drawn: setting.rule(self.base),
+            ..engine.rules()
+        });
+        engine.set_kv_policy(setting.kv().unwrap_or(self.base.exit.kv));
+        let evaluation = evaluate(&mut engine, self.ids, self.progress).await?;
+        self.engine.replace(Some(engine));
+        Ok(evaluation)
     }
 
     /// Scores the text at full depth, `n_cycles`, and then at each of `settings` in turn: a row

@@ -1,4 +1,4 @@
-//! The largest logit of each chunk of the vocabulary.
+//! The largest logit of each chunk of the vocabulary, row by row.
 
 use wgpu::Features;
 
@@ -8,6 +8,7 @@ use crate::gpu::{Call, Cost, Kernel, KernelClass, Target, on_buffers};
 params! {
     Params {
         n_vocab: u32,
+        row_quads: u32,
     }
 }
 
@@ -22,7 +23,7 @@ pub static KERNEL: Kernel = kernel!(
 /// Chunks of a vocabulary, empty ones included.
 pub const N_CHUNKS: u32 = 1024;
 
-/// `buffers`: logits, padded to whole quads, and maxima, u32 `[chunk]`.
+/// `buffers`: logits, rows padded to whole quads, and maxima, u32 `[row][chunk]`.
 pub fn call<'a>(target: &Target, params: Params, buffers: [&'a wgpu::Buffer; 2]) -> Call<'a> {
     // Of 128,256 tokens a chunk has 32 quads: a GPU wants more lanes than chunks.
     let parts = match target.class {

@@ -1,18 +1,14 @@
-//! One token of the candidates.
+//! One token of the candidates of each row of logits.
 
 use wgpu::Features;
 
+use super::top_k::MAX_CANDIDATES;
 use super::{kernel, params, read, read_write, words};
 use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     Params {
-        n_candidates: u32,
-        top_p: u32,
-        min_p_distance: f32,
-        plain_scale: f32,
-        tempered_scale: f32,
-        seed: u32,
+        list: u32,
     }
 }
 
@@ -21,14 +17,38 @@ pub static KERNEL: Kernel = kernel!(
     "draw",
     Params::FIELDS,
     Features::empty(),
-    &[read("candidates"), read_write("history"), read_write("ids")]
+    &[
+        read("candidates"),
+        read("draw_rules"),
+        read("rows"),
+        read_write("history"),
+        read_write("drawn"),
+    ]
 );
 
 /// The id drawn where a logit is not finite.
 pub const NO_TOKEN: u32 = u32::MAX;
 
-/// One workgroup. `buffers`: candidates, history, ids, of which the first is written.
-pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
+/// How the tokens of a sequence are drawn. The layout is that of `shaders/shared/draw_rule.wgsl`,
+/// which says what each member means.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct DrawRule {
+    pub n_candidates: u32,
+    pub top_p: u32,
+    pub min_p_distance: f32,
+    pub plain_scale: f32,
+    pub tempered_scale: f32,
+    pub seed: u32,
+    pub seen_positive: f32,
+    pub seen_negative: f32,
+    pub has_bias: u32,
+    pub has_mask: u32,
+}
+
+/// A workgroup for each row of logits. `buffers`: candidates, rules, rows, history, drawn.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
+    let n_candidates = MAX_CANDIDATES as u32;
     Call {
         kernel: &KERNEL,
         constants: Vec::new(),
@@ -37,9 +57,9 @@ pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
         x: 1,
         rows_per_group: 1,
         cost: Cost {
-            read_per_row: words(2 * params.n_candidates),
-            written_per_row: words(4),
-            flops_per_row: u64::from(3 * params.n_candidates),
+            read_per_row: words(2 * n_candidates),
+            written_per_row: words(1),
+            flops_per_row: u64::from(3 * n_candidates),
             ..Cost::default()
         },
     }

@@ -3,15 +3,18 @@
 //! A kernel's name is its file's name in `shaders/`, and its label everywhere. Binding 0 is the
 //! uniform block `Params`; the other resources follow in the order of [`Kernel::bindings`].
 
+pub mod adjust_logits;
 pub mod attention;
 pub mod cap_logits;
 pub mod chunk_max;
 pub mod draw;
 pub mod embed;
 pub mod exit;
+pub mod gather_rows;
 pub mod kv_copy;
 pub mod layer_norm;
 pub mod linear;
+pub mod next_rows;
 pub mod norm_add;
 pub mod pack_rows;
 pub mod probes;
@@ -22,6 +25,7 @@ pub mod rms_norm;
 mod text;
 pub mod tiles;
 pub mod top_k;
+pub mod zero_score;
 
 pub use text::compose;
 
@@ -31,6 +35,7 @@ use crate::model::tensor::Dtype;
 
 /// Every kernel of the engine, for the tests that look at all of them.
 pub static KERNELS: &[&Kernel] = &[
+    &adjust_logits::KERNEL,
     &attention::KERNEL,
     &attention::MERGE,
     &attention::SCORES,
@@ -43,6 +48,7 @@ pub static KERNELS: &[&Kernel] = &[
     &embed::KERNEL,
     &embed::TEXTURE,
     &exit::KERNEL,
+    &gather_rows::KERNEL,
     &kv_copy::KERNEL,
     &kv_copy::TEXTURE,
     &layer_norm::KERNEL,
@@ -51,6 +57,7 @@ pub static KERNELS: &[&Kernel] = &[
     &linear::MATVEC,
     &linear::MATVEC_SUBGROUP,
     &linear::MATVEC_TEXTURE,
+    &next_rows::KERNEL,
     &norm_add::KERNEL,
     &pack_rows::KERNEL,
     &qkv_store::KERNEL,
@@ -59,6 +66,7 @@ pub static KERNELS: &[&Kernel] = &[
     &repeat_penalty::KERNEL,
     &rms_norm::KERNEL,
     &top_k::KERNEL,
+    &zero_score::KERNEL,
 ];
 
 const fn bound(name: &'static str, access: Access) -> Binding {

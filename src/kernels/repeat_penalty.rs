@@ -7,8 +7,9 @@ use crate::gpu::{Call, Cost, Kernel, on_buffers};
 
 params! {
     Params {
-        positive: f32,
-        negative: f32,
+        n_vocab: u32,
+        stride: u32,
+        list: u32,
     }
 }
 
@@ -17,17 +18,22 @@ pub static KERNEL: Kernel = kernel!(
     "repeat_penalty",
     Params::FIELDS,
     Features::empty(),
-    &[read("history"), read_write("logits")]
+    &[
+        read("draw_rules"),
+        read("history"),
+        read("rows"),
+        read_write("logits"),
+    ]
 );
 
 /// The number of latest tokens that are penalised, as in llama.cpp.
 pub const WINDOW: usize = 64;
 
-/// Words of the history: tokens drawn, tokens seen, and a ring of the latest of them.
-pub const HISTORY_WORDS: usize = 2 + WINDOW;
+/// Words of the history of a sequence: see `shaders/shared/history.wgsl`.
+pub const HISTORY_WORDS: usize = 3 + WINDOW;
 
-/// One workgroup. `buffers`: history, logits.
-pub fn call(params: Params, buffers: [&wgpu::Buffer; 2]) -> Call<'_> {
+/// A workgroup for each row of logits. `buffers`: rules, history, rows, logits.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
     let window = WINDOW as u32;
     Call {
         kernel: &KERNEL,

@@ -1,4 +1,4 @@
-//! The largest logits, in order.
+//! The largest logits of each row, in order.
 
 use wgpu::Features;
 
@@ -9,7 +9,8 @@ use crate::gpu::{Call, Cost, Kernel, Target, on_buffers};
 params! {
     Params {
         n_vocab: u32,
-        k: u32,
+        row_quads: u32,
+        list: u32,
     }
 }
 
@@ -18,15 +19,22 @@ pub static KERNEL: Kernel = kernel!(
     "top_k",
     Params::FIELDS,
     Features::empty(),
-    &[read("logits"), read("maxima"), read_write("candidates")]
+    &[
+        read("logits"),
+        read("maxima"),
+        read("draw_rules"),
+        read("rows"),
+        read_write("candidates"),
+    ]
 );
 
-/// The largest `k`.
+/// The most candidates of a row.
 pub const MAX_CANDIDATES: usize = 256;
 
-/// One workgroup. `buffers`: logits, maxima as [`chunk_max`](super::chunk_max) left them, and
-/// candidates, u32 `[k][key, id]`.
-pub fn call<'a>(target: &Target, params: Params, buffers: [&'a wgpu::Buffer; 3]) -> Call<'a> {
+/// A workgroup for each row of logits. `buffers`: logits, maxima as [`chunk_max`](super::chunk_max)
+/// left them, rules, rows, and candidates, u32 `[row][MAX_CANDIDATES][key, id]`.
+pub fn call<'a>(target: &Target, params: Params, buffers: [&'a wgpu::Buffer; 5]) -> Call<'a> {
+    let n_candidates = MAX_CANDIDATES as u32;
     Call {
         kernel: &KERNEL,
         constants: vec![("WORKGROUP_SIZE", target.workgroup_of(1024))],
@@ -35,8 +43,8 @@ pub fn call<'a>(target: &Target, params: Params, buffers: [&'a wgpu::Buffer; 3])
         x: 1,
         rows_per_group: 1,
         cost: Cost {
-            read_per_row: words(N_CHUNKS + params.k),
-            written_per_row: words(2 * params.k),
+            read_per_row: words(N_CHUNKS + n_candidates),
+            written_per_row: words(2 * n_candidates),
             ..Cost::default()
         },
     }

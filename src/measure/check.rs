@@ -33,6 +33,7 @@ pub fn against_reference(model: &Model, device_model: &Arc<DeviceModel>) -> Resu
     let n = (N_PROMPT + N_DECODE).min(model.config.max_positions);
     let ids = token_ids(n, model.config.vocab);
     let options = |kv_type| Options {
+        n_sequences: 1,
         cap: None,
         exit: ExitRule::default(),
         n_ctx: n,

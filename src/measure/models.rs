@@ -85,6 +85,7 @@ impl<'a, 'm> Running<'a, 'm> {
     /// [`Error::TooLarge`](crate::Error::TooLarge) when the caches do not fit the adapter.
     pub fn new(subject: &'a Subject<'m>, test: Test) -> Result<Self> {
         let options = Options {
+            n_sequences: 1,
             cap: test.cap,
             exit: test.exit.clone(),
             n_ctx: test.n_depth + test.n_tokens(),

@@ -53,6 +53,8 @@ pub struct Config {
     pub biases: Vec<Role>,
     /// Multiplies tokens' embeddings, not learned positions.
     pub embedding_multiplier: f64,
+    /// Every cycle ends with the final norm of the residual stream, which replaces it.
+    pub cycle_norm: bool,
     pub logits_multiplier: f64,
     /// `c tanh(logit / c)` of every logit, after the multiplier.
     pub logits_soft_cap: Option<f64>,
@@ -198,6 +200,7 @@ impl Config {
             blocks: parse_blocks(&json, family, n_layers, head_dim, mlp)?,
             biases: parse_biases(&json, family)?,
             embedding_multiplier: 1.0,
+            cycle_norm: false,
             logits_multiplier: 1.0,
             logits_soft_cap: None,
             tied: json.flag(TIED, defaults.tied)?,

@@ -19,6 +19,9 @@ pub fn to_json(rule: &ExitRule) -> Value {
     block["min_cycles"] = rule.min_cycles.into();
     block["reduce"] = rule.reduce.name().into();
     block["kv"] = rule.kv.name().into();
+    if let Some(prompt) = rule.prompt {
+        block["prompt"] = prompt.into();
+    }
     block
 }
 

@@ -75,6 +75,8 @@ pub struct ExitRule {
     pub min_cycles: usize,
     pub reduce: Reduce,
     pub kv: KvPolicy,
+    /// Whether tokens of a prompt may exit, too; `None`: as is usual for what makes the scores.
+    pub prompt: Option<bool>,
 }
 
 impl Default for ExitRule {
@@ -84,14 +86,8 @@ impl Default for ExitRule {
             min_cycles: 1,
             reduce: Reduce::Mean,
             kv: KvPolicy::Propagate,
+            prompt: None,
         }
-    }
-}
-
-impl ExitRule {
-    /// Whether a position that ran `cycles_run` of `n_cycles` cycles may exit on its score.
-    pub fn decides_after(&self, cycles_run: usize, n_cycles: usize) -> bool {
-        self.threshold.is_some() && cycles_run >= self.min_cycles && cycles_run < n_cycles
     }
 }
 
@@ -162,6 +158,10 @@ pub(super) fn parse_ztt(json: &Object, n_layers: usize) -> Result<ZttConfig> {
                 min_cycles: exit.whole_from("min_cycles", 1, Some(1))?,
                 reduce: exit.choice("reduce", REDUCES, Reduce::Mean)?,
                 kv: exit.choice("kv", KV_POLICIES, KvPolicy::Propagate)?,
+                prompt: exit
+                    .get("prompt")
+                    .map(|_| exit.flag("prompt", true))
+                    .transpose()?,
             },
         },
     })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::admission::Admission;
-use super::batching::Queue;
+use super::batching::{Backend, Queue};
 use super::connections::Limits;
 use super::health::Health;
 use super::http::Callers;
@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::model::chat_template::ChatTemplate;
 use crate::model::plain_content::PlainContent;
 use crate::model::tokenizer::Tokenizer;
+use crate::schedule::TextRules;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -53,6 +54,10 @@ pub struct App {
     pub plain: Option<PlainContent>,
     pub n_vocab: usize,
     pub n_ctx: usize,
+    /// The most cycles that a position runs.
+    pub n_cycles: usize,
+    /// Of requests that bring none.
+    pub rules: TextRules,
     /// Bytes that a prompt may have: one with more has more tokens than the context holds, where
     /// the tokenizer keeps all of a text.
     pub max_prompt_bytes: Option<usize>,
@@ -67,17 +72,13 @@ pub struct App {
 }
 
 impl App {
-    /// Of a server with `n_sequences` sequences of `n_ctx` positions each.
+    /// Of a server of `model`, which `backend` runs.
     ///
     /// # Errors
     /// [`Error::NoTokenizer`](crate::Error::NoTokenizer), those of reading the tokenizer, and those
     /// of [`PlainContent::new`] where it is asked for.
-    pub fn new(
-        settings: Settings,
-        model: &Model,
-        n_sequences: usize,
-        n_ctx: usize,
-    ) -> Result<Self> {
+    pub fn new(settings: Settings, model: &Model, backend: &impl Backend) -> Result<Self> {
+        let (n_sequences, n_ctx) = (backend.n(), backend.n_ctx());
         let tokenizer = model.tokenizer()?;
         Ok(Self {
             plain: match settings.plain_content {
@@ -89,6 +90,8 @@ impl App {
             template: model.chat_template(),
             n_vocab: model.config.vocab,
             n_ctx,
+            n_cycles: backend.n_cycles(),
+            rules: backend.rules(),
             bos: model.bos(),
             eos: model.eos().to_vec(),
             created: unix_time(),

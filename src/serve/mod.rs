@@ -89,7 +89,7 @@ impl<B: Backend + Send, F: FnMut() -> Result<B> + Send> Server<B, F> {
     /// # Errors
     /// [`Error::NoTokenizer`](crate::Error::NoTokenizer) and those of reading the tokenizer.
     pub fn new(settings: Settings, model: &Model, backend: B, open: F) -> Result<Self> {
-        let app = App::new(settings, model, backend.n(), backend.n_ctx())?;
+        let app = App::new(settings, model, &backend)?;
         Ok(Self { app, backend, open })
     }
 

@@ -96,6 +96,7 @@ impl Fixture {
                 kv: case.kv,
                 ..self.model.config.exit()
             },
+            n_sequences: 1,
             n_ctx: case.n_ctx,
             kv_type: KvType::F16,
             logits: Logits::Last,
@@ -166,8 +167,8 @@ impl Fixture {
             (work.submissions, work.read_backs) == (n_passes, n_passes),
             "{what}: {work:?} for {n_passes} passes"
         );
-        // The kernels that draw, and the penalty where there is one.
-        let n_drawing = 3 + u64::from(case.sampling.repeat_penalty != 1.0);
+        // Those that place the row and draw, and the penalty where there is one.
+        let n_drawing = 4 + u64::from(case.sampling.repeat_penalty != 1.0);
         ensure!(
             work.dispatches == host_work.dispatches + n_drawing * n_passes,
             "{what}: {} dispatches, {} on the host, {n_passes} passes",
@@ -318,6 +319,7 @@ fn not_finite(gpu: Arc<Gpu>) -> Result<()> {
     let options = Options {
         cap: None,
         exit: ExitRule::default(),
+        n_sequences: 1,
         n_ctx: 16,
         kv_type: KvType::F32,
         logits: Logits::Last,

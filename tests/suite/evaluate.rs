@@ -4,6 +4,7 @@
 //! Taming of the Shrew, by William Shakespeare, as the tiny Shakespeare file has it. It is in the
 //! public domain.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +21,7 @@ use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::measure::formats::Format;
 use ztt_wgpu::measure::quality::QualityReport;
-use ztt_wgpu::model::config::KvPolicy;
+use ztt_wgpu::model::config::{ExitRule, KvPolicy};
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 
 use crate::adapter;
@@ -87,9 +88,27 @@ fn options(model: &Model, n_ctx: usize) -> Options {
     Options {
         cap: None,
         exit: model.config.exit(),
+        n_sequences: 1,
         n_ctx,
         kv_type: KvType::F32,
         logits: Logits::All,
+    }
+}
+
+/// Options that ask for a setting from the start.
+fn at(setting: Setting, base: &Options) -> Options {
+    let (cap, threshold, kv) = match setting {
+        Setting::Depth(cycles) => (Some(cycles), None, base.exit.kv),
+        Setting::Exit { threshold, kv } => (base.cap, Some(threshold), kv),
+    };
+    Options {
+        cap,
+        exit: ExitRule {
+            threshold,
+            kv,
+            ..base.exit.clone()
+        },
+        ..base.clone()
     }
 }
 
@@ -122,7 +141,7 @@ fn agree(gpu: Arc<Gpu>, settings: &[Setting]) -> Result<()> {
     };
     let ids = ids(&model, n)?;
     for setting in settings {
-        let options = setting.options(&options(&model, 384));
+        let options = at(*setting, &options(&model, 384));
         let on_device = score(&model, Some(&device), &ids, &options)?;
         let expected = score(&model, None, &ids, &options)?;
         let [found, expected] = [&on_device, &expected].map(|e| Figures::new(e, e));
@@ -309,6 +328,7 @@ fn bound() -> Result<()> {
         base: &base,
         start: &|options: &Options| Engine::on_host(&model, options),
         progress: &|_| (),
+        engine: &RefCell::default(),
     };
     let bound = Bound {
         n_cycles: 3,
@@ -322,8 +342,8 @@ fn bound() -> Result<()> {
             threshold,
             kv: found.kv,
         };
-        let early = score(&model, None, ids, &exit.options(&base))?;
-        let full = score(&model, None, ids, &Setting::Depth(3).options(&base))?;
+        let early = score(&model, None, ids, &at(exit, &base))?;
+        let full = score(&model, None, ids, &at(Setting::Depth(3), &base))?;
         let [early, full] = [&early, &full].map(|e| Figures::new(e, e));
         Ok(100.0 * (early.perplexity / full.perplexity - 1.0))
     };

@@ -85,6 +85,7 @@ fn options(model: &Model, exit: ExitRule) -> Options {
     Options {
         cap: None,
         exit,
+        n_sequences: 1,
         n_ctx: model.config.max_positions.min(128),
         kv_type: KvType::F32,
         logits: Logits::All,

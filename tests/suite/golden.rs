@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, MAX_BATCH, Next, Options, Sequences};
+use ztt_wgpu::engine::{DeviceModel, Engine, Logits, MAX_BATCH, Options, Row, Wants};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::{ExitRule, KV_POLICIES, REDUCES};
@@ -175,11 +175,12 @@ fn outputs(
     ids: &[u32],
 ) -> Result<Vec<Output>> {
     if feed == Feed::AmongOthers {
-        let sequences = match device_model {
-            Some(device_model) => Sequences::on_device(model, device_model, options, 3)?,
-            None => Sequences::on_host(model, options, 3)?,
+        let options = options.clone().with_sequences(3);
+        let engine = match device_model {
+            Some(device_model) => Engine::on_device(model, device_model, &options)?,
+            None => Engine::on_host(model, &options)?,
         };
-        return among_others(sequences, ids);
+        return among_others(engine, ids);
     }
     let mut engine = match device_model {
         Some(device_model) => Engine::on_device(model, device_model, options)?,
@@ -197,36 +198,38 @@ fn outputs(
 
 /// Feeds `ids` to the second of three sequences, whose cache held other tokens before. Logits are
 /// of the last token of each batch.
-fn among_others(mut sequences: Sequences, ids: &[u32]) -> Result<Vec<Output>> {
+fn among_others(mut engine: Engine, ids: &[u32]) -> Result<Vec<Output>> {
     const CHECKED: usize = 1;
     let reversed: Vec<u32> = ids.iter().rev().copied().collect();
     let texts: [&[u32]; 3] = [&reversed, ids, &ids[..ids.len() / 2]];
-    let next = |sequence: usize, id: u32| Next {
+    let rule = engine.rules().prompt();
+    let row = |sequence: usize, id: u32| Row {
         sequence,
-        id,
-        logits: false,
+        id: Some(id),
+        rule,
+        wants: Wants::NOTHING,
     };
-    let before: Vec<Next> = reversed.iter().map(|&id| next(CHECKED, id)).collect();
-    pollster::block_on(sequences.forward(&before[..before.len().min(MAX_BATCH)]))?;
-    sequences.truncate(CHECKED, 0);
+    let before: Vec<Row> = reversed.iter().map(|&id| row(CHECKED, id)).collect();
+    pollster::block_on(engine.run(&before[..before.len().min(MAX_BATCH)]))?;
+    engine.truncate_sequence(CHECKED, 0);
     let random = &mut Random::new(ids.len() as u64);
     let mut outputs = Vec::new();
     while outputs.len() < ids.len() {
         let mut batch = Vec::new();
         for (sequence, text) in texts.into_iter().enumerate() {
-            let first = sequences.n_positions(sequence);
+            let first = engine.positions_of(sequence);
             // Now and then a sequence takes no part, or none does.
             let n = random.below(5).min(text.len() - first);
             let tokens = &text[first..first + n];
-            batch.extend(tokens.iter().map(|&id| next(sequence, id)));
+            batch.extend(tokens.iter().map(|&id| row(sequence, id)));
             if n > 0 {
                 let last = batch.len() - 1;
-                batch[last].logits = true;
+                batch[last].wants = Wants::LOGITS;
             }
         }
-        let of_batch = pollster::block_on(sequences.forward(&batch))?;
+        let of_batch = pollster::block_on(engine.run(&batch))?;
         let pairs = batch.iter().zip(of_batch);
-        let checked = pairs.filter(|(next, _)| next.sequence == CHECKED);
+        let checked = pairs.filter(|(row, _)| row.sequence == CHECKED);
         outputs.extend(checked.map(|(_, output)| output));
     }
     Ok(outputs)
@@ -253,6 +256,7 @@ fn options(settings: &Value, model: &Model) -> Result<Options> {
             .and_then(Value::as_u64)
             .map(|n| n as usize),
         exit,
+        n_sequences: 1,
         n_ctx: model.config.max_positions,
         kv_type: KvType::F32,
         logits: Logits::All,

@@ -130,6 +130,7 @@ fn logits(model: &Model) -> Result<Vec<Vec<f32>>> {
     let options = Options {
         cap: None,
         exit: ExitRule::default(),
+        n_sequences: 1,
         n_ctx: 16,
         kv_type: KvType::F32,
         logits: Logits::All,

@@ -75,6 +75,7 @@ fn options(model: &Model, n_ctx: usize) -> Options {
     Options {
         cap: None,
         exit: model.config.exit(),
+        n_sequences: 1,
         n_ctx,
         kv_type: KvType::F32,
         logits: Logits::All,

@@ -167,6 +167,7 @@ mod tests {
                 logits: (0..2048).map(|id| (id * i % 97) as f32 / 10.0).collect(),
                 cycles: 1 + i % 3,
                 scores: vec![0.123_456_7; 3],
+                ..Output::default()
             })
             .collect();
         Trace {

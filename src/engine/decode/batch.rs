@@ -1,55 +1,129 @@
-//! The stages of a batch: its request, its submission, its results.
+//! A batch on the device: its rows in the order of their results, and where those lie.
 
 use web_time::Instant;
 
-use crate::engine::memory::rows::RowPosition;
-use crate::engine::sampling::device::DeviceSampler;
-use crate::gpu::{Target, Traffic};
+use super::executor::PlacedRow;
+use super::segments::Segment;
+use super::staging::Staged;
+use crate::engine::memory::rows::Place;
+use crate::engine::sampling::device::Changes;
+use crate::gpu::Target;
 use crate::kernels::BatchKind;
-use crate::reference::Output;
+use crate::model::config::KvPolicy;
 
-/// A batch to be computed.
-pub struct Request<'a> {
-    /// The place of each row.
-    pub places: Vec<RowPosition>,
-    /// `None`: the token that was drawn last, which is on the device already.
-    pub ids: Option<&'a [u32]>,
-    /// Rows that get logits.
-    pub with_logits: Vec<u32>,
-    /// Draws a token from the logits, which then stay on the device.
-    pub draws: Option<&'a DeviceSampler>,
+/// Which rows of a batch get logits, in the order of the rows of logits: those that want a token
+/// alone, those that want both, those that want logits alone.
+#[derive(Clone, Debug, Default)]
+pub struct OutputRows {
+    /// Rows of the batch.
+    pub rows: Vec<u32>,
+    /// The first ones, for which tokens are drawn.
+    pub n_draws: usize,
+    /// The first of those whose logits the host reads.
+    pub first_read: usize,
 }
 
-impl Request<'_> {
-    pub fn kind(&self, target: &Target) -> BatchKind {
-        let start = self.places[0].cache_start;
-        let of_one = self.places.iter().all(|p| p.cache_start == start);
-        BatchKind::of(target, self.places.len(), of_one)
+impl OutputRows {
+    pub fn of(rows: &[PlacedRow]) -> Self {
+        let of = |token: bool, logits: bool| {
+            let rows = (0u32..).zip(rows);
+            let wanted = rows.filter(move |(_, row)| {
+                row.wants.token == token && row.wants.logits == logits && row.wants.any()
+            });
+            wanted.map(|(i, _)| i)
+        };
+        let mut all: Vec<u32> = of(true, false).collect();
+        let first_read = all.len();
+        all.extend(of(true, true));
+        let n_draws = all.len();
+        all.extend(of(false, true));
+        Self {
+            rows: all,
+            n_draws,
+            first_read,
+        }
     }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Rows whose logits the host reads.
+    pub fn n_read(&self) -> usize {
+        self.len() - self.first_read
+    }
+}
+
+/// How the rows of a batch belong together, and how the rows of logits do.
+#[derive(Clone, Copy)]
+pub struct Kinds {
+    pub of_rows: BatchKind,
+    pub of_logits: BatchKind,
+}
+
+impl Kinds {
+    pub fn of(target: &Target, rows: &[PlacedRow], outputs: &OutputRows) -> Self {
+        let sequence = rows[0].place.sequence;
+        let of_one = rows.iter().all(|row| row.place.sequence == sequence);
+        Self {
+            of_rows: BatchKind::of(target, rows.len(), of_one),
+            of_logits: BatchKind::of(target, outputs.len().max(1), of_one),
+        }
+    }
+
+    /// Of the rows that a segment works on.
+    pub fn of_segment(&self, segment: &Segment) -> BatchKind {
+        match segment {
+            Segment::Logits => self.of_logits,
+            _ => self.of_rows,
+        }
+    }
+}
+
+/// The parts of a pass over rows: tokens from the history where some row wants one, the walk, and
+/// logits and draws where they are wanted.
+pub fn segments(
+    rows: &[PlacedRow],
+    outputs: &OutputRows,
+    n_steps: usize,
+    exits: Option<KvPolicy>,
+    changes: Changes,
+) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    if rows.iter().any(|row| row.id.is_none()) {
+        segments.push(Segment::Next);
+    }
+    segments.push(Segment::Embed);
+    segments.push(Segment::Layers {
+        steps: 0..n_steps,
+        exits,
+    });
+    if outputs.len() > 0 {
+        segments.push(Segment::Logits);
+    }
+    if outputs.n_draws > 0 {
+        segments.push(Segment::Draw(changes));
+    }
+    segments
+}
+
+/// A batch as it is encoded.
+pub struct Batch {
+    pub segments: Vec<Segment>,
+    pub kinds: Kinds,
+    /// Whether rows may leave, so that the device counts their cycles.
+    pub exits: bool,
+    pub places: Vec<Place>,
+    pub outputs: OutputRows,
 }
 
 /// A batch under way.
 pub struct Submitted {
+    pub batch: Batch,
     pub index: wgpu::SubmissionIndex,
-    /// Bytes of the answer (logits, or the token drawn) and, after it, of the progress.
-    pub n_bytes: u64,
-    /// Words of the answer.
-    pub n_answer: usize,
+    /// Its results on their way to the host; `None` where there are none.
+    pub staged: Option<Staged>,
     /// When it was submitted.
     pub at: Instant,
-    pub kind: BatchKind,
-    pub places: Vec<RowPosition>,
-    pub with_logits: Vec<u32>,
-    /// Bytes and operations of drawing a token, where one is drawn.
-    pub drawing: Option<Traffic>,
     pub n_dispatches: usize,
-}
-
-/// Results of batches.
-#[derive(Default)]
-pub struct Results {
-    /// Without logits where a token was drawn.
-    pub outputs: Vec<Output>,
-    /// The token drawn, or [`NO_TOKEN`](crate::kernels::draw::NO_TOKEN).
-    pub drawn: Option<u32>,
 }

@@ -1,5 +1,8 @@
-//! Feeding the device batches, and taking their results.
+//! The two executors of batches, and the stages of a batch on the device.
 
 pub mod batch;
-pub mod pipeline;
+pub mod executor;
+pub mod host;
+mod segments;
 pub mod session;
+mod staging;

@@ -1,38 +1,51 @@
-//! Sequences on the device: their KV caches, and the scheduler that feeds the device batches.
+//! Sequences on the device: their KV caches, and the batches that extend them.
 
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use web_time::Instant;
 
-use crate::engine::decode::batch::{Request, Results, Submitted};
+use super::batch::{Batch, Kinds, OutputRows, Submitted, segments};
+use super::executor::{Executor, PlacedRow, Running};
+use super::segments::{Segment, Segments};
+use super::staging::Staging;
 use crate::engine::memory::buffers::Buffers;
-use crate::engine::memory::rows::RowPosition;
+use crate::engine::memory::layout::padded;
 use crate::engine::memory::sizes::Sizes;
 use crate::engine::observe::profile::{Profile, Profiler};
 use crate::engine::observe::work::{DeviceStats, moved};
 use crate::engine::options::{Logits, Options};
 use crate::engine::pass::forward::Forward;
-use crate::engine::pass::recorder::Pass;
-use crate::engine::sampling::Sampler;
-use crate::engine::sampling::device::DeviceSampler;
+use crate::engine::sampling::device::{Changes, DeviceSampler};
+use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
-use crate::gpu::{Gpu, Timestamps, Traffic};
+use crate::gpu::{Gpu, Timestamps};
 use crate::kernels::BatchKind;
+use crate::kernels::next_rows::FROM_HISTORY;
+use crate::model::config::KvPolicy;
 use crate::reference::Output;
-use crate::schedule::Schedule;
+use crate::schedule::Walk;
 
-/// Keys and values of one sequence or several, and the passes that extend them.
+/// Keys and values of sequences, and the batches that extend them.
 pub struct Session {
     model: Arc<DeviceModel>,
-    schedule: Schedule,
+    walk: Walk,
     buffers: Buffers,
-    /// Recorded when they are first needed.
-    passes: Vec<(BatchKind, Pass)>,
+    sampler: DeviceSampler,
+    /// What the kernels of drawing have to do besides, by sequence.
+    changes: Vec<Changes>,
+    segments: Segments,
+    staging: Staging,
+    under_way: VecDeque<Submitted>,
     pub work: DeviceStats,
     profiler: Option<Profiler>,
 }
+
+/// Batches under way where the host does not wait for each: one that runs, and two that wait while
+/// the host is busy.
+const AHEAD: usize = 3;
 
 /// The most products of a few-row batch (about a tenth of a second). Where kernels take long to
 /// compile such a batch runs row by row, so that a short prompt needs no kernels of its own: a
@@ -44,137 +57,28 @@ const FEW_PRODUCTS: u64 = 1 << 26;
 const FEW_ROWS: RangeInclusive<u64> = 2..=16;
 
 impl Session {
-    /// A session of one sequence.
-    ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when the caches do not fit the adapter.
-    pub fn new(model: Arc<DeviceModel>, schedule: Schedule, options: &Options) -> Result<Self> {
-        let sizes = Sizes::of_one(options, model.config.vocab);
-        Self::of_sizes(model, schedule, sizes)
-    }
-
-    /// A session of `n` sequences, each of which may get logits in a batch.
-    ///
-    /// # Errors
-    /// Those of [`Session::new`].
-    pub fn of_several(
-        model: Arc<DeviceModel>,
-        schedule: Schedule,
-        options: &Options,
-        n: usize,
-    ) -> Result<Self> {
-        let sizes = Sizes::of_several(options, n);
-        Self::of_sizes(model, schedule, sizes)
-    }
-
-    fn of_sizes(model: Arc<DeviceModel>, schedule: Schedule, sizes: Sizes) -> Result<Self> {
-        let buffers = Buffers::new(
-            &model.gpu,
-            &model.weights.target,
-            &model.config,
-            &schedule,
-            sizes,
-        )?;
-        model.gpu.check()?;
+    pub fn new(model: Arc<DeviceModel>, walk: Walk, options: &Options) -> Result<Self> {
+        let (gpu, config) = (&model.gpu, &model.config);
+        let sizes = Sizes::of(options, config.vocab);
+        let buffers = Buffers::new(gpu, &model.weights.target, config, &walk, sizes)?;
+        let stride = padded(config.vocab);
+        let n_sequences = options.n_sequences;
+        let sampler = DeviceSampler::new(gpu, n_sequences, sizes.n_outputs, config.vocab, stride);
+        gpu.check()?;
         Ok(Self {
             model,
-            schedule,
+            walk,
             buffers,
-            passes: Vec::new(),
+            sampler,
+            changes: vec![Changes::default(); n_sequences],
+            segments: Segments::default(),
+            staging: Staging::default(),
+            under_way: VecDeque::new(),
             work: DeviceStats::default(),
             profiler: None,
         })
-    }
-
-    /// Runs `ids` at positions `first_position` and after, in batches. With `draws`, a token is
-    /// drawn from the last logits, and they stay on the device.
-    pub async fn forward(
-        &mut self,
-        first_position: usize,
-        ids: &[u32],
-        logits: Logits,
-        draws: Option<&DeviceSampler>,
-    ) -> Result<Results> {
-        let sizes = self.buffers.sizes;
-        let rows = match logits {
-            Logits::All => sizes.n_rows.min(sizes.n_outputs),
-            Logits::Last if self.are_few(ids.len()) => 1,
-            Logits::Last => sizes.n_rows,
-        };
-        let mut results = Results::default();
-        for batch in ids.chunks(rows) {
-            let n_done = results.outputs.len();
-            let is_last = n_done + batch.len() == ids.len();
-            let n = batch.len() as u32;
-            let with_logits: Vec<u32> = match logits {
-                Logits::All => (0..n).collect(),
-                Logits::Last if is_last => vec![n - 1],
-                Logits::Last => Vec::new(),
-            };
-            let request = Request {
-                places: RowPosition::alone(first_position + n_done, batch.len()),
-                ids: Some(batch),
-                with_logits,
-                draws: draws.filter(|_| is_last),
-            };
-            let Results { outputs, drawn } = self.run(request).await?;
-            results.outputs.extend(outputs);
-            results.drawn = drawn;
-        }
-        Ok(results)
-    }
-
-    /// Whether `n` rows are a few-row batch, which is better run row by row.
-    fn are_few(&self, n: usize) -> bool {
-        let c = &self.model.config;
-        let a_layer = c.hidden * (2 * c.q_dim() + 2 * c.kv_dim() + 3 * c.intermediate);
-        let a_row = self.schedule.steps().count() as u64 * a_layer as u64;
-        let few = (FEW_PRODUCTS / a_row.max(1)).clamp(*FEW_ROWS.start(), *FEW_ROWS.end());
-        self.model.weights.target.compiles_slowly() && n as u64 <= few
-    }
-
-    /// Runs tokens of several sequences in one batch: `places` says which sequence and position
-    /// each belongs to; those `with_logits` get them.
-    pub async fn forward_places(
-        &mut self,
-        places: Vec<RowPosition>,
-        ids: &[u32],
-        with_logits: Vec<u32>,
-    ) -> Result<Vec<Output>> {
-        let request = Request {
-            places,
-            ids: Some(ids),
-            with_logits,
-            draws: None,
-        };
-        Ok(self.run(request).await?.outputs)
-    }
-
-    /// Where position `position` of sequence `sequence` belongs.
-    pub fn place(&self, sequence: usize, position: usize) -> RowPosition {
-        RowPosition {
-            position,
-            cache_start: self.buffers.sizes.cache_start(sequence),
-        }
-    }
-
-    /// Runs a batch and waits for it.
-    async fn run(&mut self, request: Request<'_>) -> Result<Results> {
-        let staging = self.buffers.staging.clone();
-        let submitted = self.submit(request, &staging).await?;
-        let bytes = match submitted.n_bytes {
-            0 => Vec::new(),
-            n => self.model.gpu.read(&staging, n).await?,
-        };
-        self.profile_pass(&submitted).await?;
-        Ok(self.take(&submitted, &bytes))
-    }
-
-    /// A device sampler that draws from this session's logits and continues where `sampler` is.
-    pub fn device_sampler(&self, sampler: &Sampler) -> DeviceSampler {
-        let b = &self.buffers;
-        let n_vocab = self.model.config.vocab;
-        DeviceSampler::new(&self.model.gpu, sampler, n_vocab, &b.logits, &b.ids)
     }
 
     pub fn gpu(&self) -> &Gpu {
@@ -191,157 +95,238 @@ impl Session {
         self.profiler.as_mut().map(Profiler::take)
     }
 
-    pub fn is_profiled(&self) -> bool {
-        self.profiler.is_some()
+    /// Whether `n` rows are a few-row batch, which is better run row by row.
+    fn are_few(&self, n: usize) -> bool {
+        let c = &self.model.config;
+        let a_layer = c.hidden * (2 * c.q_dim() + 2 * c.kv_dim() + 3 * c.intermediate);
+        let a_row = self.walk.layers().count() as u64 * a_layer as u64;
+        let few = (FEW_PRODUCTS / a_row.max(1)).clamp(*FEW_ROWS.start(), *FEW_ROWS.end());
+        self.model.weights.target.compiles_slowly() && n as u64 <= few
     }
 
-    /// Submits one batch, all cycles included, at once. Its results are copied to `staging`.
-    pub async fn submit(
-        &mut self,
-        request: Request<'_>,
-        staging: &wgpu::Buffer,
-    ) -> Result<Submitted> {
-        let b = &self.buffers;
-        let gpu = &self.model.gpu;
-        let (n_rows, with_logits) = (request.places.len(), &request.with_logits);
-        let n_progress = self.progress_words(n_rows);
-        let rows = b.lists.host_part(&request.places, with_logits);
-        if let Some(ids) = request.ids {
-            gpu.queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
+    /// Writes the rows of a batch, records what is not recorded yet, and submits it all at once.
+    async fn submit_rows(&mut self, rows: Vec<PlacedRow>) -> Result<()> {
+        let n_cycles = self.walk.n_cycles;
+        let exits = rows.iter().any(|row| row.place.rule.may_leave(n_cycles));
+        let outputs = OutputRows::of(&rows);
+        let drawing = rows.iter().filter(|row| row.wants.token);
+        let changes = drawing.map(|row| self.changes[row.place.sequence]);
+        let changes = changes.fold(Changes::default(), Changes::or);
+        let segments = segments(
+            &rows,
+            &outputs,
+            self.walk.steps.len(),
+            exits.then_some(self.walk.kv),
+            changes,
+        );
+        let kinds = Kinds::of(&self.model.weights.target, &rows, &outputs);
+        for segment in &segments {
+            self.record(segment, kinds.of_segment(segment));
         }
-        gpu.queue
-            .write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
-        let kind = request.kind(&self.model.weights.target);
-        if pass_of(&self.passes, kind).is_none() {
-            let forward = Forward {
-                gpu,
-                config: &self.model.config,
-                schedule: &self.schedule,
-                pool: self.model.pool.as_ref(),
-                weights: &self.model.weights,
-                buffers: b,
-                kind,
-            };
-            self.passes.push((kind, forward.record()));
-        }
-        let pass = pass_of(&self.passes, kind).expect("recorded above");
+        let batch = Batch {
+            segments,
+            kinds,
+            exits,
+            places: rows.iter().map(|row| row.place).collect(),
+            outputs,
+        };
+        let ids = rows.iter().map(|row| row.id.unwrap_or(FROM_HISTORY));
+        self.write(&batch, &ids.collect::<Vec<u32>>());
+        let submitted = self.encode(batch).await?;
+        self.under_way.push_back(submitted);
+        Ok(())
+    }
+
+    fn record(&mut self, segment: &Segment, kind: BatchKind) {
+        let (model, b) = (&self.model, &self.buffers);
+        let forward = Forward {
+            config: &model.config,
+            walk: &self.walk,
+            pool: model.pool.as_ref(),
+            weights: &model.weights,
+            buffers: b,
+            kind,
+            exits: false,
+        };
+        self.segments
+            .record(&model.gpu, segment, &self.sampler, forward);
+    }
+
+    fn write(&self, batch: &Batch, ids: &[u32]) {
+        let (b, queue) = (&self.buffers, &self.model.gpu.queue);
+        let rows = b.lists.host_part(&batch.places, &batch.outputs.rows);
+        queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
+        queue.write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
+    }
+
+    /// Submits the segments of a batch at once, with copies of their results.
+    async fn encode(&mut self, batch: Batch) -> Result<Submitted> {
+        let (gpu, b) = (&self.model.gpu, &self.buffers);
+        let stride = padded(self.model.config.vocab);
+        let outputs = &batch.outputs;
+        let counts = [batch.places.len(), outputs.len(), outputs.n_draws].map(|n| n as u32);
+        let n_words = self.n_words(&batch);
+        let mut filling = (n_words > 0).then(|| self.staging.open(gpu, n_words));
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        let counts = [n_rows as u32, with_logits.len() as u32];
-        let mut submitted = Instant::now();
-        let mut n_dispatches = match &mut self.profiler {
-            Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts).await?,
-            None => pass.plan.encode(&mut encoder, &counts),
-        };
-        let (answer, n_answer) = match request.draws {
-            Some(sampler) => {
-                n_dispatches += sampler.encode(&mut encoder);
-                (&b.ids, 1)
+        let mut at = Instant::now();
+        let mut n_dispatches = 0;
+        for segment in &batch.segments {
+            let pass = self.segments.get(segment, batch.kinds.of_segment(segment));
+            let pass = pass.expect("recorded before");
+            n_dispatches += match &mut self.profiler {
+                Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts).await?,
+                None => pass.plan.encode(&mut encoder, &counts),
+            };
+            // Drawing changes logits, which are wanted as they are.
+            if let (Segment::Logits, Some(filling)) = (segment, &mut filling) {
+                let (first, n) = (outputs.first_read * stride, outputs.n_read() * stride);
+                filling.copy(&mut encoder, &b.logits, first, n);
             }
-            None => (&b.logits, with_logits.len() * self.model.config.vocab),
-        };
-        let results = [(answer, n_answer), (&b.progress, n_progress)];
-        let n_bytes = copy_words(&mut encoder, results, staging);
-        let commands = encoder.finish();
+        }
+        if let Some(filling) = &mut filling {
+            filling.copy(&mut encoder, &self.sampler.drawn, 0, outputs.n_draws);
+            filling.copy(&mut encoder, &b.progress, 0, self.progress_words(&batch));
+        }
         let one_by_one = self.profiler.as_ref().is_some_and(Profiler::is_one_by_one);
         if !one_by_one {
-            submitted = Instant::now();
+            at = Instant::now();
         }
         Ok(Submitted {
-            index: gpu.queue.submit([commands]),
-            at: submitted,
-            n_bytes,
-            kind,
-            places: request.places,
-            drawing: request.draws.map(|sampler| sampler.moved),
-            with_logits: request.with_logits,
-            n_answer,
+            index: gpu.queue.submit([encoder.finish()]),
+            staged: filling.map(|filling| filling.read(gpu)),
+            at,
+            batch,
             n_dispatches,
         })
     }
 
-    fn progress_words(&self, n_rows: usize) -> usize {
-        match self.schedule.has_scores {
-            true => n_rows * (1 + self.schedule.n_cycles()),
+    /// Words of cycles and scores, where the device writes any.
+    fn progress_words(&self, batch: &Batch) -> usize {
+        match self.walk.score.is_some() || batch.exits {
+            true => batch.places.len() * (1 + self.walk.n_cycles),
             false => 0,
         }
     }
 
-    /// Bytes of the result of a one-row pass where the device draws.
-    pub fn step_bytes(&self) -> u64 {
-        4 * (1 + self.progress_words(1)) as u64
+    /// Words of the results of a batch.
+    fn n_words(&self, batch: &Batch) -> usize {
+        let outputs = &batch.outputs;
+        let n_logits = outputs.n_read() * padded(self.model.config.vocab);
+        n_logits + outputs.n_draws + self.progress_words(batch)
     }
 
-    /// Takes the times of a batch that has been read.
-    async fn profile_pass(&mut self, submitted: &Submitted) -> Result<()> {
-        let Some(mut profiler) = self.profiler.take() else {
-            return Ok(());
+    /// Waits for the oldest batch and takes its results.
+    async fn take_results(&mut self) -> Result<Vec<Output>> {
+        let Some(submitted) = self.under_way.pop_front() else {
+            return Ok(Vec::new());
         };
-        if let Some(pass) = pass_of(&self.passes, submitted.kind) {
-            let gpu = &self.model.gpu;
-            profiler.collect(gpu, pass, submitted.at).await?;
+        let gpu = &self.model.gpu;
+        let was_read = submitted.staged.is_some();
+        let bytes = match submitted.staged {
+            Some(staged) => self.staging.bytes(gpu, staged, submitted.index).await?,
+            None => Vec::new(),
+        };
+        if let Some(profiler) = &mut self.profiler {
+            profiler.collect(gpu, submitted.at).await?;
         }
-        self.profiler = Some(profiler);
-        Ok(())
+        let outputs = self.outputs(&submitted.batch, &bytes);
+        self.count(&submitted.batch, &outputs);
+        self.work.submissions += 1;
+        self.work.dispatches += submitted.n_dispatches as u64;
+        self.work.read_backs += u64::from(was_read);
+        Ok(outputs)
     }
 
-    /// The results of a batch, from `bytes` of its staging buffer.
-    pub fn take(&mut self, submitted: &Submitted, bytes: &[u8]) -> Results {
-        let n_cycles = self.schedule.n_cycles();
+    /// The results of a batch, from the words that were read.
+    fn outputs(&self, batch: &Batch, bytes: &[u8]) -> Vec<Output> {
+        let n_cycles = self.walk.n_cycles;
+        let (n_vocab, stride) = (self.model.config.vocab, padded(self.model.config.vocab));
         let mut outputs = vec![
             Output {
                 cycles: n_cycles,
                 ..Output::default()
             };
-            submitted.places.len()
+            batch.places.len()
         ];
+        let rows = &batch.outputs;
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
-        let (answer, progress) = values.split_at(submitted.n_answer);
-        let drawn = submitted.drawing.map(|_| answer[0].to_bits());
-        if drawn.is_none() {
-            let logits = answer.chunks(self.model.config.vocab);
-            for (&row, logits) in submitted.with_logits.iter().zip(logits) {
-                outputs[row as usize].logits = logits.to_vec();
-            }
+        let (logits, values) = values.split_at(rows.n_read() * stride);
+        let (drawn, progress) = values.split_at(rows.n_draws);
+        for (&row, logits) in rows.rows[rows.first_read..]
+            .iter()
+            .zip(logits.chunks(stride))
+        {
+            outputs[row as usize].logits = logits[..n_vocab].to_vec();
+        }
+        for (&row, id) in rows.rows.iter().zip(drawn) {
+            outputs[row as usize].drawn = Some(id.to_bits());
         }
         for (output, progress) in outputs.iter_mut().zip(progress.chunks(1 + n_cycles)) {
-            output.cycles = progress[0] as usize;
-            output.scores = progress[1..].to_vec();
+            if batch.exits {
+                output.cycles = progress[0] as usize;
+            }
+            if self.walk.score.is_some() {
+                output.scores = progress[1..].to_vec();
+            }
         }
-        self.count(submitted, &outputs);
-        Results { outputs, drawn }
+        outputs
     }
 
-    /// Counts a batch in the session's work.
-    fn count(&mut self, submitted: &Submitted, outputs: &[Output]) {
-        let (places, with_logits) = (&submitted.places, &submitted.with_logits);
-        let pass = pass_of(&self.passes, submitted.kind);
-        let mut moved = pass.map_or(Traffic::default(), |pass| {
-            moved(pass, places, outputs, with_logits)
-        });
-        moved += submitted.drawing.unwrap_or_default();
-        self.work.submissions += 1;
-        self.work.dispatches += submitted.n_dispatches as u64;
-        self.work.read_backs += u64::from(submitted.n_bytes > 0);
-        self.work.moved += moved;
+    /// Counts the bytes and operations of a batch in the session's work.
+    fn count(&mut self, batch: &Batch, outputs: &[Output]) {
+        for segment in &batch.segments {
+            if let Some(pass) = self.segments.get(segment, batch.kinds.of_segment(segment)) {
+                let rows = &batch.outputs;
+                self.work.moved += moved(pass, &batch.places, outputs, &rows.rows, rows.n_draws);
+            }
+        }
     }
 }
 
-fn pass_of(passes: &[(BatchKind, Pass)], kind: BatchKind) -> Option<&Pass> {
-    let found = passes.iter().find(|(of, _)| *of == kind);
-    found.map(|(_, pass)| pass)
-}
-
-/// Copies the first words of buffers to `staging`, one after the other. Returns their bytes.
-fn copy_words(
-    encoder: &mut wgpu::CommandEncoder,
-    parts: [(&wgpu::Buffer, usize); 2],
-    staging: &wgpu::Buffer,
-) -> u64 {
-    let mut at = 0;
-    for (buffer, n_words) in parts.into_iter().filter(|(_, n_words)| *n_words > 0) {
-        let n_bytes = 4 * n_words as u64;
-        encoder.copy_buffer_to_buffer(buffer, 0, staging, at, n_bytes);
-        at += n_bytes;
+impl Executor for Session {
+    fn rows_at_once(&self, n: usize, logits: Logits) -> usize {
+        let sizes = self.buffers.sizes;
+        match logits {
+            Logits::All => sizes.n_rows.min(sizes.n_outputs),
+            Logits::Last if self.are_few(n) => 1,
+            Logits::Last => sizes.n_rows,
+        }
     }
-    at
+
+    fn ahead(&self) -> usize {
+        // A profile is of batches that are waited for.
+        match self.profiler {
+            Some(_) => 1,
+            None => AHEAD,
+        }
+    }
+
+    fn draws(&self, options: &SamplingOptions) -> bool {
+        !options.on_host && options.fit_device(self.model.config.vocab)
+    }
+
+    fn set_sampler(&mut self, sequence: usize, sampler: &Sampler) {
+        let rule = self.sampler.set(&self.model.gpu, sequence, sampler);
+        self.changes[sequence] = Changes::of(&rule);
+    }
+
+    fn set_kv_policy(&mut self, kv: KvPolicy) {
+        self.walk.kv = kv;
+    }
+
+    fn truncate(&mut self, _: usize, _: usize) {
+        // Rows of the cache past the newest position are never read.
+    }
+
+    fn submit<'a>(&'a mut self, rows: Vec<PlacedRow>) -> Running<'a, ()> {
+        Box::pin(self.submit_rows(rows))
+    }
+
+    fn take(&mut self) -> Running<'_, Vec<Output>> {
+        Box::pin(self.take_results())
+    }
+
+    fn forget(&mut self) {
+        self.under_way.clear();
+    }
 }

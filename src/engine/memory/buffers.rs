@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::gpu::{Gpu, Resource, Store, Target, UNIFORM_BYTES};
 use crate::model::config::{Config, Rope};
 use crate::rope::RopeTable;
-use crate::schedule::Schedule;
+use crate::schedule::Walk;
 
 /// The buffers. Rows are padded to octets unless the name says otherwise.
 pub struct Buffers {
@@ -36,7 +36,7 @@ pub struct Buffers {
     pub heads: wgpu::Buffer,
     /// f32 `[row][intermediate]`
     pub mlp: wgpu::Buffer,
-    /// f32 `[output row][vocab]`, not padded.
+    /// f32 `[output row][vocab]`.
     pub logits: wgpu::Buffer,
     /// Zero attention, f32 `[row][middle layer][head]`.
     pub zeros: wgpu::Buffer,
@@ -50,8 +50,6 @@ pub struct Buffers {
     pub kv: Vec<KvCache>,
     /// Of each rotary embedding, f32 `[position][4 head_octets][cos, sin]`.
     pub rope_angles: Vec<wgpu::Buffer>,
-    /// Where the host reads logits and progress from.
-    pub staging: wgpu::Buffer,
 }
 
 impl Buffers {
@@ -84,10 +82,10 @@ impl Buffers {
         gpu: &Gpu,
         target: &Target,
         config: &Config,
-        schedule: &Schedule,
+        walk: &Walk,
         sizes: Sizes,
     ) -> Result<Self> {
-        let n_cycles = schedule.n_cycles();
+        let n_cycles = walk.n_cycles;
         let lists = Lists::of(sizes.n_rows);
         let f32s = |label: &str, rows: usize, width: usize| {
             gpu.storage(
@@ -127,7 +125,7 @@ impl Buffers {
             true => padded(config.hidden),
             false => 0,
         };
-        let logits_bytes = 4 * (sizes.n_outputs * config.vocab) as u64;
+        let logits_bytes = 4 * (sizes.n_outputs * padded(config.vocab)) as u64;
         let progress_bytes = 4 * (sizes.n_rows * (1 + n_cycles)) as u64;
         Ok(Self {
             sizes,
@@ -143,17 +141,11 @@ impl Buffers {
             mlp: inputs("mlp", padded(config.intermediate)),
             attention: activations::attention(gpu, target, config, sizes)?,
             packed: activations::packed(gpu, target, config, sizes)?,
-            // Sampling reads four at a time.
-            logits: gpu.storage("logits", logits_bytes.next_multiple_of(16)),
+            logits: gpu.storage("logits", logits_bytes),
             zeros: rows("zeros", config.middle_layers() * config.n_heads),
             progress: gpu.storage("progress", progress_bytes),
             kv,
             rope_angles: config.ropes.iter().map(angles).collect(),
-            staging: gpu.buffer(
-                "staging",
-                logits_bytes + progress_bytes,
-                BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-            ),
         })
     }
 }

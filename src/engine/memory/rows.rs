@@ -1,22 +1,45 @@
-//! The rows of a batch: where each belongs, and the lists that kernels take them from.
+//! The rows of a batch on the device: where each belongs, and the lists that kernels take them from.
 
-/// Where a row of a batch belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowPosition {
+use crate::schedule::Rule;
+
+/// Where a row of a batch belongs, and when it leaves the cycles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
     /// Position of the row in its sequence.
     pub position: usize,
+    pub sequence: usize,
     /// Where the sequence begins in the cache.
     pub cache_start: usize,
+    pub rule: Rule,
 }
 
-impl RowPosition {
+/// Words of a row in the `rows` buffer; see `shaders/shared/rows.wgsl`.
+const ROW_WORDS: usize = 6;
+
+impl Place {
     /// `n` rows from `first_position` on of a sequence that has the cache for itself.
-    pub fn alone(first_position: usize, n: usize) -> Vec<RowPosition> {
-        let place = |position| RowPosition {
+    pub fn alone(first_position: usize, n: usize) -> Vec<Place> {
+        let place = |position| Place {
             position,
+            sequence: 0,
             cache_start: 0,
+            rule: Rule::FULL_DEPTH,
         };
         (first_position..first_position + n).map(place).collect()
+    }
+
+    fn words(&self) -> [u32; ROW_WORDS] {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        // No score reaches the largest number.
+        let threshold = self.rule.threshold.map_or(f32::MAX, |t| t as f32);
+        [
+            self.position as u32,
+            self.cache_start as u32,
+            self.sequence as u32,
+            count(self.rule.min_cycles),
+            count(self.rule.max_cycles),
+            threshold.to_bits(),
+        ]
     }
 }
 
@@ -24,6 +47,8 @@ impl RowPosition {
 pub const BATCH_ROWS: usize = 0;
 /// Index of the rows that get logits.
 pub const OUTPUT_ROWS: usize = 1;
+/// Index of the rows of those that a token is drawn for: the first ones.
+pub const DRAW_ROWS: usize = 2;
 
 /// Where the lists lie in the `rows` buffer; see `shaders/shared/rows.wgsl`.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +65,7 @@ impl Lists {
     }
 
     fn at(self, i: u32) -> u32 {
-        2 * self.n_rows + i * (1 + self.n_rows)
+        ROW_WORDS as u32 * self.n_rows + i * (1 + self.n_rows)
     }
 
     /// Every row of the batch.
@@ -74,7 +99,7 @@ impl Lists {
     }
 
     /// The whole buffer with every row in every list; the last row alone gets logits.
-    pub fn every_list(self, places: &[RowPosition], n_cycles: usize) -> Vec<u32> {
+    pub fn every_list(self, places: &[Place], n_cycles: usize) -> Vec<u32> {
         let mut values = self.host_part(places, &[places.len() as u32 - 1]);
         for _ in 0..2 * n_cycles {
             values.push(places.len() as u32);
@@ -84,10 +109,10 @@ impl Lists {
     }
 
     /// The part of the buffer that the host writes for a batch: places, and the first three lists.
-    pub fn host_part(self, places: &[RowPosition], outputs: &[u32]) -> Vec<u32> {
+    pub fn host_part(self, places: &[Place], outputs: &[u32]) -> Vec<u32> {
         let mut values = vec![0; self.at(3) as usize];
-        for (row, place) in values.chunks_exact_mut(2).zip(places) {
-            row.copy_from_slice(&[place.position as u32, place.cache_start as u32]);
+        for (row, place) in values.chunks_exact_mut(ROW_WORDS).zip(places) {
+            row.copy_from_slice(&place.words());
         }
         let mut put = |list: u32, rows: &mut dyn Iterator<Item = u32>| {
             let at = list as usize;

@@ -29,29 +29,19 @@ pub struct Sizes {
 const SEQUENCE_ALIGN: usize = 64;
 
 impl Sizes {
-    /// Sizes of a session of one sequence, of a model of `n_vocab` tokens.
-    pub fn of_one(options: &Options, n_vocab: usize) -> Self {
-        let most = (MAX_LOGITS_BYTES / 4 / n_vocab).max(1);
-        let n_rows = MAX_BATCH.min(options.n_ctx);
+    /// Sizes of a session, of a model of `n_vocab` tokens.
+    pub fn of(options: &Options, n_vocab: usize) -> Self {
+        let n_sequences = options.n_sequences;
+        let n_rows = MAX_BATCH.min(n_sequences.saturating_mul(options.n_ctx));
+        let most = (MAX_LOGITS_BYTES / 4 / n_vocab).max(n_sequences);
         Self {
             n_ctx: options.n_ctx,
-            n_sequences: 1,
+            n_sequences,
             n_rows,
             n_outputs: match options.logits {
                 Logits::All => n_rows.min(most),
-                Logits::Last => 1,
+                Logits::Last => n_sequences,
             },
-            kv_type: options.kv_type,
-        }
-    }
-
-    /// Sizes of a session of `n` sequences, each of which may get logits in a batch.
-    pub fn of_several(options: &Options, n: usize) -> Self {
-        Self {
-            n_ctx: options.n_ctx,
-            n_sequences: n,
-            n_rows: MAX_BATCH.min(n * options.n_ctx),
-            n_outputs: n,
             kv_type: options.kv_type,
         }
     }

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::recorded::{rows_of, schedule, with_every_call};
-use crate::engine::memory::rows::RowPosition;
+use super::recorded::{rows_of, walk, with_every_call};
+use crate::engine::memory::rows::Place;
 use crate::engine::pass::recorder::Note;
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
@@ -51,7 +51,7 @@ pub fn visit_cases(
     visit: &mut dyn FnMut(Case) -> Result<()>,
 ) -> Result<()> {
     let gpu = &*model.gpu;
-    let n_cycles = schedule(model, KvPolicy::Propagate)?.n_cycles();
+    let n_cycles = walk(model, KvPolicy::Propagate)?.n_cycles;
     with_every_call(model, n_rows, depth, kv_type, &mut |buffers, recorder| {
         for buffer in buffers.activations() {
             fill(gpu, buffer);
@@ -64,7 +64,7 @@ pub fn visit_cases(
                 continue;
             }
             seen.push(key);
-            let places = RowPosition::alone(depth, n_rows);
+            let places = Place::alone(depth, n_rows);
             let rows = buffers.lists.every_list(&places, n_cycles);
             gpu.queue
                 .write_buffer(&buffers.rows, 0, bytemuck::cast_slice(&rows));

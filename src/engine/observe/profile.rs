@@ -67,17 +67,26 @@ impl Profile {
 /// Times the dispatches of passes.
 pub struct Profiler {
     timestamps: Timestamps,
-    timer: Option<Timer>,
+    /// Timers that are not in use.
+    idle: Vec<Timer>,
     profile: Profile,
-    /// Dispatches of the pass under way, with their seconds where the host's clock took them.
-    pending: Vec<(usize, f64)>,
+    /// The parts of the pass under way.
+    pending: Vec<Pending>,
+}
+
+/// A part of a pass under way.
+struct Pending {
+    /// `None` where the host's clock took the times.
+    timer: Option<Timer>,
+    /// Its dispatches, with their seconds where the host's clock took them.
+    dispatches: Vec<(Note, f64)>,
 }
 
 impl Profiler {
     pub fn new(timestamps: Timestamps) -> Self {
         Self {
             timestamps,
-            timer: None,
+            idle: Vec::new(),
             profile: Profile::new(timestamps),
             pending: Vec::new(),
         }
@@ -88,7 +97,7 @@ impl Profiler {
         self.timestamps == Timestamps::None
     }
 
-    /// Encodes the pass so that its dispatches can be timed; where the device has no timestamps,
+    /// Encodes a part of a pass so that its dispatches can be timed; where the device has no timestamps,
     /// the dispatches run here and now. Returns how many there are.
     pub async fn encode(
         &mut self,
@@ -97,35 +106,41 @@ impl Profiler {
         encoder: &mut wgpu::CommandEncoder,
         counts: &[u32],
     ) -> Result<usize> {
-        if self.timestamps == Timestamps::None {
-            self.pending = pass.plan.run_one_by_one(gpu, counts).await?;
-            return Ok(self.pending.len());
-        }
-        // Plans differ in length: the timer is made for the longest one seen.
-        let needed = pass.plan.max_stamps();
-        let timer = match self.timer.take().filter(|t| t.n_stamps() >= needed) {
-            Some(timer) => timer,
-            None => Timer::new(gpu, needed),
+        let (timer, dispatches) = if self.timestamps == Timestamps::None {
+            (None, pass.plan.run_one_by_one(gpu, counts).await?)
+        } else {
+            let needed = pass.plan.max_stamps();
+            let fitting = self.idle.iter().position(|t| t.n_stamps() >= needed);
+            let timer = match fitting {
+                Some(i) => self.idle.swap_remove(i),
+                None => Timer::new(gpu, needed),
+            };
+            let encoded = pass
+                .plan
+                .encode_timed(encoder, counts, &timer, self.timestamps);
+            (Some(timer), encoded.into_iter().map(|i| (i, 0.0)).collect())
         };
-        let encoded = pass
-            .plan
-            .encode_timed(encoder, counts, &timer, self.timestamps);
-        self.timer = Some(timer);
-        self.pending = encoded.into_iter().map(|i| (i, 0.0)).collect();
-        Ok(self.pending.len())
+        let noted = |(i, seconds): (usize, f64)| (pass.notes[i], seconds);
+        let dispatches: Vec<(Note, f64)> = dispatches.into_iter().map(noted).collect();
+        let n = dispatches.len();
+        self.pending.push(Pending { timer, dispatches });
+        Ok(n)
     }
 
     /// Takes the times of the pass that was submitted at this time, once it has run.
-    pub async fn collect(&mut self, gpu: &Gpu, pass: &Pass, submitted: Instant) -> Result<()> {
-        if let Some(timer) = &self.timer {
-            let n = self.pending.len();
-            let times = Plan::times(gpu, timer, self.timestamps, n).await?;
-            for ((_, seconds), time) in self.pending.iter_mut().zip(times) {
-                *seconds = time;
+    pub async fn collect(&mut self, gpu: &Gpu, submitted: Instant) -> Result<()> {
+        for mut part in std::mem::take(&mut self.pending) {
+            if let Some(timer) = part.timer {
+                let n = part.dispatches.len();
+                let times = Plan::times(gpu, &timer, self.timestamps, n).await?;
+                for ((_, seconds), time) in part.dispatches.iter_mut().zip(times) {
+                    *seconds = time;
+                }
+                self.idle.push(timer);
             }
-        }
-        for (i, seconds) in self.pending.drain(..) {
-            self.profile.add(&pass.notes[i], seconds);
+            for (note, seconds) in &part.dispatches {
+                self.profile.add(note, *seconds);
+            }
         }
         self.profile.waited += submitted.elapsed();
         Ok(())

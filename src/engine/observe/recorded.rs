@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use crate::engine::memory::buffers::Buffers;
-use crate::engine::memory::rows::OUTPUT_ROWS;
+use crate::engine::memory::layout::padded;
+use crate::engine::memory::rows::{DRAW_ROWS, OUTPUT_ROWS, Place};
 use crate::engine::memory::sizes::Sizes;
 use crate::engine::pass::forward::Forward;
 use crate::engine::pass::recorder::{DispatchSizes, Note, Recorder, Size};
-use crate::engine::sampling::device::DeviceSampler;
+use crate::engine::sampling::device::{Changes, DeviceSampler, Inputs};
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
 use crate::gpu::{Call, Gpu, Kernel, Traffic};
 use crate::kernels::{BatchKind, KvType};
 use crate::model::config::{ExitRule, KvPolicy};
-use crate::schedule::Schedule;
+use crate::schedule::Walk;
 
 /// A dispatch of a pass.
 #[derive(Clone, Debug)]
@@ -36,20 +37,16 @@ pub fn recorded_pass(
     kv_type: KvType,
 ) -> Result<Vec<Recorded>> {
     let gpu = &*model.gpu;
-    let exit = ExitRule {
-        threshold: None,
-        ..ExitRule::default()
-    };
-    let schedule = Schedule::new(&model.config, model.pool.is_some(), None, exit)?;
-    let buffers = buffers(model, &schedule, n_rows, depth, kv_type)?;
-    let forward = forward(model, &schedule, &buffers);
-    let sampler = Sampler::new(SamplingOptions::default(), &[]);
-    let n_vocab = model.config.vocab;
-    let sampler = DeviceSampler::new(gpu, &sampler, n_vocab, &buffers.logits, &buffers.ids);
-    let sizes = DispatchSizes::new(gpu, schedule.n_cycles());
+    let walk = walk(model, KvPolicy::Propagate)?;
+    let buffers = buffers(model, &walk, n_rows, depth, kv_type)?;
+    let forward = forward(model, &walk, &buffers, false);
+    let of_one = of_one_row(&forward);
+    let sampler = device_sampler(gpu, model, &SamplingOptions::default());
+    let sizes = DispatchSizes::new(gpu, 0);
     let mut recorder = Recorder::new(model.weights.target.skip);
     forward.pass(&mut recorder, &sizes);
-    sampler.record(&mut recorder);
+    of_one.logits(&mut recorder);
+    sampler.record_draw(&mut recorder, Changes::default(), inputs(&buffers));
     Ok(recorded(&recorder, n_rows, depth))
 }
 
@@ -78,19 +75,17 @@ fn recorded(recorder: &Recorder<'_>, n_rows: usize, depth: usize) -> Vec<Recorde
     recorder.calls().map(of_call).collect()
 }
 
-/// With a threshold, so that the kernels of rows that exit are among those that are recorded.
-pub(super) fn schedule(model: &DeviceModel, kv: KvPolicy) -> Result<Schedule> {
+pub(super) fn walk(model: &DeviceModel, kv: KvPolicy) -> Result<Walk> {
     let exit = ExitRule {
-        threshold: Some(0.5),
         kv,
         ..ExitRule::default()
     };
-    Schedule::new(&model.config, model.pool.is_some(), None, exit)
+    Walk::new(&model.config, model.pool.is_some(), None, &exit)
 }
 
 fn buffers(
     model: &DeviceModel,
-    schedule: &Schedule,
+    walk: &Walk,
     n_rows: usize,
     depth: usize,
     kv_type: KvType,
@@ -103,22 +98,40 @@ fn buffers(
         kv_type,
     };
     let target = &model.weights.target;
-    Buffers::new(&model.gpu, target, &model.config, schedule, sizes)
+    Buffers::new(&model.gpu, target, &model.config, walk, sizes)
 }
 
 fn forward<'a>(
     model: &'a DeviceModel,
-    schedule: &'a Schedule,
+    walk: &'a Walk,
     buffers: &'a Buffers,
+    exits: bool,
 ) -> Forward<'a> {
     Forward {
-        gpu: &model.gpu,
         config: &model.config,
-        schedule,
+        walk,
         pool: model.pool.as_ref(),
         weights: &model.weights,
         buffers,
         kind: BatchKind::of(&model.weights.target, buffers.sizes.n_rows, true),
+        exits,
+    }
+}
+
+/// The last row of a prompt alone gets logits.
+fn of_one_row<'a>(forward: &Forward<'a>) -> Forward<'a> {
+    Forward {
+        kind: BatchKind::OneRow,
+        ..*forward
+    }
+}
+
+/// The row of logits that a token is drawn from.
+fn inputs(buffers: &Buffers) -> Inputs<'_> {
+    Inputs {
+        logits: &buffers.logits,
+        rows: &buffers.rows,
+        list: buffers.lists.outputs(),
     }
 }
 
@@ -131,46 +144,68 @@ pub(super) fn with_every_call(
     visit: &mut dyn FnMut(&Buffers, &Recorder<'_>) -> Result<()>,
 ) -> Result<()> {
     let gpu = &*model.gpu;
-    let schedules = [
-        schedule(model, KvPolicy::Propagate)?,
-        schedule(model, KvPolicy::Share)?,
+    let walks = [
+        walk(model, KvPolicy::Propagate)?,
+        walk(model, KvPolicy::Share)?,
     ];
-    let buffers = buffers(model, &schedules[0], n_rows, depth, kv_type)?;
-    let forwards = schedules
+    let buffers = buffers(model, &walks[0], n_rows, depth, kv_type)?;
+    let forwards = walks
         .each_ref()
-        .map(|schedule| forward(model, schedule, &buffers));
-    let sampler = device_sampler(gpu, model, &buffers);
-    let dispatch_sizes = DispatchSizes::new(gpu, schedules[0].n_cycles());
+        .map(|walk| forward(model, walk, &buffers, true));
+    let of_one = of_one_row(&forwards[0]);
+    let options = SamplingOptions {
+        repeat_penalty: 1.1,
+        ..SamplingOptions::default()
+    };
+    let sampler = device_sampler(gpu, model, &options);
+    draw_once(gpu, &sampler, &buffers, n_rows, depth);
+    let dispatch_sizes = DispatchSizes::new(gpu, walks[0].n_cycles);
     let mut recorder = Recorder::new(model.weights.target.skip);
+    sampler.record_next(
+        &mut recorder,
+        buffers.lists.all(),
+        &buffers.rows,
+        &buffers.ids,
+    );
     for forward in &forwards {
         forward.pass(&mut recorder, &dispatch_sizes);
     }
+    of_one.logits(&mut recorder);
     forwards[0].of_other_families(&mut recorder);
-    sampler.record(&mut recorder);
+    sampler.record_draw(&mut recorder, PENALTY, inputs(&buffers));
     visit(&buffers, &recorder)
 }
 
 /// The rows of a dispatch: only the last row of a prompt gets logits.
 pub(super) fn rows_of(note: &Note, n_rows: usize) -> usize {
     match note.size {
-        Size::Counted(OUTPUT_ROWS) => 1,
+        Size::Counted(OUTPUT_ROWS | DRAW_ROWS) => 1,
         _ => n_rows,
     }
 }
 
-/// A sampler with the default options and a repeat penalty that has drawn one token, as each of
-/// its kernels reads the output of the one before it.
-fn device_sampler(gpu: &Gpu, model: &DeviceModel, buffers: &Buffers) -> DeviceSampler {
+/// Draws with the repeat penalty.
+const PENALTY: Changes = Changes {
+    adjusts: false,
+    penalizes: true,
+};
+
+/// A sampler of one sequence that has seen some tokens.
+fn device_sampler(gpu: &Gpu, model: &DeviceModel, options: &SamplingOptions) -> DeviceSampler {
     let n_vocab = model.config.vocab;
-    let options = SamplingOptions {
-        repeat_penalty: 1.1,
-        ..SamplingOptions::default()
-    };
     let seen: Vec<u32> = (0..n_vocab as u32).take(64).collect();
-    let sampler = Sampler::new(options, &seen);
-    let sampler = DeviceSampler::new(gpu, &sampler, n_vocab, &buffers.logits, &buffers.ids);
-    let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    sampler.encode(&mut encoder);
-    gpu.queue.submit([encoder.finish()]);
+    let mut sampler = DeviceSampler::new(gpu, 1, 1, n_vocab, padded(n_vocab));
+    sampler.set(gpu, 0, &Sampler::new(options.clone(), &seen));
     sampler
+}
+
+/// Draws a token, as each kernel of drawing reads the output of the one before it.
+fn draw_once(gpu: &Gpu, sampler: &DeviceSampler, buffers: &Buffers, n_rows: usize, depth: usize) {
+    let rows = buffers.lists.every_list(&Place::alone(depth, n_rows), 0);
+    gpu.queue
+        .write_buffer(&buffers.rows, 0, bytemuck::cast_slice(&rows));
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let counts = [n_rows as u32, 1, 1];
+    sampler.encode_draw(gpu, PENALTY, inputs(buffers), &mut encoder, &counts);
+    gpu.queue.submit([encoder.finish()]);
 }

@@ -127,11 +127,17 @@ impl<'a> Recorder<'a> {
         self.calls.push((call, rows));
     }
 
+    /// Records a call of one workgroup for all rows of the batch.
+    pub fn push_whole(&mut self, role: &'static str, call: Call<'a>) {
+        self.note(role, &call, Size::Counted(BATCH_ROWS));
+        self.calls.push((call, Rows::One));
+    }
+
     /// Records an `exit`, which sizes the indirect calls from here to the next one.
     pub fn push_exit(
         &mut self,
         params: exit::Params,
-        buffers: [&'a wgpu::Buffer; 5],
+        buffers: [&'a wgpu::Buffer; 4],
         over: RowList,
     ) {
         self.close_exit();

@@ -2,132 +2,259 @@
 
 use wgpu::BufferUsages;
 
-use crate::engine::memory::rows::OUTPUT_ROWS;
-use crate::engine::pass::recorder::{DispatchSizes, Pass, Phase, Recorder, RowList, Size};
-use crate::engine::sampling::Sampler;
-use crate::gpu::{Call, Gpu, Target, Traffic};
+use super::Sampler;
+use crate::engine::memory::rows::DRAW_ROWS;
+use crate::engine::pass::recorder::{DispatchSizes, Phase, Recorder, RowList, Size};
+use crate::gpu::{Call, Gpu, Target};
+use crate::kernels::adjust_logits::MASK_TOKENS;
 use crate::kernels::chunk_max::N_CHUNKS;
+use crate::kernels::draw::DrawRule;
 use crate::kernels::repeat_penalty::{HISTORY_WORDS, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
-use crate::kernels::{chunk_max, draw, repeat_penalty, top_k};
+use crate::kernels::{adjust_logits, chunk_max, draw, next_rows, repeat_penalty, top_k};
 
-/// The kernels that turn one row of logits into a token, with the state that they keep.
+/// Samplers of sequences, and what the kernels that draw from rows of logits hand each other.
 pub struct DeviceSampler {
-    drawing: Drawing,
-    pass: Pass,
-    /// Bytes and operations that a draw cannot avoid.
-    pub moved: Traffic,
+    target: Target,
+    n_vocab: usize,
+    /// Values of a row of logits.
+    stride: usize,
+    n_sequences: usize,
+    /// [`DrawRule`] `[sequence]`
+    draw_rules: wgpu::Buffer,
+    /// u32 `[sequence][HISTORY_WORDS]`; see `shaders/shared/history.wgsl`.
+    history: wgpu::Buffer,
+    /// u32 `[row of logits][chunk]`
+    maxima: wgpu::Buffer,
+    /// u32 `[row of logits][MAX_CANDIDATES][key, id]`
+    candidates: wgpu::Buffer,
+    /// The tokens drawn, u32 `[row of logits]`.
+    pub drawn: wgpu::Buffer,
+    /// Made when they are first needed.
+    adjustments: Option<Adjustments>,
 }
 
-/// Parameters and buffers of the sampling kernels.
-struct Drawing {
-    target: Target,
-    n_vocab: u32,
-    repeat_penalty: Option<repeat_penalty::Params>,
-    draw: draw::Params,
-    /// f32 `[n_vocab]`, padded to whole quads.
-    logits: wgpu::Buffer,
-    /// u32 `[chunk]`
-    maxima: wgpu::Buffer,
-    /// u32 `[candidate][key, id]`
-    candidates: wgpu::Buffer,
-    /// See `shaders/shared/history.wgsl`.
-    history: wgpu::Buffer,
-    ids: wgpu::Buffer,
+struct Adjustments {
+    /// f32 `[sequence][stride]`
+    biases: wgpu::Buffer,
+    /// u32 `[sequence][stride / 32]`
+    masks: wgpu::Buffer,
+}
+
+/// The kernels that some row of a batch wants besides those that all want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Biases and masks of logits.
+    pub adjusts: bool,
+    /// The repeat penalty.
+    pub penalizes: bool,
+}
+
+impl Changes {
+    /// What the rows of a sequence with this rule want.
+    pub fn of(rule: &DrawRule) -> Self {
+        Self {
+            adjusts: rule.has_bias + rule.has_mask > 0,
+            penalizes: rule.seen_positive != rule.seen_negative,
+        }
+    }
+
+    /// What either wants.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            adjusts: self.adjusts || other.adjusts,
+            penalizes: self.penalizes || other.penalizes,
+        }
+    }
+}
+
+/// The buffers of a batch that drawing reads and writes.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// f32 `[row of logits][stride]`, rows padded to whole quads.
+    pub logits: &'a wgpu::Buffer,
+    /// See `shaders/shared/rows.wgsl`.
+    pub rows: &'a wgpu::Buffer,
+    /// The list of rows that the rows of logits belong to.
+    pub list: u32,
 }
 
 impl DeviceSampler {
-    /// Goes on where `sampler` is. `logits` is f32 `[n_vocab]`, padded to whole quads; the token
-    /// drawn, or [`NO_TOKEN`](draw::NO_TOKEN), is written to the first of `ids`.
-    ///
-    /// # Panics
-    /// When the sampler's options do not
-    /// [fit a device](super::SamplingOptions::fit_device).
+    /// For `n_sequences` sequences and `n_rows` rows of `n_vocab` logits, which lie `stride` apart.
     pub fn new(
         gpu: &Gpu,
-        sampler: &Sampler,
+        n_sequences: usize,
+        n_rows: usize,
         n_vocab: usize,
-        logits: &wgpu::Buffer,
-        ids: &wgpu::Buffer,
+        stride: usize,
     ) -> Self {
-        assert!(sampler.options.fit_device(n_vocab), "too many candidates");
-        let drawing = Drawing {
-            target: gpu.target.clone(),
-            n_vocab: n_vocab as u32,
-            repeat_penalty: sampler.penalty(),
-            draw: sampler.options.draw_rule(n_vocab),
-            logits: logits.clone(),
-            maxima: gpu.storage("maxima", 4 * u64::from(N_CHUNKS)),
-            candidates: gpu.storage("candidates", 8 * MAX_CANDIDATES as u64),
-            history: gpu.buffer_with("history", &history(sampler), BufferUsages::STORAGE),
-            ids: ids.clone(),
+        let words = |label, n: usize| {
+            let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+            gpu.buffer(label, 4 * n as u64, usage)
         };
-        let mut recorder = Recorder::new(gpu.target.skip);
-        drawing.record(&mut recorder);
-        let pass = recorder.finish(gpu, &DispatchSizes::new(gpu, 0));
-        let mut moved = Traffic::default();
-        for note in &pass.notes {
-            moved += note.cost.over([0]);
-        }
         Self {
-            drawing,
-            pass,
-            moved,
+            target: gpu.target.clone(),
+            n_vocab,
+            stride,
+            n_sequences,
+            draw_rules: words("draw_rules", n_sequences * size_of::<DrawRule>() / 4),
+            history: words("history", n_sequences * HISTORY_WORDS),
+            maxima: words("maxima", n_rows * N_CHUNKS as usize),
+            candidates: words("candidates", n_rows * 2 * MAX_CANDIDATES),
+            drawn: words("drawn", n_rows),
+            adjustments: None,
         }
     }
 
-    /// Encodes one draw. Returns the number of dispatches.
-    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) -> usize {
-        // One row in the batch, and it has logits.
-        self.pass.plan.encode(encoder, &[1, 1])
+    /// From the next submission on, tokens of `sequence` are drawn as `sampler` would draw them.
+    /// Returns the rule they are drawn by.
+    ///
+    /// # Panics
+    /// When the sampler's options do not [fit a device](super::SamplingOptions::fit_device).
+    pub fn set(&mut self, gpu: &Gpu, sequence: usize, sampler: &Sampler) -> DrawRule {
+        assert!(
+            sampler.options.fit_device(self.n_vocab),
+            "too many candidates"
+        );
+        let rule = sampler.draw_rule(self.n_vocab);
+        let at = (sequence * size_of::<DrawRule>()) as u64;
+        gpu.queue
+            .write_buffer(&self.draw_rules, at, bytemuck::bytes_of(&rule));
+        let at = (4 * sequence * HISTORY_WORDS) as u64;
+        gpu.queue
+            .write_buffer(&self.history, at, bytemuck::cast_slice(&history(sampler)));
+        self.write_adjustments(gpu, sequence, sampler);
+        rule
     }
 
-    /// Records the calls of one draw, for measuring.
-    pub fn record<'b>(&'b self, r: &mut Recorder<'b>) {
-        self.drawing.record(r);
+    fn write_adjustments(&mut self, gpu: &Gpu, sequence: usize, sampler: &Sampler) {
+        if sampler.bias.is_none() && sampler.mask.is_none() {
+            return;
+        }
+        let mask_words = self.stride.div_ceil(MASK_TOKENS as usize);
+        let n_sequences = self.n_sequences;
+        let adjustments = self.adjustments.get_or_insert_with(|| Adjustments {
+            biases: gpu.storage("biases", 4 * (n_sequences * self.stride) as u64),
+            masks: gpu.storage("masks", 4 * (n_sequences * mask_words) as u64),
+        });
+        if let Some(bias) = &sampler.bias {
+            let at = (4 * sequence * self.stride) as u64;
+            let bias = &bias[..self.n_vocab.min(bias.len())];
+            gpu.queue
+                .write_buffer(&adjustments.biases, at, bytemuck::cast_slice(bias));
+        }
+        if let Some(mask) = &sampler.mask {
+            let at = (4 * sequence * mask_words) as u64;
+            let mask = &mask[..mask_words.min(mask.len())];
+            gpu.queue
+                .write_buffer(&adjustments.masks, at, bytemuck::cast_slice(mask));
+        }
     }
-}
 
-impl Drawing {
-    pub fn record<'b>(&'b self, r: &mut Recorder<'b>) {
-        let n_vocab = self.n_vocab;
+    /// Records the kernel that gives rows their tokens and positions which go on from the token
+    /// drawn last: those of the list `list` whose id is [`next_rows::FROM_HISTORY`].
+    pub fn record_next<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        list: u32,
+        rows: &'b wgpu::Buffer,
+        ids: &'b wgpu::Buffer,
+    ) {
+        r.enter(Phase::Head);
+        let params = next_rows::Params { list };
+        let call = next_rows::call(params, [&self.history, rows, ids]);
+        r.push_whole("next_rows", call);
+    }
+
+    /// Encodes the draw of a token from each row of logits. Returns the number of dispatches.
+    pub fn encode_draw(
+        &self,
+        gpu: &Gpu,
+        changes: Changes,
+        inputs: Inputs<'_>,
+        encoder: &mut wgpu::CommandEncoder,
+        counts: &[u32],
+    ) -> usize {
+        let mut recorder = Recorder::new(self.target.skip);
+        self.record_draw(&mut recorder, changes, inputs);
+        let pass = recorder.finish(gpu, &DispatchSizes::new(gpu, 0));
+        pass.plan.encode(encoder, counts)
+    }
+
+    /// Records the draw of a token from each row of logits.
+    ///
+    /// # Panics
+    /// When `changes` asks for adjustments and no sampler had any.
+    pub fn record_draw<'b>(&'b self, r: &mut Recorder<'b>, changes: Changes, inputs: Inputs<'b>) {
+        let Inputs { logits, rows, list } = inputs;
+        let (n_vocab, stride) = (self.n_vocab as u32, self.stride as u32);
+        let row_quads = stride / 4;
         r.enter(Phase::Logits);
-        // No list of rows is read: there is one row of logits.
         let over = RowList {
-            list: 0,
-            size: Size::Counted(OUTPUT_ROWS),
+            list,
+            size: Size::Counted(DRAW_ROWS),
         };
         let mut push = |call: Call<'b>| r.push(call.kernel.name, call, over);
-        if let Some(params) = self.repeat_penalty {
-            push(repeat_penalty::call(params, [&self.history, &self.logits]));
+        if changes.adjusts {
+            let Adjustments { biases, masks } = self.adjustments.as_ref().expect("set before");
+            let params = adjust_logits::Params {
+                n_vocab,
+                stride,
+                list,
+            };
+            let buffers = [&self.draw_rules, biases, masks, rows, logits];
+            push(adjust_logits::call(params, buffers));
+        }
+        if changes.penalizes {
+            let params = repeat_penalty::Params {
+                n_vocab,
+                stride,
+                list,
+            };
+            let buffers = [&self.draw_rules, &self.history, rows, logits];
+            push(repeat_penalty::call(params, buffers));
         }
         push(chunk_max::call(
             &self.target,
-            chunk_max::Params { n_vocab },
-            [&self.logits, &self.maxima],
+            chunk_max::Params { n_vocab, row_quads },
+            [logits, &self.maxima],
         ));
-        let k = self.draw.n_candidates;
         push(top_k::call(
             &self.target,
-            top_k::Params { n_vocab, k },
-            [&self.logits, &self.maxima, &self.candidates],
+            top_k::Params {
+                n_vocab,
+                row_quads,
+                list,
+            },
+            [
+                logits,
+                &self.maxima,
+                &self.draw_rules,
+                rows,
+                &self.candidates,
+            ],
         ));
         push(draw::call(
-            self.draw,
-            [&self.candidates, &self.history, &self.ids],
+            draw::Params { list },
+            [
+                &self.candidates,
+                &self.draw_rules,
+                rows,
+                &self.history,
+                &self.drawn,
+            ],
         ));
     }
 }
 
-/// The tokens drawn and seen before, as the sampling kernels read them.
+/// The text so far, as the sampling kernels read it.
 fn history(sampler: &Sampler) -> [u32; HISTORY_WORDS] {
     let seen = &sampler.seen;
     let mut words = [0; HISTORY_WORDS];
-    words[0] = sampler.n_drawn;
-    words[1] = seen.len() as u32;
+    words[2] = seen.len() as u32;
     let first = seen.len().saturating_sub(WINDOW);
     for (i, &id) in seen.iter().enumerate().skip(first) {
-        words[2 + i % WINDOW] = id;
+        words[3 + i % WINDOW] = id;
     }
     words
 }

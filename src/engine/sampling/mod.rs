@@ -1,14 +1,16 @@
 //! Choosing the next token.
 //!
-//! The order is llama.cpp's: repeat penalty, top-k, top-p, min-p, temperature. Random numbers
-//! come from a counter-based generator, and what follows top-k is integers for the most part
-//! (`draw_rule`), so that a seed gives the same text on every machine, on host and device.
+//! The order is llama.cpp's: biases and masks, repeat penalty, top-k, top-p, min-p, temperature.
+//! Random numbers are hashes of seed, place and token, and what follows top-k is integers for the
+//! most part (`draw_rule`), so that a seed gives the same text on every machine, on host and device.
 
 pub mod device;
 mod draw_rule;
 
-use crate::kernels::draw;
-use crate::kernels::repeat_penalty::{self, WINDOW};
+use std::sync::Arc;
+
+use crate::kernels::draw::DrawRule;
+use crate::kernels::repeat_penalty::WINDOW;
 use crate::kernels::top_k::MAX_CANDIDATES;
 use crate::model::Model;
 
@@ -75,77 +77,114 @@ impl SamplingOptions {
         self.n_candidates(n_vocab) <= MAX_CANDIDATES
     }
 
-    pub(super) fn draw_rule(&self, n_vocab: usize) -> draw::Params {
-        draw::Params {
+    fn draw_rule(&self, n_vocab: usize) -> DrawRule {
+        DrawRule {
             n_candidates: self.n_candidates(n_vocab) as u32,
             top_p: draw_rule::top_p(self.top_p),
             min_p_distance: draw_rule::min_p_distance(self.min_p),
             plain_scale: draw_rule::scale(1.0),
             tempered_scale: draw_rule::scale(self.temperature),
             seed: draw_rule::seed(self.seed),
+            seen_positive: (1.0 / self.repeat_penalty) as f32,
+            seen_negative: self.repeat_penalty as f32,
+            ..DrawRule::default()
         }
     }
 }
 
-/// Draws tokens one after the other.
+/// Draws the tokens of a text one after the other.
+#[derive(Clone)]
 pub struct Sampler {
     pub(super) options: SamplingOptions,
     pub(super) seen: Vec<u32>,
-    pub(super) n_drawn: u32,
+    /// Added to the logits `[vocab]`; `None` changes nothing.
+    bias: Option<Arc<[f32]>>,
+    /// A bit for each token that is allowed, 32 a word; `None` allows all.
+    mask: Option<Arc<[u32]>>,
 }
 
 impl Sampler {
-    /// `prompt` is what the repeat penalty has seen already.
+    /// `prompt` is the text so far: what the repeat penalty has seen already, and, by its length,
+    /// the place whose random numbers come next.
     pub fn new(options: SamplingOptions, prompt: &[u32]) -> Self {
         Self {
             options,
             seen: prompt.to_vec(),
-            n_drawn: 0,
+            bias: None,
+            mask: None,
         }
+    }
+
+    /// Adds `bias` `[vocab]` to all logits from now on.
+    pub fn set_bias(&mut self, bias: Option<Arc<[f32]>>) {
+        self.bias = bias;
+    }
+
+    /// Allows only the tokens whose bits are set from now on: bit `i % 32` of word `i / 32` is
+    /// that of token `i`. At least one must be.
+    pub fn set_mask(&mut self, mask: Option<Arc<[u32]>>) {
+        self.mask = mask;
     }
 
     /// The next token, from logits `[vocab]` that are all finite.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
-        let n_candidates = self.options.n_candidates(logits.len());
-        let candidates = match self.penalty() {
-            None => top(logits, n_candidates),
-            Some(penalty) => {
+        let rule = self.draw_rule(logits.len());
+        let n_candidates = rule.n_candidates as usize;
+        let candidates = match self.changes_logits() {
+            false => top(logits, n_candidates),
+            true => {
                 let mut logits = logits.to_vec();
-                self.penalize(&mut logits, &penalty);
+                self.adjust(&mut logits);
+                self.penalize(&mut logits, &rule);
                 top(&logits, n_candidates)
             }
         };
-        let rule = self.options.draw_rule(logits.len());
-        let id = draw_rule::draw(&rule, &candidates, self.n_drawn);
+        let id = draw_rule::draw(&rule, &candidates, self.seen.len() as u32);
         self.record(id);
         id
     }
 
     /// Notes a token that was drawn, here or by a device.
-    pub(super) fn record(&mut self, id: u32) {
+    pub fn record(&mut self, id: u32) {
         self.seen.push(id);
-        self.n_drawn = self.n_drawn.wrapping_add(1);
     }
 
-    /// `None` changes nothing.
-    pub(super) fn penalty(&self) -> Option<repeat_penalty::Params> {
-        let penalty = self.options.repeat_penalty;
-        (penalty != 1.0).then_some(repeat_penalty::Params {
-            positive: (1.0 / penalty) as f32,
-            negative: penalty as f32,
-        })
+    /// How the tokens are drawn, as the kernels read it.
+    pub(super) fn draw_rule(&self, n_vocab: usize) -> DrawRule {
+        DrawRule {
+            has_bias: self.bias.is_some().into(),
+            has_mask: self.mask.is_some().into(),
+            ..self.options.draw_rule(n_vocab)
+        }
+    }
+
+    fn changes_logits(&self) -> bool {
+        self.options.repeat_penalty != 1.0 || self.bias.is_some() || self.mask.is_some()
+    }
+
+    /// Adds the biases, and makes the tokens that are not allowed the unlikeliest.
+    fn adjust(&self, logits: &mut [f32]) {
+        if let Some(bias) = &self.bias {
+            let biased = logits.iter_mut().zip(bias.iter());
+            biased.for_each(|(logit, bias)| *logit = (*logit + bias).clamp(f32::MIN, f32::MAX));
+        }
+        if let Some(mask) = &self.mask {
+            let forbidden = |i: &usize| mask[i / 32] >> (i % 32) & 1 == 0;
+            let forbidden = (0..logits.len()).filter(forbidden);
+            forbidden.for_each(|i| logits[i] = f32::MIN);
+        }
     }
 
     /// Changes the logits of the latest tokens, each once.
-    fn penalize(&self, logits: &mut [f32], penalty: &repeat_penalty::Params) {
+    fn penalize(&self, logits: &mut [f32], rule: &DrawRule) {
         let mut recent = self.seen[self.seen.len().saturating_sub(WINDOW)..].to_vec();
         recent.sort_unstable();
         recent.dedup();
         for id in recent {
             let logit = &mut logits[id as usize];
             let factor = match *logit > 0.0 {
-                true => penalty.positive,
-                false => penalty.negative,
+                true => rule.seen_positive,
+                false => rule.seen_negative,
             };
             *logit = (*logit * factor).clamp(f32::MIN, f32::MAX);
         }
@@ -278,5 +317,24 @@ mod tests {
         assert!(top_k(256).fit_device(5000) && !top_k(257).fit_device(5000));
         assert!(top_k(0).fit_device(256) && !top_k(0).fit_device(257));
         assert!(greedy.fit_device(5000));
+    }
+
+    #[test]
+    fn a_mask_forbids_and_a_bias_prefers() {
+        let logits: Vec<f32> = (0..40).map(|i| i as f32 * 0.01).collect();
+        let mut sampler = Sampler::new(PLAIN, &[]);
+        sampler.set_mask(Some(Arc::from([1 << 5 | 1 << 9, 1 << 2])));
+        let mut drawn: Vec<u32> = (0..500).map(|_| sampler.sample(&logits)).collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn, [5, 9, 34]);
+        let mut bias = vec![0.0; 40];
+        bias[9] = 50.0;
+        sampler.set_bias(Some(Arc::from(bias)));
+        assert!((0..50).all(|_| sampler.sample(&logits) == 9));
+        sampler.set_mask(None);
+        sampler.set_bias(None);
+        let drawn: Vec<u32> = (0..500).map(|_| sampler.sample(&logits)).collect();
+        assert!(drawn.iter().any(|id| ![5, 9, 34].contains(id)));
     }
 }

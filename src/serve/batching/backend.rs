@@ -1,10 +1,12 @@
 //! The interface of a model to the batcher.
 
-use crate::engine::{Next, Sequences};
+use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::engine::{Engine, Row};
 use crate::error::Result;
 use crate::reference::Output;
+use crate::schedule::TextRules;
 
-/// A model with the keys and values of several sequences: [`Sequences`], or a fake one in a test.
+/// A model with the keys and values of several sequences: an [`Engine`], or a fake one in a test.
 pub trait Backend {
     /// Number of sequences.
     fn n(&self) -> usize;
@@ -12,30 +14,58 @@ pub trait Backend {
     /// Positions that each sequence has room for.
     fn n_ctx(&self) -> usize;
 
+    /// The most cycles that a position runs.
+    fn n_cycles(&self) -> usize;
+
+    /// The rules of texts that bring none of their own.
+    fn rules(&self) -> TextRules;
+
     /// Forgets all positions of a sequence from `n` on.
     fn truncate(&mut self, sequence: usize, n: usize);
 
-    /// Runs the given tokens in one pass, and waits for it. One output for each, in their order.
+    /// Whether it can draw tokens by these options.
+    fn draws(&self, options: &SamplingOptions) -> bool;
+
+    /// From now on it draws the tokens of a sequence as `sampler` would.
+    fn set_sampler(&mut self, sequence: usize, sampler: &Sampler);
+
+    /// Runs the given rows in one pass, and waits for it. One output for each, in their order.
     ///
     /// # Errors
     /// After one nothing can be said of the sequences any more.
-    fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>>;
+    fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>>;
 }
 
-impl Backend for Sequences<'_> {
+impl Backend for Engine<'_> {
     fn n(&self) -> usize {
-        self.n()
+        self.n_sequences()
     }
 
     fn n_ctx(&self) -> usize {
         self.n_ctx()
     }
 
-    fn truncate(&mut self, sequence: usize, n: usize) {
-        self.truncate(sequence, n);
+    fn n_cycles(&self) -> usize {
+        self.n_cycles()
     }
 
-    fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>> {
-        pollster::block_on(self.forward(batch))
+    fn rules(&self) -> TextRules {
+        self.rules()
+    }
+
+    fn truncate(&mut self, sequence: usize, n: usize) {
+        self.truncate_sequence(sequence, n);
+    }
+
+    fn draws(&self, options: &SamplingOptions) -> bool {
+        self.draws(options)
+    }
+
+    fn set_sampler(&mut self, sequence: usize, sampler: &Sampler) {
+        self.set_sampler(sequence, sampler);
+    }
+
+    fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>> {
+        pollster::block_on(self.run(rows))
     }
 }

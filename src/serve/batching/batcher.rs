@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::room::{Room, deal};
 use super::slot::{Active, Slot};
 use super::{Backend, Event, Job, Queue};
-use crate::engine::{MAX_BATCH, Next};
+use crate::engine::{MAX_BATCH, Row};
 use crate::error::{Error, Result};
 use crate::generate::GeneratedText;
 use crate::model::tokenizer::Tokenizer;
@@ -96,13 +96,13 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             return;
         };
         let start = (self.clock)();
-        match backend.forward(&batch) {
+        match backend.run(&batch) {
             Ok(outputs) => {
                 let time = (self.clock)().saturating_sub(start);
                 self.room.learn(batch.len(), n_prompt, time);
                 let n_ctx = backend.n_ctx();
-                for (next, output) in batch.iter().zip(&outputs) {
-                    self.advance(next, output, n_ctx);
+                for (row, output) in batch.iter().zip(&outputs) {
+                    self.advance(row, output, n_ctx);
                 }
             }
             Err(e) => self.lose(&e),
@@ -138,14 +138,15 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
     fn begin(&mut self, job: Job) {
         let free = self.slots.iter().enumerate();
         let free = free.filter(|(_, slot)| slot.active.is_none());
-        let best = free.min_by_key(|(_, slot)| {
-            let n_in_common = slot.n_in_common(&job.prompt);
-            (Reverse(n_in_common), slot.began)
-        });
-        let (Some((sequence, slot)), Some(backend)) = (best, &mut self.backend) else {
+        let Some(backend) = &mut self.backend else {
             return;
         };
-        let n_cached = slot.n_in_common(&job.prompt);
+        let n_cycles = backend.n_cycles();
+        let reusable = free.map(|(i, slot)| (i, slot.n_reusable(&job, n_cycles), slot.began));
+        let best = reusable.min_by_key(|&(_, n, began)| (Reverse(n), began));
+        let Some((sequence, n_cached, _)) = best else {
+            return;
+        };
         let text = match GeneratedText::new(Some(self.tokenizer), &job.prompt, &job.rules) {
             Ok(text) => text,
             Err(e) => {
@@ -158,12 +159,17 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         self.metrics.begin(job.prompt.len(), n_cached);
         job.tell(Event::Started);
         self.n_begun += 1;
-        self.slots[sequence].begin(job, text, n_cached, self.n_begun);
+        let draws = backend.draws(&job.sampling);
+        let slot = &mut self.slots[sequence];
+        let sampler = slot.begin(job, text, n_cached, self.n_begun, draws);
+        if draws {
+            backend.set_sampler(sequence, sampler);
+        }
     }
 
     /// The tokens of the next pass: the next one of every text, then parts of prompts; and how many
     /// tokens of prompts there are.
-    fn plan(&self) -> (Vec<Next>, usize) {
+    fn plan(&self) -> (Vec<Row>, usize) {
         let pending = self.slots.iter().enumerate();
         let mut pending: Vec<_> = pending.map(|(i, slot)| (i, slot, slot.pending())).collect();
         pending.retain(|(_, _, ids)| !ids.is_empty());
@@ -178,27 +184,25 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         let n_prompt = dealt.iter().sum();
         let counts = std::iter::repeat_n(1, n_texts).chain(dealt);
         let mut batch = Vec::new();
-        for ((sequence, _, ids), n) in pending.into_iter().zip(counts) {
-            batch.extend(ids[..n].iter().enumerate().map(|(i, &id)| Next {
-                sequence,
-                id,
-                logits: i + 1 == ids.len(),
-            }));
+        for ((sequence, slot, _), n) in pending.into_iter().zip(counts) {
+            batch.extend(slot.rows(sequence, n));
         }
         (batch, n_prompt)
     }
 
     /// Takes in the output of a position.
-    fn advance(&mut self, next: &Next, output: &Output, n_ctx: usize) {
-        let slot = &mut self.slots[next.sequence];
-        slot.cached.push(next.id);
+    fn advance(&mut self, row: &Row, output: &Output, n_ctx: usize) {
+        let slot = &mut self.slots[row.sequence];
+        if let Some(id) = row.id {
+            slot.cached.push(id, row.rule, output.cycles);
+        }
         self.metrics.position(output.cycles);
         let is_full = slot.cached.len() == n_ctx;
         let Some(active) = &mut slot.active else {
             return;
         };
         active.count(output);
-        if !next.logits {
+        if !row.wants.any() {
             return;
         }
         let n_before = active.n_tokens();
@@ -211,7 +215,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         }
         self.metrics.generated(active.n_tokens() - n_before);
         if let Some(end) = end {
-            self.end(next.sequence, end);
+            self.end(row.sequence, end);
         }
     }
 
@@ -230,7 +234,9 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         self.health.set_fault(Some(e.to_string()));
         self.backend = None;
         self.fail(&e.to_string());
-        self.slots.iter_mut().for_each(|slot| slot.cached.clear());
+        self.slots
+            .iter_mut()
+            .for_each(|slot| slot.cached.truncate(0));
     }
 
     /// True when there is a backend again; else the jobs that wait are told why not.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::TokenLogprobs;
 use crate::engine::sampling::SamplingOptions;
 use crate::generate::{Exits, Finish, StopRules};
+use crate::schedule::TextRules;
 
 /// One text to be generated.
 pub struct Job {
@@ -14,6 +15,8 @@ pub struct Job {
     pub prompt: Vec<u32>,
     pub sampling: SamplingOptions,
     pub rules: StopRules,
+    /// When its positions leave the cycles.
+    pub depth: TextRules,
     /// How many of the likeliest tokens are wanted beside each drawn one; `None` wants no
     /// probabilities at all.
     pub n_top: Option<usize>,

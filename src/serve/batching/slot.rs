@@ -4,26 +4,27 @@ use std::collections::VecDeque;
 
 use super::{Event, Job, Outcome, Piece, TokenLogprobs};
 use crate::engine::sampling::Sampler;
+use crate::engine::{Row, Wants};
 use crate::error::Result;
-use crate::generate::{Exits, GeneratedText};
+use crate::generate::{Cached, Exits, GeneratedText};
 use crate::reference::Output;
 
 /// One sequence. It keeps its cached tokens when its text ends: the next text may begin alike.
 #[derive(Default)]
 pub struct Slot<'t> {
-    /// The ids whose keys and values are there.
-    pub cached: Vec<u32>,
+    /// The positions whose keys and values are there.
+    pub cached: Cached,
     /// When a text began here last, counted in texts.
     pub began: u64,
     pub active: Option<Active<'t>>,
 }
 
 impl<'t> Slot<'t> {
-    /// Tokens at the beginning of `ids` that need not be run. The last one is run in any case:
-    /// its logits begin the text.
-    pub fn n_in_common(&self, ids: &[u32]) -> usize {
-        let in_common = ids.iter().zip(&self.cached).take_while(|(a, b)| a == b);
-        in_common.count().min(ids.len().saturating_sub(1))
+    /// Tokens at the beginning of a job's prompt that need not be run by a model of `n_cycles`
+    /// cycles.
+    pub fn n_reusable(&self, job: &Job, n_cycles: usize) -> usize {
+        let rule = job.depth.prompt();
+        self.cached.n_reusable(&job.prompt, &rule, n_cycles)
     }
 
     /// The tokens to be run next: the rest of the prompt, or the token drawn last.
@@ -34,11 +35,41 @@ impl<'t> Slot<'t> {
         }
     }
 
+    /// The first `n` rows of those that are pending, of sequence `sequence`.
+    pub fn rows(&self, sequence: usize, n: usize) -> Vec<Row> {
+        let Some(active) = &self.active else {
+            return Vec::new();
+        };
+        let first = self.cached.len();
+        let row = |i: usize| Row {
+            sequence,
+            id: Some(active.ids[i]),
+            rule: match i < active.n_prompt {
+                true => active.job.depth.prompt(),
+                false => active.job.depth.drawn,
+            },
+            wants: match i + 1 == active.ids.len() {
+                true => active.wants,
+                false => Wants::NOTHING,
+            },
+        };
+        (first..first + n).map(row).collect()
+    }
+
     /// Begins the empty `text` of a job, with the first `n_cached` tokens of its prompt cached.
-    pub fn begin(&mut self, job: Job, text: GeneratedText<'t>, n_cached: usize, began: u64) {
+    /// Its tokens are drawn by the model where that `draws`. Returns their sampler.
+    pub fn begin(
+        &mut self,
+        job: Job,
+        text: GeneratedText<'t>,
+        n_cached: usize,
+        began: u64,
+        draws: bool,
+    ) -> &Sampler {
         self.cached.truncate(n_cached);
         self.began = began;
-        self.active = Some(Active::new(job, text, n_cached));
+        let active = Active::new(job, text, n_cached, draws);
+        &self.active.insert(active).sampler
     }
 }
 
@@ -47,6 +78,9 @@ pub struct Active<'t> {
     pub job: Job,
     /// The prompt and the drawn tokens.
     ids: Vec<u32>,
+    n_prompt: usize,
+    /// The results of the position before a drawn token.
+    wants: Wants,
     sampler: Sampler,
     text: GeneratedText<'t>,
     /// Of tokens that are held back, in their order.
@@ -56,12 +90,17 @@ pub struct Active<'t> {
 }
 
 impl<'t> Active<'t> {
-    fn new(mut job: Job, text: GeneratedText<'t>, n_cached: usize) -> Self {
+    fn new(mut job: Job, text: GeneratedText<'t>, n_cached: usize, draws: bool) -> Self {
         let ids = std::mem::take(&mut job.prompt);
         Self {
             sampler: Sampler::new(job.sampling.clone(), &ids),
             text,
+            n_prompt: ids.len(),
             ids,
+            wants: Wants {
+                logits: !draws || job.n_top.is_some(),
+                token: draws,
+            },
             job,
             logprobs: VecDeque::new(),
             n_cached,
@@ -79,14 +118,20 @@ impl<'t> Active<'t> {
         self.exits.count(output.cycles);
     }
 
-    /// Draws the next token from the logits of `output` and gives out the part of the text that is
+    /// Takes the token drawn after `output`, or draws it from its logits, and gives out the part of the text that is
     /// certain. With `is_full` the context has no room to run the token. Returns the result of the
     /// text once it has ended.
     ///
     /// # Errors
     /// Those of the tokenizer.
     pub fn draw(&mut self, output: &Output, is_full: bool) -> Result<Option<Outcome>> {
-        let id = self.sampler.sample(&output.logits);
+        let id = match output.drawn {
+            Some(id) => {
+                self.sampler.record(id);
+                id
+            }
+            None => self.sampler.sample(&output.logits),
+        };
         let n_before = self.text.n_tokens();
         // Before the text grows: candidates are named by where they would have stood.
         let name = |id: u32| self.text.name(id);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::engine::Next;
+use crate::engine::Row;
 use crate::engine::sampling::SamplingOptions;
 use crate::error::{Error, Result};
 use crate::generate::{Finish, StopRules};
@@ -17,7 +17,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::{BUILTIN, Fetch, Model};
 use crate::serve::health::Health;
 use crate::serve::metrics::Metrics;
-use fake::{Fake, N_CTX, next_id};
+use fake::{Fake, N_CTX, RULES, next_id};
 
 /// The state shared with a batcher, and the backend's batches.
 struct Fixture {
@@ -25,7 +25,7 @@ struct Fixture {
     queue: Queue,
     health: Health,
     metrics: Metrics,
-    batches: Arc<Mutex<Vec<Vec<Next>>>>,
+    batches: Arc<Mutex<Vec<Vec<Row>>>>,
 }
 
 type Events = UnboundedReceiver<(usize, Event)>;
@@ -87,6 +87,7 @@ fn job(prompt: &[u32], max_tokens: usize) -> (Job, Events) {
             strings: Vec::new(),
             interrupt: Arc::default(),
         },
+        depth: RULES,
         n_top: None,
         choice: 0,
         events,

@@ -49,6 +49,7 @@ pub fn chat(app: &App, body: &[u8], times: Times) -> Result<Prepared, ApiError> 
     let request = ChatRequest::parse(body)?;
     check_model(app, &request.generation)?;
     check_count(app, request.generation.n, 1)?;
+    check_depth(app, &request.generation)?;
     let prompt = conversation::ids(app, request.messages, times)?;
     let (generation, n_top) = (request.generation, request.n_top);
     prepare(app, Format::Chat, vec![prompt], generation, n_top, times)
@@ -59,6 +60,7 @@ pub fn completion(app: &App, body: &[u8], times: Times) -> Result<Prepared, ApiE
     let request = CompletionRequest::parse(body)?;
     check_model(app, &request.generation)?;
     check_count(app, request.generation.n, request.prompts.len())?;
+    check_depth(app, &request.generation)?;
     let prompts = request.prompts.into_iter().map(|prompt| {
         times.check()?;
         ids(app, prompt)
@@ -140,6 +142,21 @@ fn check_count(app: &App, n: usize, n_prompts: usize) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_param(param))
 }
 
+/// Refuses more cycles than the model runs here.
+fn check_depth(app: &App, generation: &Generation) -> Result<(), ApiError> {
+    let most = app.n_cycles;
+    match generation.depth.cycles {
+        Some(n) if n > most => {
+            let message = format!(
+                "request: `ztt.cycles`: expected 1 to {most}, the cycles that the model runs here, \
+                 found {n}"
+            );
+            Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_param("ztt.cycles"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Every text of every prompt.
 fn prepare(
     app: &App,
@@ -168,6 +185,7 @@ fn prepare(
                 prompt: prompt.clone(),
                 sampling: generation.sampling(&settings.sampling, seed, i),
                 rules: rules.clone(),
+                depth: generation.depth.over(app.rules),
                 n_top,
                 choice: jobs.len(),
                 events: sender.clone(),

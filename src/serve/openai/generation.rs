@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::depth::Depth;
 use super::fields::without_nothing;
 use super::parsing::BODY;
 use crate::engine::sampling::SamplingOptions;
@@ -28,6 +29,7 @@ pub struct Generation {
     min_p: Option<f64>,
     repeat_penalty: Option<f64>,
     pub seed: Option<u64>,
+    pub depth: Depth,
     /// Texts of each prompt.
     pub n: usize,
     pub max_tokens: Option<usize>,
@@ -40,7 +42,7 @@ pub struct Generation {
 
 impl Generation {
     /// The fields that are read here.
-    pub const FIELDS: [&str; 12] = [
+    pub const FIELDS: [&str; 13] = [
         "max_tokens",
         "min_p",
         "model",
@@ -53,6 +55,7 @@ impl Generation {
         "temperature",
         "top_k",
         "top_p",
+        Depth::FIELD,
     ];
 
     /// Reads the fields of a body.
@@ -82,6 +85,7 @@ impl Generation {
                 |x| REPEAT_PENALTIES.contains(&x),
             )?,
             seed: seed(body)?,
+            depth: Depth::read(body)?,
             n,
             max_tokens: body.whole("max_tokens")?,
             stop: stop(body)?,

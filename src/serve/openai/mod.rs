@@ -5,6 +5,7 @@ mod calls;
 mod chat;
 mod completion;
 mod content;
+mod depth;
 mod fields;
 mod format;
 mod generation;

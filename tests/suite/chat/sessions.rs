@@ -54,6 +54,7 @@ fn engine<'m>(model: &'m Model, gpu: Option<Arc<Gpu>>) -> Result<Engine<'m>> {
     let options = Options {
         cap: None,
         exit: model.config.exit(),
+        n_sequences: 1,
         n_ctx: 384,
         kv_type: KvType::F32,
         logits: Logits::Last,

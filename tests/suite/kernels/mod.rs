@@ -17,6 +17,7 @@ mod norm_add;
 mod norms;
 mod random_weights;
 mod sampling;
+mod zero_score;
 
 use anyhow::{Result, ensure};
 use half::f16;
@@ -41,6 +42,7 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(cache::trials());
     trials.extend(attention::trials());
     trials.extend(exit::trials());
+    trials.extend(zero_score::trials());
     trials.extend(random_weights::trials());
     trials.extend(cap_logits::trials());
     trials.extend(sampling::trials());
@@ -86,7 +88,13 @@ struct Listing {
     positions: Vec<u32>,
     /// Where the row's sequence begins in the cache.
     cache_starts: Vec<u32>,
+    /// Which sequence it is, the fewest and the most cycles of the row, and the bits of its
+    /// threshold.
+    rules: Vec<[u32; 4]>,
 }
+
+/// Words of a row; see `shaders/shared/rows.wgsl`.
+const ROW_WORDS: usize = 6;
 
 impl Listing {
     /// Lists rows 1, 2, 4, 5, 7 ...; other rows lie before, between and after them.
@@ -97,6 +105,7 @@ impl Listing {
             listed,
             positions: (0..n_rows as u32).collect(),
             cache_starts: vec![0; n_rows],
+            rules: vec![[0, 1, u32::MAX, f32::MAX.to_bits()]; n_rows],
         }
     }
 
@@ -115,13 +124,16 @@ impl Listing {
 
     /// Where the list lies. Before it lies another one, of all rows.
     fn list(&self) -> u32 {
-        3 * self.n_rows() as u32 + 1
+        ((ROW_WORDS + 1) * self.n_rows()) as u32 + 1
     }
 
     /// The `rows` buffer. Row 0, which is not listed, follows the list.
     fn values(&self) -> Vec<u32> {
-        let rows = self.positions.iter().zip(&self.cache_starts);
-        let mut values: Vec<u32> = rows.flat_map(|(&p, &start)| [p, start]).collect();
+        let words = |row| {
+            let places = [self.positions[row], self.cache_starts[row]];
+            places.into_iter().chain(self.rules[row])
+        };
+        let mut values: Vec<u32> = (0..self.n_rows()).flat_map(words).collect();
         values.push(self.n_rows() as u32);
         values.extend(0..self.n_rows() as u32);
         values.push(self.n_listed());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
-use ztt_wgpu::engine::sampling::device::DeviceSampler;
+use ztt_wgpu::engine::sampling::device::{Changes, DeviceSampler, Inputs};
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::draw::NO_TOKEN;
@@ -31,6 +31,15 @@ pub fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = VOCABULARIES.iter().flat_map(against_host).collect();
     let of_ties = |gpu: Arc<Gpu>| ties(&gpu);
     trials.extend(adapter::trials_by_class("kernels::sampling::ties", of_ties));
+    trials.push(adapter::trial("kernels::sampling::adjusted", |gpu| {
+        adjusted(&gpu)
+    }));
+    trials.push(adapter::trial("kernels::sampling::together", |gpu| {
+        together(&gpu)
+    }));
+    trials.push(adapter::trial("kernels::sampling::many_draws", |gpu| {
+        many_draws(&gpu)
+    }));
     trials.push(adapter::trial("kernels::sampling::not_finite", |gpu| {
         not_finite(&gpu)
     }));
@@ -112,37 +121,210 @@ fn row(random: &mut Random, n_vocab: usize, kind: usize) -> Vec<f32> {
     logits
 }
 
+/// A sampler on the device with the buffers that it draws from.
+struct Drawing {
+    sampler: DeviceSampler,
+    logits: wgpu::Buffer,
+    rows: wgpu::Buffer,
+    staging: wgpu::Buffer,
+    n_vocab: usize,
+}
+
+/// Where the list of rows lies that draw: after the rows of so many sequences.
+fn list_of(n_sequences: usize) -> u32 {
+    (super::ROW_WORDS * n_sequences) as u32
+}
+
+impl Drawing {
+    /// Every sequence has one row, in falling order.
+    fn new(gpu: &Gpu, samplers: &[Sampler], n_vocab: usize) -> Self {
+        let n = samplers.len();
+        let stride = n_vocab.next_multiple_of(8);
+        let mut sampler = DeviceSampler::new(gpu, n, n, n_vocab, stride);
+        for (sequence, of) in samplers.iter().enumerate() {
+            sampler.set(gpu, sequence, of);
+        }
+        let row = |sequence: usize| [9, 0, sequence as u32, 1, 9, 0];
+        let mut rows: Vec<u32> = (0..n).rev().flat_map(row).collect();
+        rows.push(n as u32);
+        rows.extend(0..n as u32);
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+        Self {
+            sampler,
+            // The padding of rows is NaN.
+            logits: gpu.buffer_with("logits", &vec![f32::NAN; n * stride], usage),
+            rows: gpu.buffer_with("rows", &rows, usage),
+            staging: gpu.buffer(
+                "staging",
+                4 * n as u64,
+                BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            ),
+            n_vocab,
+        }
+    }
+
+    /// The tokens drawn from a row of logits of each sequence.
+    fn draw(&self, gpu: &Gpu, changes: Changes, logits: &[&[f32]]) -> Result<Vec<u32>> {
+        let n = logits.len();
+        let stride = self.n_vocab.next_multiple_of(8);
+        for (i, logits) in logits.iter().rev().enumerate() {
+            let at = (4 * i * stride) as u64;
+            gpu.queue
+                .write_buffer(&self.logits, at, bytemuck::cast_slice(logits));
+        }
+        let inputs = Inputs {
+            logits: &self.logits,
+            rows: &self.rows,
+            list: list_of(n),
+        };
+        let counts = [n as u32; 3];
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let n_dispatches = self
+            .sampler
+            .encode_draw(gpu, changes, inputs, &mut encoder, &counts);
+        ensure!(n_dispatches <= 5, "{n_dispatches} dispatches");
+        encoder.copy_buffer_to_buffer(&self.sampler.drawn, 0, &self.staging, 0, 4 * n as u64);
+        gpu.queue.submit([encoder.finish()]);
+        let bytes = pollster::block_on(gpu.read(&self.staging, 4 * n as u64))?;
+        let mut drawn: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        drawn.reverse();
+        Ok(drawn)
+    }
+}
+
+fn sampler(options: &SamplingOptions, adjustments: Option<&Adjustments>) -> Sampler {
+    let mut sampler = Sampler::new(options.clone(), &PROMPT);
+    if let Some(adjustments) = adjustments {
+        sampler.set_bias(Some(Arc::clone(&adjustments.bias)));
+        sampler.set_mask(Some(Arc::clone(&adjustments.mask)));
+    }
+    sampler
+}
+
 /// The tokens that the device draws from the rows, as one sequence.
 fn on_device(gpu: &Gpu, options: &SamplingOptions, rows: &[Vec<f32>]) -> Result<Vec<u32>> {
-    let n_vocab = rows[0].len();
-    let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-    // The padding of the logits to whole quads is NaN.
-    let padded = vec![f32::NAN; n_vocab.next_multiple_of(4)];
-    let logits = gpu.buffer_with("logits", &padded, usage);
-    let ids = gpu.storage("ids", 16);
-    let staging = gpu.buffer(
-        "staging",
-        4 * rows.len() as u64,
-        BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-    );
-    let sampler = Sampler::new(options.clone(), &PROMPT);
-    let sampler = DeviceSampler::new(gpu, &sampler, n_vocab, &logits, &ids);
-    for (i, row) in rows.iter().enumerate() {
-        gpu.queue
-            .write_buffer(&logits, 0, bytemuck::cast_slice(row));
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        let n_dispatches = sampler.encode(&mut encoder);
-        ensure!(n_dispatches <= 4, "{n_dispatches} dispatches");
-        encoder.copy_buffer_to_buffer(&ids, 0, &staging, 4 * i as u64, 4);
-        gpu.queue.submit([encoder.finish()]);
+    on_device_adjusted(gpu, options, None, rows)
+}
+
+fn on_device_adjusted(
+    gpu: &Gpu,
+    options: &SamplingOptions,
+    adjustments: Option<&Adjustments>,
+    rows: &[Vec<f32>],
+) -> Result<Vec<u32>> {
+    let changes = Changes {
+        adjusts: adjustments.is_some(),
+        penalizes: options.repeat_penalty != 1.0,
+    };
+    let drawing = Drawing::new(gpu, &[sampler(options, adjustments)], rows[0].len());
+    let mut drawn = Vec::new();
+    for row in rows {
+        drawn.extend(drawing.draw(gpu, changes, &[row])?);
     }
-    let bytes = pollster::block_on(gpu.read(&staging, 4 * rows.len() as u64))?;
-    Ok(bytemuck::pod_collect_to_vec(&bytes))
+    Ok(drawn)
 }
 
 fn on_host(options: &SamplingOptions, rows: &[Vec<f32>]) -> Vec<u32> {
-    let mut sampler = Sampler::new(options.clone(), &PROMPT);
+    let mut sampler = sampler(options, None);
     rows.iter().map(|row| sampler.sample(row)).collect()
+}
+
+/// Biases and a mask.
+struct Adjustments {
+    bias: Arc<[f32]>,
+    mask: Arc<[u32]>,
+}
+
+impl Adjustments {
+    /// A third of the tokens is allowed.
+    fn new(random: &mut Random, n_vocab: usize) -> Self {
+        let bias = random.normals(n_vocab);
+        let mut mask = vec![0; n_vocab.div_ceil(32)];
+        for token in (0..n_vocab).filter(|_| random.below(3) == 0) {
+            mask[token / 32] |= 1 << (token % 32);
+        }
+        mask[0] |= 2;
+        Self {
+            bias: bias.into(),
+            mask: mask.into(),
+        }
+    }
+}
+
+/// Biases and masks on the device are those of the host, and no token is drawn that is forbidden.
+fn adjusted(gpu: &Gpu) -> Result<()> {
+    for n_vocab in [17, 1000, 4099] {
+        let mut random = Random::new(n_vocab as u64);
+        let rows: Vec<_> = (0..40).map(|i| row(&mut random, n_vocab, i)).collect();
+        let adjustments = Adjustments::new(&mut random, n_vocab);
+        for (name, options) in option_sets(n_vocab) {
+            let found = on_device_adjusted(gpu, &options, Some(&adjustments), &rows)?;
+            let mut host = sampler(&options, Some(&adjustments));
+            let expected: Vec<u32> = rows.iter().map(|row| host.sample(row)).collect();
+            same(name, &found, &expected)?;
+            let is_allowed = |id: &u32| adjustments.mask[*id as usize / 32] >> (id % 32) & 1 == 1;
+            ensure!(found.iter().all(is_allowed), "{name}: a forbidden token");
+            let without = on_host(&options, &rows);
+            ensure!(found != without, "{name}: adjustments change nothing");
+        }
+    }
+    Ok(())
+}
+
+/// Rows of several sequences, each with options of its own, draw what each draws alone.
+fn together(gpu: &Gpu) -> Result<()> {
+    const N_VOCAB: usize = 1003;
+    const N_DRAWS: usize = 20;
+    let mut random = Random::new(3);
+    let sets = option_sets(N_VOCAB);
+    let samplers: Vec<Sampler> = sets.iter().map(|(_, o)| sampler(o, None)).collect();
+    let drawing = Drawing::new(gpu, &samplers, N_VOCAB);
+    let rows: Vec<Vec<Vec<f32>>> = (0..N_DRAWS)
+        .map(|i| sets.iter().map(|_| row(&mut random, N_VOCAB, i)).collect())
+        .collect();
+    let changes = Changes {
+        adjusts: false,
+        penalizes: true,
+    };
+    let mut found = vec![Vec::new(); sets.len()];
+    for step in &rows {
+        let step: Vec<&[f32]> = step.iter().map(Vec::as_slice).collect();
+        let drawn = drawing.draw(gpu, changes, &step)?;
+        found.iter_mut().zip(drawn).for_each(|(f, id)| f.push(id));
+    }
+    for (i, (name, options)) in sets.iter().enumerate() {
+        let alone: Vec<Vec<f32>> = rows.iter().map(|step| step[i].clone()).collect();
+        same(name, &found[i], &on_host(options, &alone))?;
+    }
+    Ok(())
+}
+
+/// 20,000 draws from equal logits: every one is the host's.
+fn many_draws(gpu: &Gpu) -> Result<()> {
+    const N: usize = 20_000;
+    const TOGETHER: usize = 500;
+    let mut random = Random::new(11);
+    let logits = row(&mut random, 300, 1);
+    let options = |i: usize| SamplingOptions {
+        temperature: 0.5 + (i % 5) as f64 * 0.3,
+        top_k: [0, 40, 256][i % 3],
+        top_p: [1.0, 0.9][i % 2],
+        min_p: [0.0, 0.02][i % 2],
+        seed: i as u64,
+        ..SamplingOptions::default()
+    };
+    let logits = &logits[..256];
+    for first in (0..N).step_by(TOGETHER) {
+        let samplers: Vec<Sampler> = (first..first + TOGETHER)
+            .map(|i| sampler(&options(i), None))
+            .collect();
+        let drawing = Drawing::new(gpu, &samplers, logits.len());
+        let rows = vec![logits; TOGETHER];
+        let found = drawing.draw(gpu, Changes::default(), &rows)?;
+        let expected = samplers.into_iter().map(|mut s| s.sample(logits));
+        same("draws", &found, &expected.collect::<Vec<u32>>())?;
+    }
+    Ok(())
 }
 
 fn n_different(a: &[u32], b: &[u32]) -> usize {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use ztt_wgpu::engine::sampling::SamplingOptions;
-use ztt_wgpu::engine::{Next, Options, Sequences};
+use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
+use ztt_wgpu::engine::{Engine, Options, Row};
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use ztt_wgpu::reference::Output;
+use ztt_wgpu::schedule::TextRules;
 use ztt_wgpu::serve::batching::Backend;
 use ztt_wgpu::serve::{Callers, Limits, Server as Library, Settings, runtime};
 
@@ -33,7 +34,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// The reference, which fails when it is told to.
 struct Failing<'m> {
-    sequences: Sequences<'m>,
+    engine: Engine<'m>,
     fail: Arc<AtomicBool>,
 }
 
@@ -46,21 +47,37 @@ fn gone() -> ztt_wgpu::Error {
 
 impl Backend for Failing<'_> {
     fn n(&self) -> usize {
-        self.sequences.n()
+        self.engine.n_sequences()
     }
 
     fn n_ctx(&self) -> usize {
-        self.sequences.n_ctx()
+        self.engine.n_ctx()
     }
 
     fn truncate(&mut self, sequence: usize, n: usize) {
-        self.sequences.truncate(sequence, n);
+        self.engine.truncate_sequence(sequence, n);
     }
 
-    fn forward(&mut self, batch: &[Next]) -> ztt_wgpu::Result<Vec<Output>> {
+    fn n_cycles(&self) -> usize {
+        self.engine.n_cycles()
+    }
+
+    fn rules(&self) -> TextRules {
+        self.engine.rules()
+    }
+
+    fn draws(&self, options: &SamplingOptions) -> bool {
+        self.engine.draws(options)
+    }
+
+    fn set_sampler(&mut self, sequence: usize, sampler: &Sampler) {
+        self.engine.set_sampler(sequence, sampler);
+    }
+
+    fn run(&mut self, rows: &[Row]) -> ztt_wgpu::Result<Vec<Output>> {
         match self.fail.swap(false, Ordering::Relaxed) {
             true => Err(gone()),
-            false => Backend::forward(&mut self.sequences, batch),
+            false => Backend::run(&mut self.engine, rows),
         }
     }
 }
@@ -88,12 +105,12 @@ fn settings() -> Settings {
 /// The server in this process, over a device that fails once and cannot be opened at first.
 fn lost() -> Result<()> {
     let model = Model::open(BUILTIN, Fetch::Never)?;
-    let options = Options::of(&model);
+    let options = Options::of(&model).with_sequences(2);
     let fail = Arc::new(AtomicBool::new(false));
     let n_broken = Arc::new(AtomicUsize::new(2));
     let sequences = || {
         Ok(Failing {
-            sequences: Sequences::on_host(&model, &options, 2)?,
+            engine: Engine::on_host(&model, &options)?,
             fail: Arc::clone(&fail),
         })
     };

@@ -8,7 +8,7 @@ use crate::engine::pass::recorder::{Recorder, RowList};
 use crate::kernels::{attention, linear, qkv_store};
 use crate::model::role::Role;
 use crate::model::weights::Pool;
-use crate::schedule::{Part, Step};
+use crate::schedule::{EffectiveLayer, Part};
 
 /// Cycles whose cache is written.
 #[derive(Clone, Copy)]
@@ -83,7 +83,12 @@ impl Forward<'_> {
         r.push("qkv_store", call, over);
     }
 
-    pub(super) fn attention<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: RowList) {
+    pub(super) fn attention<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        step: EffectiveLayer,
+        over: RowList,
+    ) {
         let (c, b) = (self.config, self.buffers);
         let block = &c.blocks[step.layer].attention;
         let zero = |(pool, row): (&Pool, usize)| attention::ZeroToken {
@@ -103,7 +108,7 @@ impl Forward<'_> {
             zero: self.pool.zip(step.pool_row).map(zero),
             window: block.window.map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
             middle_layer: match step.part {
-                Part::Middle { j, .. } if self.schedule.has_scores => Some(j as u32),
+                Part::Middle { j, .. } if self.walk.score.is_some() => Some(j as u32),
                 _ => None,
             },
             n_middle_layers: c.middle_layers() as u32,

@@ -1,87 +1,96 @@
 //! The walk over head, cycles and tail, and the transformer block.
 //!
-//! `pass` is the walk, `layer` the block; `attention`, `branch` and `projection` hold the parts of
+//! `layers` is the walk, `layer` the block; `attention`, `branch` and `projection` hold the parts of
 //! a layer.
 
 mod attention;
 mod branch;
 mod projection;
 
+use std::ops::Range;
+
 use crate::engine::memory::activations::{has_branch_apart, heads};
 use crate::engine::memory::buffers::Buffers;
 use crate::engine::memory::layout::padded;
 use crate::engine::memory::rows::{BATCH_ROWS, OUTPUT_ROWS};
-use crate::engine::pass::recorder::{DispatchSizes, Pass, Phase, Recorder, RowList, Size};
+use crate::engine::pass::recorder::{DispatchSizes, Phase, Recorder, RowList, Size};
 use crate::engine::weights::Weights;
-use crate::gpu::Gpu;
-use crate::kernels::{BatchKind, cap_logits, embed, exit, kv_copy, layer_norm, norm_add};
+use crate::kernels::{
+    BatchKind, cap_logits, embed, exit, gather_rows, kv_copy, layer_norm, norm_add, zero_score,
+};
 use crate::model::config::{Config, KvPolicy};
 use crate::model::family::NormKind;
 use crate::model::role::Role;
 use crate::model::weights::Pool;
-use crate::schedule::{Schedule, Step};
+use crate::schedule::{EffectiveLayer, Part, Score, Step, Walk};
 use attention::Cycles;
 use projection::Projection;
 
 /// The inputs that a pass is recorded from.
 pub struct Forward<'a> {
-    pub gpu: &'a Gpu,
     pub config: &'a Config,
-    pub schedule: &'a Schedule,
+    pub walk: &'a Walk,
     pub pool: Option<&'a Pool>,
     pub weights: &'a Weights,
     pub buffers: &'a Buffers,
     pub kind: BatchKind,
+    /// Rows may leave the cycles before the last one.
+    pub exits: bool,
 }
 
 impl<'a> Forward<'a> {
-    /// Builds the pass.
-    pub fn record(&self) -> Pass {
-        let sizes = DispatchSizes::new(self.gpu, self.schedule.n_cycles());
-        let mut recorder = Recorder::new(self.weights.target.skip);
-        self.pass(&mut recorder, &sizes);
-        recorder.finish(self.gpu, &sizes)
+    /// Every row of the batch.
+    fn all(&self) -> RowList {
+        RowList {
+            list: self.buffers.lists.all(),
+            size: Size::Counted(BATCH_ROWS),
+        }
     }
 
-    /// Records the walk.
+    /// Records the whole walk, from tokens to the residual stream that logits are made from.
     pub fn pass<'b>(&'b self, r: &mut Recorder<'b>, sizes: &'b DispatchSizes) {
-        let b = self.buffers;
-        let all = RowList {
-            list: b.lists.all(),
-            size: Size::Counted(BATCH_ROWS),
-        };
-        self.embed(r, all);
-        for &step in &self.schedule.head {
-            self.layer(r, step, all);
-        }
-        let mut running = all;
-        for (cycle, steps) in self.schedule.cycles.iter().enumerate() {
-            r.enter(Phase::Cycle(cycle));
-            for &step in steps {
-                self.layer(r, step, running);
+        self.embed(r);
+        self.layers(r, 0..self.walk.steps.len(), sizes);
+    }
+
+    /// Records steps of the walk, from the residual stream as it stands. All rows of the batch
+    /// begin; exits are those decided within these steps.
+    pub fn layers<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        steps: Range<usize>,
+        sizes: &'b DispatchSizes,
+    ) {
+        let mut running = self.all();
+        for step in &self.walk.steps[steps] {
+            match *step {
+                Step::Layer(step) => {
+                    r.enter(match step.part {
+                        Part::Head => Phase::Head,
+                        Part::Middle { cycle, .. } => Phase::Cycle(cycle),
+                        Part::Tail => Phase::Tail,
+                    });
+                    let over = match step.part {
+                        Part::Middle { .. } => running,
+                        Part::Head | Part::Tail => self.all(),
+                    };
+                    self.layer(r, step, over);
+                }
+                Step::CycleEnd { cycle, norm } => {
+                    if norm {
+                        self.norm_stream(r, running);
+                    }
+                    self.score(r, cycle, running);
+                    if self.exits && cycle + 1 < self.walk.n_cycles {
+                        running = self.exit(r, cycle, running, sizes);
+                    }
+                }
             }
-            if !self.schedule.has_scores {
-                continue;
-            }
-            self.exit(r, cycle, running, sizes);
-            if self.schedule.may_exit_after(cycle) {
-                self.fill_skipped(r, cycle, steps);
-                running = RowList {
-                    list: b.lists.staying(cycle),
-                    size: Size::Staying,
-                };
-            }
         }
-        r.enter(Phase::Tail);
-        for &step in &self.schedule.tail {
-            self.layer(r, step, all);
-        }
-        r.enter(Phase::Logits);
-        self.logits(r);
     }
 
     /// One effective layer: attention, then MLP, each added to the residual stream.
-    fn layer<'b>(&'b self, r: &mut Recorder<'b>, step: Step, over: RowList) {
+    fn layer<'b>(&'b self, r: &mut Recorder<'b>, step: EffectiveLayer, over: RowList) {
         let (layer, b) = (step.layer, self.buffers);
         let cycles = Cycles::one(step.cycle());
         self.qkv(r, Role::Qkv.label(), layer, cycles, over);
@@ -91,16 +100,86 @@ impl<'a> Forward<'a> {
         self.add_branch(r, layer, Role::MlpOut, &b.mlp, over);
     }
 
-    /// Keys and values of the cycles after `cycle` for the rows that exit after it.
-    fn fill_skipped<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, steps: &[Step]) {
+    /// The final norm of the residual stream in its place.
+    fn norm_stream<'b>(&'b self, r: &mut Recorder<'b>, over: RowList) {
         let (c, b) = (self.config, self.buffers);
+        let params = norm_add::Params {
+            n_cols: c.hidden as u32,
+            stride: padded(c.hidden) as u32,
+            list: over.list,
+            eps: c.norm_eps as f32,
+            multiplier: 1.0,
+        };
+        let operands = norm_add::Operands {
+            branch: None,
+            norm: Some(&self.weights.outer.norms[&Role::FinalNorm].0),
+            rows: &b.rows,
+            x: &b.x,
+        };
+        let (target, place) = (&self.weights.target, norm_add::Place::Stream);
+        let call = norm_add::call(target, params, place, c.norm, operands);
+        r.push("cycle_norm", call, over);
+    }
+
+    /// The score of a cycle that has run.
+    fn score<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, over: RowList) {
+        let (c, b) = (self.config, self.buffers);
+        let Some(Score::ZeroAttention(reduce)) = self.walk.score else {
+            return;
+        };
+        let params = zero_score::Params {
+            n_middle_layers: c.middle_layers() as u32,
+            n_heads: c.n_heads as u32,
+            reduce: zero_score::reduce_constant(reduce),
+            cycle: cycle as u32,
+            n_cycles: self.walk.n_cycles as u32,
+            list: over.list,
+        };
+        let call = zero_score::call(params, [&b.zeros, &b.rows, &b.progress]);
+        r.push("zero_score", call, over);
+    }
+
+    /// Which rows leave after a cycle, and their keys and values in later ones. Returns the rows
+    /// that stay.
+    fn exit<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        cycle: usize,
+        over: RowList,
+        sizes: &'b DispatchSizes,
+    ) -> RowList {
+        let b = self.buffers;
+        let (staying, leaving) = (b.lists.staying(cycle), b.lists.leaving(cycle));
+        let params = exit::Params {
+            cycle: cycle as u32,
+            n_cycles: self.walk.n_cycles as u32,
+            has_score: self.walk.score.is_some().into(),
+            list: over.list,
+            staying,
+            leaving,
+            // The recorder fills these in, as it knows the calls that follow.
+            first_grid: 0,
+            n_grids: 0,
+        };
+        let buffers = [&sizes.grids, &b.rows, &b.progress, &sizes.dispatches];
+        r.push_exit(params, buffers, over);
         let leaving = RowList {
-            list: b.lists.leaving(cycle),
+            list: leaving,
             size: Size::Leaving,
         };
-        let n_skipped = self.schedule.n_cycles() - cycle - 1;
-        for step in steps {
-            if self.schedule.exit.kv == KvPolicy::Share {
+        self.fill_skipped(r, cycle, leaving);
+        RowList {
+            list: staying,
+            size: Size::Staying,
+        }
+    }
+
+    /// Keys and values of the cycles after `cycle` for the rows that exit after it.
+    fn fill_skipped<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, leaving: RowList) {
+        let (c, b) = (self.config, self.buffers);
+        let n_skipped = self.walk.n_cycles - cycle - 1;
+        for step in self.walk.cycle(cycle) {
+            if self.walk.kv == KvPolicy::Share {
                 let kv = &b.kv[step.layer];
                 let cache = kv_copy::Cache {
                     kv_type: b.sizes.kv_type,
@@ -123,36 +202,10 @@ impl<'a> Forward<'a> {
         }
     }
 
-    fn exit<'b>(
-        &'b self,
-        r: &mut Recorder<'b>,
-        cycle: usize,
-        over: RowList,
-        sizes: &'b DispatchSizes,
-    ) {
-        let (c, b, rule) = (self.config, self.buffers, &self.schedule.exit);
-        let decides = self.schedule.may_exit_after(cycle);
-        let params = exit::Params {
-            n_middle_layers: c.middle_layers() as u32,
-            n_heads: c.n_heads as u32,
-            reduce: exit::reduce_constant(rule.reduce),
-            cycle: cycle as u32,
-            n_cycles: self.schedule.n_cycles() as u32,
-            decides: u32::from(decides),
-            threshold: rule.threshold.unwrap_or(0.0) as f32,
-            list: over.list,
-            staying: b.lists.staying(cycle),
-            leaving: b.lists.leaving(cycle),
-            // The recorder fills these in, as it knows the calls that follow.
-            first_grid: 0,
-            n_grids: 0,
-        };
-        let (grids, dispatches) = (&sizes.grids, &sizes.dispatches);
-        let buffers = [&b.zeros, grids, &b.rows, &b.progress, dispatches];
-        r.push_exit(params, buffers, over);
-    }
-
-    fn embed<'b>(&'b self, r: &mut Recorder<'b>, over: RowList) {
+    /// Records the embeddings of the rows' tokens.
+    pub fn embed<'b>(&'b self, r: &mut Recorder<'b>) {
+        r.enter(Phase::Head);
+        let over = self.all();
         let (w, b) = (self.weights, self.buffers);
         let embedding = &w.outer.matrices[&Role::Embedding];
         for part in &embedding.parts {
@@ -175,11 +228,7 @@ impl<'a> Forward<'a> {
     /// The kernels that this model's family has no use for and others have, on this model's
     /// shapes: for measuring.
     pub fn of_other_families<'b>(&'b self, r: &mut Recorder<'b>) {
-        let (c, b) = (self.config, self.buffers);
-        let over = RowList {
-            list: b.lists.all(),
-            size: Size::Counted(BATCH_ROWS),
-        };
+        let (c, b, over) = (self.config, self.buffers, self.all());
         let norm = &self.weights.outer.norms[&Role::FinalNorm].0;
         if c.norm == NormKind::Rms {
             let params = layer_norm::Params {
@@ -221,7 +270,8 @@ impl<'a> Forward<'a> {
     }
 
     /// Final norm and output projection of the rows that get logits, packed densely.
-    fn logits<'b>(&'b self, r: &mut Recorder<'b>) {
+    pub fn logits<'b>(&'b self, r: &mut Recorder<'b>) {
+        r.enter(Phase::Logits);
         let (c, b, w) = (self.config, self.buffers, &self.weights.outer);
         let size = Size::Counted(OUTPUT_ROWS);
         let outputs = RowList {
@@ -232,18 +282,23 @@ impl<'a> Forward<'a> {
             list: b.lists.dense(),
             size,
         };
-        let norm = &w.norms[&Role::FinalNorm];
-        self.norm(r, Role::FinalNorm.label(), norm, outputs, true);
+        if self.walk.final_norm {
+            let norm = &w.norms[&Role::FinalNorm];
+            self.norm(r, Role::FinalNorm.label(), norm, outputs, true);
+        } else {
+            let params = gather_rows::Params {
+                n_quads: padded(c.hidden) as u32 / 4,
+                list: outputs.list,
+            };
+            let call = gather_rows::call(params, [&b.x, &b.rows, &b.normed]);
+            r.push("gather_rows", call, outputs);
+        }
         let head = w.matrices.get(&Role::LmHead);
         let head = head.unwrap_or(&w.matrices[&Role::Embedding]);
-        let logits = Projection::new(Role::LmHead.label(), head, &b.normed, &b.logits);
         self.project(
             r,
             dense,
-            Projection {
-                unpadded: true,
-                ..logits
-            },
+            Projection::new(Role::LmHead.label(), head, &b.normed, &b.logits),
         );
         if changes_logits(c) {
             self.cap_logits(r, c.logits_multiplier, c.logits_soft_cap, dense);
@@ -260,7 +315,7 @@ impl<'a> Forward<'a> {
         let n_vocab = self.config.vocab as u32;
         let params = cap_logits::Params {
             n_vocab,
-            stride: n_vocab,
+            stride: padded(self.config.vocab) as u32,
             multiplier: multiplier as f32,
             soft_cap: soft_cap.unwrap_or(0.0) as f32,
         };

@@ -2,11 +2,10 @@
 
 use super::Forward;
 use crate::engine::memory::layout::padded;
-use crate::engine::memory::rows::OUTPUT_ROWS;
-use crate::engine::pass::recorder::{Recorder, RowList, Size};
+use crate::engine::pass::recorder::{Recorder, RowList};
 use crate::engine::weights::{Matrix, NormBuffer};
 use crate::kernels::linear::{self, Epilogue, InputNorm};
-use crate::kernels::{BatchKind, layer_norm, pack_rows, rms_norm};
+use crate::kernels::{layer_norm, pack_rows, rms_norm};
 use crate::model::block::Mlp;
 use crate::model::family::NormKind;
 
@@ -23,8 +22,6 @@ pub(super) struct Projection<'b> {
     pub accumulate: bool,
     /// Leave out the outputs before this one.
     pub first_output: u32,
-    /// Rows of `y` are not padded to octets.
-    pub unpadded: bool,
     /// Where outputs go instead of `y`.
     pub to: Option<linear::Qkv<'b>>,
 }
@@ -45,7 +42,6 @@ impl<'b> Projection<'b> {
             epilogue: Epilogue::None,
             accumulate: false,
             first_output: 0,
-            unpadded: false,
             to: None,
         }
     }
@@ -132,21 +128,12 @@ impl Forward<'_> {
     pub(super) fn project<'b>(&'b self, r: &mut Recorder<'b>, over: RowList, p: Projection<'b>) {
         let matrix = p.matrix;
         let n_columns = matrix.n_out / p.epilogue.outputs_a_value();
-        // A single row of logits is row 0 of its input, as in decoding.
-        let is_one = over.size == Size::Counted(OUTPUT_ROWS) && self.buffers.sizes.n_outputs == 1;
-        let kind = match is_one {
-            true => BatchKind::OneRow,
-            false => self.kind,
-        };
-        let (target, packed) = (&self.weights.target, self.buffers.packed());
+        let (target, packed, kind) = (&self.weights.target, self.buffers.packed(), self.kind);
         let output = match p.to {
             Some(qkv) => linear::Output::Qkv(qkv),
             None => linear::Output::Rows {
                 y: p.y,
-                stride: match p.unpadded {
-                    true => n_columns,
-                    false => padded(n_columns as usize) as u32,
-                },
+                stride: padded(n_columns as usize) as u32,
                 epilogue: p.epilogue,
                 accumulate: p.accumulate,
             },

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::engine::{MAX_BATCH, Next};
+use crate::engine::sampling::{Sampler, SamplingOptions};
+use crate::engine::{MAX_BATCH, Row};
 use crate::error::{Error, Result};
 use crate::reference::Output;
+use crate::schedule::{Rule, TextRules};
 use crate::serve::batching::Backend;
 
 const N_VOCAB: usize = 300;
@@ -15,7 +17,7 @@ pub const N_CTX: usize = 400;
 /// that was not truncated or ran a token twice.
 pub struct Fake {
     pub sequences: Vec<Vec<u32>>,
-    pub batches: Arc<Mutex<Vec<Vec<Next>>>>,
+    pub batches: Arc<Mutex<Vec<Vec<Row>>>>,
     /// Passes before one fails.
     pub n_good: usize,
     /// The time that passes took together, and the time of a token.
@@ -34,6 +36,12 @@ impl Fake {
         }
     }
 }
+
+/// Every cycle runs.
+pub const RULES: TextRules = TextRules {
+    drawn: Rule::FULL_DEPTH,
+    exit_prompt: true,
+};
 
 /// The token that the fake model draws after `ids`.
 pub fn next_id(ids: &[u32]) -> u32 {
@@ -54,7 +62,21 @@ impl Backend for Fake {
         self.sequences[sequence].truncate(n);
     }
 
-    fn forward(&mut self, batch: &[Next]) -> Result<Vec<Output>> {
+    fn n_cycles(&self) -> usize {
+        3
+    }
+
+    fn rules(&self) -> TextRules {
+        RULES
+    }
+
+    fn draws(&self, _: &SamplingOptions) -> bool {
+        false
+    }
+
+    fn set_sampler(&mut self, _: usize, _: &Sampler) {}
+
+    fn run(&mut self, batch: &[Row]) -> Result<Vec<Output>> {
         assert!(batch.len() <= MAX_BATCH);
         if self.n_good == 0 {
             return Err(Error::NotANumber { position: 5 });
@@ -64,15 +86,15 @@ impl Backend for Fake {
         self.batches.lock().unwrap().push(batch.to_vec());
         let outputs = batch.iter().map(|next| {
             let ids = &mut self.sequences[next.sequence];
-            ids.push(next.id);
-            let mut logits = vec![0.0; if next.logits { N_VOCAB } else { 0 }];
-            if next.logits {
+            ids.extend(next.id);
+            let mut logits = vec![0.0; if next.wants.logits { N_VOCAB } else { 0 }];
+            if next.wants.logits {
                 logits[next_id(ids) as usize] = 1.0;
             }
             Output {
                 logits,
                 cycles: 2,
-                scores: Vec::new(),
+                ..Output::default()
             }
         });
         Ok(outputs.collect())

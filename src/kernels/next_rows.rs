@@ -1,0 +1,36 @@
+//! Tokens and positions of the rows that go on from a token drawn on the device.
+
+use wgpu::Features;
+
+use super::{kernel, params, read, read_write};
+use crate::gpu::{Call, Cost, Kernel, on_buffers};
+
+params! {
+    Params {
+        list: u32,
+    }
+}
+
+pub static KERNEL: Kernel = kernel!(
+    "common",
+    "next_rows",
+    Params::FIELDS,
+    Features::empty(),
+    &[read("history"), read_write("rows"), read_write("ids")]
+);
+
+/// The id of a row that goes on from the token drawn last.
+pub const FROM_HISTORY: u32 = u32::MAX;
+
+/// One workgroup. `buffers`: history, rows, ids.
+pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
+    Call {
+        kernel: &KERNEL,
+        constants: Vec::new(),
+        params: params.bytes(),
+        resources: on_buffers(&buffers),
+        x: 1,
+        rows_per_group: 1,
+        cost: Cost::default(),
+    }
+}
