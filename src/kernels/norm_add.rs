@@ -21,12 +21,7 @@ pub static KERNEL: Kernel = kernel!(
     "norm_add",
     Params::FIELDS,
     Features::empty(),
-    &[
-        read("branch"),
-        read("norm"),
-        read("rows"),
-        read_write("x"),
-    ]
+    &[read("branch"), read("norm"), read("rows"), read_write("x"),]
 );
 
 /// What the norm is of; `m` is the multiplier of branches.

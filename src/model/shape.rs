@@ -88,7 +88,9 @@ mod tests {
     fn families_name_the_tensors_of_their_roles() {
         for family in FAMILIES {
             let config = config(family.name);
-            let roles = config.outer_roles().chain(Role::of_block(&config.blocks[1]));
+            let roles = config
+                .outer_roles()
+                .chain(Role::of_block(&config.blocks[1]));
             for role in roles {
                 let n_names = family.tensors.of(role, "", 1).len();
                 let n_stacked = config.shape(role, 1).outputs.len();
@@ -164,7 +166,9 @@ mod tests {
     fn biases_are_those_of_the_table() {
         let biased = |family: &str| {
             let config = config(family);
-            let roles = config.outer_roles().chain(Role::of_block(&config.blocks[0]));
+            let roles = config
+                .outer_roles()
+                .chain(Role::of_block(&config.blocks[0]));
             let roles = roles.filter(|&role| config.has_bias(role));
             roles.map(Role::label).collect::<Vec<_>>()
         };

@@ -44,7 +44,9 @@ fn erfc(z: f64) -> f64 {
         return 1.0 - 2.0 / PI.sqrt() * (-z * z).exp() * sum;
     }
     // From the innermost of the fraction's terms.
-    let fraction = (1..=80u32).rev().fold(z, |rest, n| z + 0.5 * f64::from(n) / rest);
+    let fraction = (1..=80u32)
+        .rev()
+        .fold(z, |rest, n| z + 0.5 * f64::from(n) / rest);
     (-z * z).exp() / PI.sqrt() / fraction
 }
 
@@ -111,7 +113,10 @@ mod tests {
         ] {
             for (x, expected) in [-3.0, -0.5, 0.0, 2.0].into_iter().zip(expected) {
                 let found = of_value(activation, x);
-                assert!((found - expected).abs() < 1e-12, "{activation:?} {x} {found}");
+                assert!(
+                    (found - expected).abs() < 1e-12,
+                    "{activation:?} {x} {found}"
+                );
             }
         }
     }

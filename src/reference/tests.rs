@@ -13,8 +13,8 @@ fn model(change: impl FnOnce(&mut Config)) -> Model {
 
 fn reference(model: &Model) -> Reference<'_> {
     let exit = ExitRule::default();
-    let schedule = Schedule::new(&model.config, model.pool.is_some(), None, exit).unwrap();
-    Reference::new(model, schedule).unwrap()
+    let walk = Walk::new(&model.config, model.pool.is_some(), None, &exit).unwrap();
+    Reference::new(model, walk).unwrap()
 }
 
 /// The logits of the last of these tokens.
@@ -22,7 +22,7 @@ fn logits(model: &Model, ids: &[u32]) -> Vec<f32> {
     let mut reference = reference(model);
     let mut logits = Vec::new();
     for &id in ids {
-        logits = reference.push(id, true).logits;
+        logits = reference.push(id, &Rule::FULL_DEPTH, true).logits;
     }
     logits
 }
@@ -118,9 +118,8 @@ fn norms_after_a_branch_are_on_it_or_on_the_sum() {
     let role = Role::AttnPostNorm;
     let x: Vec<f64> = (0..n).map(|i| i as f64 - 20.0).collect();
     let branch: Vec<f64> = (0..n).map(|i| 9.0 - (i % 7) as f64).collect();
-    let sum = |branch: &[f64]| -> Vec<f64> {
-        x.iter().zip(branch).map(|(x, y)| x + 0.5 * y).collect()
-    };
+    let sum =
+        |branch: &[f64]| -> Vec<f64> { x.iter().zip(branch).map(|(x, y)| x + 0.5 * y).collect() };
     let on_branch = sum(&reference.norm(&norm, &branch));
     let on_sum = reference.norm(&norm, &sum(&branch));
     let without = sum(&branch);

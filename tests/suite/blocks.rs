@@ -34,7 +34,9 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     let mut add = |name: &str, change: fn(&mut Config)| {
         let name = format!("blocks::{name}");
-        trials.extend(adapter::trials_by_class(&name, move |gpu| agree(change, gpu)));
+        trials.extend(adapter::trials_by_class(&name, move |gpu| {
+            agree(change, gpu)
+        }));
     };
     // As OLMo 2.
     add("norms_on_branches", |c| {

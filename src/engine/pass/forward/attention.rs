@@ -106,7 +106,9 @@ impl Forward<'_> {
             scale: block.scale as f32,
             soft_cap: block.soft_cap.map(|cap| cap as f32),
             zero: self.pool.zip(step.pool_row).map(zero),
-            window: block.window.map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
+            window: block
+                .window
+                .map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
             middle_layer: match step.part {
                 Part::Middle { j, .. } if self.walk.score.is_some() => Some(j as u32),
                 _ => None,

@@ -101,11 +101,10 @@ pub fn trials() -> Vec<Trial> {
     ];
     let maps =
         maps.map(|(kernel, source, in_texture)| (format!("{kernel}::qkv"), source, in_texture));
-    let [stored, in_textures] = [("qkv_store", false), ("qkv_store_texture", true)].map(
-        |(kernel, in_texture)| {
+    let [stored, in_textures] =
+        [("qkv_store", false), ("qkv_store_texture", true)].map(|(kernel, in_texture)| {
             NORMS.map(|(name, norm)| (format!("{kernel}{name}"), Source::Stored(norm), in_texture))
-        },
-    );
+        });
     for (name, source, in_texture) in maps.into_iter().chain(stored).chain(in_textures) {
         let class = Some(class_of(source, in_texture));
         let trial_name = format!("kernels::{name}");

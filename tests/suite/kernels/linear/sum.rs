@@ -110,6 +110,8 @@ fn erfc(x: f64) -> f64 {
         }
         return 1.0 - 2.0 / root * sum;
     }
-    let below = (1..100).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
+    let below = (1..100)
+        .rev()
+        .fold(x, |below, n| x + f64::from(n) / 2.0 / below);
     (-x * x).exp() / (root * below)
 }
