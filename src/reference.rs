@@ -110,10 +110,9 @@ impl<'m> Reference<'m> {
                     }
                     let n_layers = self.walk.cycle(cycle).count();
                     let layers = &zero_attention[zero_attention.len() - n_layers..];
-                    let score = match self.walk.score {
-                        Some(Score::ZeroAttention(reduce)) => Some(reduce.apply(layers)),
-                        None => None,
-                    };
+                    let score = self.walk.score.map(|score| match score {
+                        Score::ZeroAttention(reduce) => reduce.apply(layers),
+                    });
                     if let Some(score) = score {
                         output.scores[cycle] = score as f32;
                     }
