@@ -10,13 +10,15 @@ mod maps;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::block::PostNorm;
 use crate::model::config::KvPolicy;
 use crate::model::family::NormKind;
 use crate::model::role::Role;
-use crate::model::weights::{ByRole, Norm, Pool};
+use crate::model::weights::{ByRole, Norm};
 use crate::rope::{RopeTable, rotate};
 use crate::schedule::{EffectiveLayer, Rule, Score, Step, Walk};
 use activation::activate;
@@ -47,6 +49,17 @@ pub struct Reference<'m> {
     n_positions: usize,
 }
 
+/// A position on its way through the walk.
+struct Position {
+    /// Its place in the sequence.
+    at: usize,
+    /// The residual stream, `[hidden]`.
+    x: Vec<f64>,
+    /// Of the layers that have run.
+    zero_attention: Vec<f64>,
+    output: Output,
+}
+
 #[derive(Clone)]
 struct KeyValue {
     key: Vec<f64>,
@@ -57,10 +70,8 @@ impl<'m> Reference<'m> {
     /// Prepares `model` to run `walk`.
     pub fn new(model: &'m Model, walk: Walk) -> Result<Self> {
         let weights = model.weights().shared();
-        let layers: Result<Vec<_>> = (0..model.config.n_layers)
-            .map(|i| weights.layer(i))
-            .collect();
-        let (layers, outer) = (layers?, weights.outer()?);
+        let layers = (0..model.config.n_layers).map(|i| weights.layer(i));
+        let (layers, outer) = (layers.collect::<Result<_>>()?, weights.outer()?);
         model.checkpoint.check_unchanged()?;
         Ok(Self {
             model,
@@ -80,54 +91,73 @@ impl<'m> Reference<'m> {
 
     /// Forgets all positions from `n` on.
     pub fn truncate(&mut self, n: usize) {
-        self.cache
-            .iter_mut()
-            .flatten()
-            .for_each(|rows| rows.truncate(n));
+        let rows = self.cache.iter_mut().flatten();
+        rows.for_each(|rows| rows.truncate(n));
         self.n_positions = self.n_positions.min(n);
     }
 
     /// Runs the next position, token `id`, which leaves the cycles by `rule`.
     pub fn push(&mut self, id: u32, rule: &Rule, with_logits: bool) -> Output {
-        let position = self.n_positions;
+        let mut position = self.begin(id);
+        self.steps(0..self.walk.steps.len(), rule, &mut position);
+        if with_logits {
+            position.output.logits = self.logits(&position.x);
+        }
+        position.output
+    }
+
+    /// The next position, token `id`, before the first step of the walk.
+    fn begin(&mut self, id: u32) -> Position {
+        let at = self.n_positions;
         self.n_positions += 1;
-        let mut x = self.embed(id, position);
-        let n_cycles = self.walk.n_cycles;
-        let n_scores = self.walk.score.map_or(0, |_| n_cycles);
-        let mut output = Output {
-            cycles: n_cycles,
-            scores: vec![-1.0; n_scores],
-            ..Output::default()
-        };
-        let mut zero_attention = Vec::new();
-        for i in 0..self.walk.steps.len() {
+        let n_scores = self.walk.score.map_or(0, |_| self.walk.n_cycles);
+        Position {
+            at,
+            x: self.embed(id, at),
+            zero_attention: Vec::new(),
+            output: Output {
+                cycles: self.walk.n_cycles,
+                scores: vec![-1.0; n_scores],
+                ..Output::default()
+            },
+        }
+    }
+
+    /// Runs steps of the walk on a position as it stands.
+    fn steps(&mut self, steps: Range<usize>, rule: &Rule, position: &mut Position) {
+        for i in steps {
             match self.walk.steps[i] {
-                Step::Layer(step) if step.is_skipped_after(output.cycles) => {}
-                Step::Layer(step) => zero_attention.push(self.layer(step, &mut x, position)),
-                Step::CycleEnd { cycle, norm } if cycle < output.cycles => {
+                Step::Layer(step) if step.is_skipped_after(position.output.cycles) => {}
+                Step::Layer(step) => {
+                    let zero = self.layer(step, &mut position.x, position.at);
+                    position.zero_attention.push(zero);
+                }
+                Step::CycleEnd { cycle, norm } if cycle < position.output.cycles => {
                     if norm {
-                        x = self.norm(&self.outer.norms[&Role::FinalNorm], &x);
+                        let norm = &self.outer.norms[&Role::FinalNorm];
+                        position.x = self.norm(norm, &position.x);
                     }
-                    let n_layers = self.walk.cycle(cycle).count();
-                    let layers = &zero_attention[zero_attention.len() - n_layers..];
-                    let score = self.walk.score.map(|score| match score {
-                        Score::ZeroAttention(reduce) => reduce.apply(layers),
-                    });
-                    if let Some(score) = score {
-                        output.scores[cycle] = score as f32;
-                    }
-                    if cycle + 1 < n_cycles && rule.leaves(cycle + 1, score) {
-                        output.cycles = cycle + 1;
-                        self.fill_skipped(cycle, &x, position);
-                    }
+                    self.end_cycle(cycle, rule, position);
                 }
                 Step::CycleEnd { .. } => {}
             }
         }
-        if with_logits {
-            output.logits = self.logits(&x).iter().map(|&v| v as f32).collect();
+    }
+
+    /// The score of a cycle that has run, and whether the position leaves after it.
+    fn end_cycle(&mut self, cycle: usize, rule: &Rule, position: &mut Position) {
+        let n_layers = self.walk.cycle(cycle).count();
+        let layers = &position.zero_attention[position.zero_attention.len() - n_layers..];
+        let score = self.walk.score.map(|score| match score {
+            Score::ZeroAttention(reduce) => reduce.apply(layers),
+        });
+        if let Some(score) = score {
+            position.output.scores[cycle] = score as f32;
         }
-        output
+        if cycle + 1 < self.walk.n_cycles && rule.leaves(cycle + 1, score) {
+            position.output.cycles = cycle + 1;
+            self.fill_skipped(cycle, &position.x, position.at);
+        }
     }
 
     /// Keys and values of the cycles after `last`, which this position does not run.
@@ -138,8 +168,8 @@ impl<'m> Reference<'m> {
                 KvPolicy::Propagate => self.project(layer, x, position).1,
                 KvPolicy::Share => self.cache[layer][last][position].clone(),
             };
-            for cycle in &mut self.cache[layer][last + 1..] {
-                cycle.push(row.clone());
+            for cycle in last + 1..self.walk.n_cycles {
+                self.keep(layer, cycle, position, row.clone());
             }
         }
     }
@@ -149,7 +179,7 @@ impl<'m> Reference<'m> {
     fn layer(&mut self, step: EffectiveLayer, x: &mut [f64], position: usize) -> f64 {
         let layer = step.layer;
         let (q, row) = self.project(layer, x, position);
-        self.cache[layer][step.cycle()].push(row);
+        self.keep(layer, step.cycle(), position, row);
         let (heads, zero_attention) = self.attention(step, &q);
         let block = &self.model.config.blocks[layer];
         let linears = &self.layers[layer].linears;
@@ -162,6 +192,13 @@ impl<'m> Reference<'m> {
         let post = (block.mlp_norms.post, Role::MlpPostNorm);
         self.add_branch(layer, post, branch, x);
         zero_attention
+    }
+
+    /// Keeps the key and value of a position, be it in the place of others.
+    fn keep(&mut self, layer: usize, cycle: usize, position: usize, row: KeyValue) {
+        let rows = &mut self.cache[layer][cycle];
+        rows.truncate(position);
+        rows.push(row);
     }
 
     /// The residual stream as a branch reads it: normed, where the block has a norm there.
@@ -245,7 +282,7 @@ impl<'m> Reference<'m> {
         let heads = q.chunks(c.head_dim).zip(out.chunks_mut(c.head_dim));
         for (head, (q, out)) in heads.enumerate() {
             let kv_head = (head / group) * c.head_dim..(head / group + 1) * c.head_dim;
-            let zero = pool.map(|(pool, row)| zero_token(pool, row, head, c.n_heads));
+            let zero = pool.map(|(pool, row)| pool.zero_token(row, head, c.n_heads));
             let s_0 = zero.map_or(f64::NEG_INFINITY, |(key, _)| score(dot(q, key)));
             let scores: Vec<f64> = rows
                 .iter()
@@ -259,16 +296,14 @@ impl<'m> Reference<'m> {
             let total = p_0 + scores.iter().map(|s| (s - max).exp()).sum::<f64>();
             if let Some((_, Some(value))) = zero {
                 let weight = p_0 / total;
-                out.iter_mut()
-                    .zip(value)
-                    .for_each(|(o, v)| *o += weight * f64::from(*v));
+                let sums = out.iter_mut().zip(value);
+                sums.for_each(|(o, v)| *o += weight * f64::from(*v));
             }
             for (row, s) in rows.iter().zip(&scores) {
                 let weight = (s - max).exp() / total;
                 let value = &row.value[kv_head.clone()];
-                out.iter_mut()
-                    .zip(value)
-                    .for_each(|(o, v)| *o += weight * v);
+                let sums = out.iter_mut().zip(value);
+                sums.for_each(|(o, v)| *o += weight * v);
             }
             zero_sum += p_0 / total;
         }
@@ -290,7 +325,7 @@ impl<'m> Reference<'m> {
     }
 
     /// The final norm, unless the last cycle ended with it, and the output projection.
-    fn logits(&self, x: &[f64]) -> Vec<f64> {
+    fn logits(&self, x: &[f64]) -> Vec<f32> {
         let (c, linears) = (&self.model.config, &self.outer.linears);
         let head = linears.get(&Role::LmHead);
         let head = head.unwrap_or(&linears[&Role::Embedding]);
@@ -298,7 +333,7 @@ impl<'m> Reference<'m> {
             true => self.norm(&self.outer.norms[&Role::FinalNorm], x),
             false => x.to_vec(),
         };
-        let logit = |sum: f64| capped(c.logits_multiplier * sum, c.logits_soft_cap);
+        let logit = |sum: f64| capped(c.logits_multiplier * sum, c.logits_soft_cap) as f32;
         linear(head, &x).into_iter().map(logit).collect()
     }
 
@@ -306,13 +341,4 @@ impl<'m> Reference<'m> {
         let c = &self.model.config;
         normed(c.norm, c.norm_eps, norm, x)
     }
-}
-
-/// Key and value of a pool row as query head `head` of `n_heads` sees them.
-fn zero_token(pool: &Pool, row: usize, head: usize, n_heads: usize) -> (&[f32], Option<&[f32]>) {
-    let width = pool.key.len() / (pool.n_rows * pool.n_heads);
-    let at = (row * pool.n_heads + head * pool.n_heads / n_heads) * width;
-    let range = at..at + width;
-    let value = pool.value.as_ref().map(|v| &v[range.clone()]);
-    (&pool.key[range], value)
 }

@@ -24,6 +24,17 @@ pub struct Pool {
     pub value: Option<Vec<f32>>,
 }
 
+impl Pool {
+    /// Key and value of a row as query head `head` of `n_heads` sees them.
+    pub fn zero_token(&self, row: usize, head: usize, n_heads: usize) -> (&[f32], Option<&[f32]>) {
+        let width = self.key.len() / (self.n_rows * self.n_heads);
+        let at = (row * self.n_heads + head * self.n_heads / n_heads) * width;
+        let range = at..at + width;
+        let value = self.value.as_ref().map(|v| &v[range.clone()]);
+        (&self.key[range], value)
+    }
+}
+
 pub(super) const POOL_KEY: &str = "zero_token_pool.key";
 const POOL_VALUE: &str = "zero_token_pool.value";
 

@@ -4,7 +4,7 @@
 //! Taming of the Shrew, by William Shakespeare, as the tiny Shakespeare file has it. It is in the
 //! public domain.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +16,7 @@ use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
 use ztt_wgpu::evaluate::calibrate::{Bound, calibrate};
 use ztt_wgpu::evaluate::figures::Figures;
 use ztt_wgpu::evaluate::score::{Evaluation, evaluate};
-use ztt_wgpu::evaluate::sweep::{Setting, Trials};
+use ztt_wgpu::evaluate::sweep::{Setting, Trials, settings};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::measure::formats::Format;
@@ -49,6 +49,9 @@ pub fn trials() -> Vec<Trial> {
         }),
         adapter::trial("evaluate::adapter_with_exits_share", |gpu| {
             agree(gpu, &exits(SHARE))
+        }),
+        adapter::trial("evaluate::a_sweep_builds_one_engine", |gpu| {
+            one_engine(&gpu)
         }),
         trial("evaluate::perplexity_by_hand", by_hand),
         trial("evaluate::formats_carry_the_same_rows", formats),
@@ -110,6 +113,42 @@ fn at(setting: Setting, base: &Options) -> Options {
         },
         ..base.clone()
     }
+}
+
+/// Nine thresholds with both policies beside every depth: one engine, and the figures that each
+/// setting has on an engine of its own.
+fn one_engine(gpu: &Arc<Gpu>) -> Result<()> {
+    let model = builtin()?;
+    let ids = ids(&model, 120)?;
+    let base = options(&model, 64);
+    let upload = DeviceModel::upload(Arc::clone(gpu), &model, &mut |_| ());
+    let device = Arc::new(block_on(upload)?);
+    let n_engines = Cell::new(0);
+    let trials = Trials {
+        ids: &ids,
+        base: &base,
+        start: &|options: &Options| {
+            n_engines.set(n_engines.get() + 1);
+            Engine::on_device(&model, &device, options)
+        },
+        progress: &|_| (),
+        engine: &RefCell::default(),
+    };
+    let thresholds: Vec<f64> = (1..10).map(|tenth| f64::from(tenth) / 10.0).collect();
+    let settings = settings(3, &thresholds, &[PROPAGATE, SHARE]);
+    let rows = block_on(trials.sweep(3, &settings))?;
+    same("engines", &[n_engines.get()], &[1])?;
+    same("rows", &[rows.len()], &[3 + 2 * 9])?;
+    let full = score(&model, Some(&device), &ids, &at(Setting::Depth(3), &base))?;
+    for (setting, figures) in rows {
+        let alone = score(&model, Some(&device), &ids, &at(setting, &base))?;
+        let expected = Figures::new(&alone, &full);
+        let what = format!("{setting:?}");
+        same(&what, &[figures.nats], &[expected.nats])?;
+        same(&what, &[figures.top1_agreement], &[expected.top1_agreement])?;
+        same(&what, &figures.exits, &expected.exits)?;
+    }
+    Ok(())
 }
 
 /// The text at one setting; without a device on the reference.

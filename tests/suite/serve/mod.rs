@@ -5,6 +5,7 @@ mod callers;
 mod clients;
 mod connections;
 mod cost;
+mod depth;
 mod end;
 mod fairness;
 mod faults;
@@ -25,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(clients::trials());
     trials.extend(connections::trials());
     trials.extend(cost::trials());
+    trials.extend(depth::trials());
     trials.extend(end::trials());
     trials.extend(fairness::trials());
     trials.extend(faults::trials());

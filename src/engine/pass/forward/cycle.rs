@@ -1,0 +1,115 @@
+//! The end of a cycle: its score, the rows that leave, and their keys and values in later cycles.
+
+use super::Forward;
+use super::attention::Cycles;
+use crate::engine::memory::activations::heads;
+use crate::engine::memory::layout::padded;
+use crate::engine::pass::recorder::{DispatchSizes, Recorder, RowList, Size};
+use crate::kernels::{exit, kv_copy, norm_add, zero_score};
+use crate::model::config::KvPolicy;
+use crate::model::role::Role;
+use crate::schedule::Score;
+
+impl Forward<'_> {
+    /// The final norm of the residual stream in its place.
+    pub(super) fn norm_stream<'b>(&'b self, r: &mut Recorder<'b>, over: RowList) {
+        let (c, b) = (self.config, self.buffers);
+        let params = norm_add::Params {
+            n_cols: c.hidden as u32,
+            stride: padded(c.hidden) as u32,
+            list: over.list,
+            eps: c.norm_eps as f32,
+            multiplier: 1.0,
+        };
+        let operands = norm_add::Operands {
+            branch: None,
+            norm: Some(&self.weights.outer.norms[&Role::FinalNorm].0),
+            rows: &b.rows,
+            x: &b.x,
+        };
+        let (target, place) = (&self.weights.target, norm_add::Place::Stream);
+        let call = norm_add::call(target, params, place, c.norm, operands);
+        r.push("cycle_norm", call, over);
+    }
+
+    /// The score of a cycle that has run.
+    pub(super) fn score<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, over: RowList) {
+        let (c, b) = (self.config, self.buffers);
+        let Some(Score::ZeroAttention(reduce)) = self.walk.score else {
+            return;
+        };
+        let params = zero_score::Params {
+            n_middle_layers: c.middle_layers() as u32,
+            n_heads: c.n_heads as u32,
+            reduce: zero_score::reduce_constant(reduce),
+            cycle: cycle as u32,
+            n_cycles: self.walk.n_cycles as u32,
+            list: over.list,
+        };
+        let call = zero_score::call(params, [&b.zeros, &b.rows, &b.progress]);
+        r.push("zero_score", call, over);
+    }
+
+    /// Which rows leave after a cycle, and their keys and values in later ones. Returns the rows
+    /// that stay.
+    pub(super) fn exit<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        cycle: usize,
+        over: RowList,
+        sizes: &'b DispatchSizes,
+    ) -> RowList {
+        let b = self.buffers;
+        let (staying, leaving) = (b.lists.staying(cycle), b.lists.leaving(cycle));
+        let params = exit::Params {
+            cycle: cycle as u32,
+            n_cycles: self.walk.n_cycles as u32,
+            has_score: self.walk.score.is_some().into(),
+            list: over.list,
+            staying,
+            leaving,
+            // The recorder fills these in, as it knows the calls that follow.
+            first_grid: 0,
+            n_grids: 0,
+        };
+        let buffers = [&sizes.grids, &b.rows, &b.progress, &sizes.dispatches];
+        r.push_exit(params, buffers, over);
+        let leaving = RowList {
+            list: leaving,
+            size: Size::Leaving,
+        };
+        self.fill_skipped(r, cycle, leaving);
+        RowList {
+            list: staying,
+            size: Size::Staying,
+        }
+    }
+
+    /// Keys and values of the cycles after `cycle` for the rows that exit after it.
+    fn fill_skipped<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, leaving: RowList) {
+        let (c, b) = (self.config, self.buffers);
+        let n_skipped = self.walk.n_cycles - cycle - 1;
+        for step in self.walk.cycle(cycle) {
+            if self.walk.kv == KvPolicy::Share {
+                let kv = &b.kv[step.layer];
+                let cache = kv_copy::Cache {
+                    kv_type: b.sizes.kv_type,
+                    heads: heads(c),
+                    places: kv.places(&b.sizes),
+                    cycle: cycle as u32,
+                    n_copies: n_skipped as u32,
+                    kv: kv.copy(cycle),
+                };
+                let call = kv_copy::call(&self.weights.target, cache, &b.rows, leaving.list);
+                r.push("kv_copy", call, leaving);
+                continue;
+            }
+            let cycles = Cycles {
+                first: cycle + 1,
+                n: n_skipped,
+                with_queries: false,
+            };
+            self.qkv(r, "fill_kv_proj", step.layer, cycles, leaving);
+        }
+    }
+}
