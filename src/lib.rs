@@ -7,8 +7,9 @@
 //!
 //! # As a library
 //!
-//! A [model](model::Model) is opened, an [engine](engine::Engine) runs it and holds one sequence,
-//! [`generate`](fn@generate::generate) streams tokens; each says what its position did.
+//! A [model](model::Model) is opened, an [engine](engine::Engine) runs it and holds sequences,
+//! [`generate`](fn@generate::generate) streams the tokens of the first; each says what its
+//! position did.
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -42,13 +43,36 @@
 //! # Ok::<(), ztt_wgpu::Error>(())
 //! ```
 //!
-//! In browsers the same calls are awaited where the page awaits: see `examples/web`. Without the
+//! When a position leaves the cycles is a [rule](schedule::Rule), which may change from text to
+//! text, and from [row](engine::Row) to row. So one engine tries many thresholds:
+//!
+//! ```
+//! use ztt_wgpu::engine::{Engine, Logits, Options};
+//! use ztt_wgpu::model::{BUILTIN, Fetch, Model};
+//! use ztt_wgpu::schedule::{Rule, TextRules};
+//!
+//! let model = Model::open(BUILTIN, Fetch::Never)?;
+//! let ids = model.tokenizer()?.encode("Call me Ishmael.")?;
+//! let mut engine = Engine::on_host(&model, &Options::of(&model))?;
+//! let mut cycles = Vec::new();
+//! for threshold in [None, Some(0.6), Some(0.2)] {
+//!     let drawn = Rule { threshold, ..Rule::FULL_DEPTH };
+//!     engine.set_rules(TextRules { drawn, exit_prompt: true });
+//!     engine.truncate(0);
+//!     let outputs = pollster::block_on(engine.forward(&ids, Logits::Last))?;
+//!     cycles.push(outputs.iter().map(|output| output.cycles).sum::<usize>());
+//! }
+//! assert!(cycles[0] > cycles[1] && cycles[1] > cycles[2]);
+//! # Ok::<(), ztt_wgpu::Error>(())
+//! ```
+//!
+//! In browsers these calls are awaited where the page awaits: see `examples/web`. Without the
 //! default features `cli` and `hub` there is no [`cli`], [`measure`] and [`serve`], and no search for
 //! `org/name`.
 //!
 //! [`Engine::forward`](engine::Engine::forward) gives logits, cycles and scores of every position
-//! of a text, [`ChatSession`](chat::ChatSession) holds a conversation. `examples/` has a program
-//! for each.
+//! of a text, [`Engine::run`](engine::Engine::run) extends several texts in one pass,
+//! [`ChatSession`](chat::ChatSession) holds a conversation. `examples/` has programs.
 //!
 #![doc = include_str!("../docs/architecture.md")]
 

@@ -121,7 +121,8 @@ fn one_engine(gpu: &Arc<Gpu>) -> Result<()> {
     let model = builtin()?;
     let ids = ids(&model, 120)?;
     let base = options(&model, 64);
-    let upload = DeviceModel::upload(Arc::clone(gpu), &model, &mut |_| ());
+    let mut progress = |_| ();
+    let upload = DeviceModel::upload(Arc::clone(gpu), &model, &mut progress);
     let device = Arc::new(block_on(upload)?);
     let n_engines = Cell::new(0);
     let trials = Trials {

@@ -186,7 +186,7 @@ pub fn adapter_equals_reference(
 
 /// Rounding errors grow with the layers that a position runs: up to ten keep to 5e-5. Of a random
 /// model of 18 one position in 20 has errors of 1e-5 to 5e-5, in every class, where others have 1e-6.
-fn tolerance(model: &Model) -> f64 {
+pub fn tolerance(model: &Model) -> f64 {
     let c = &model.config;
     let n_layers = c.n_layers + (c.cycles() - 1) * c.middle_layers();
     5e-6 * n_layers.max(10) as f64

@@ -49,6 +49,7 @@ mod thorough;
 mod tokenizers;
 mod trace;
 mod training;
+mod walks;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -97,5 +98,6 @@ fn main() {
     trials.extend(tokenizers::trials());
     trials.extend(trace::trials());
     trials.extend(training::trials());
+    trials.extend(walks::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -128,6 +128,7 @@ mod tests {
                 "provider": {"order": []}, "thinking": {"type": "disabled"},
                 "chat_template_kwargs": {"a": null}, "response_format": {"type": "text", "b": {}}}"#,
             r#"{"reasoning": {"exclude": false}}"#,
+            r#"{"ztt": {"cycles": null}}"#,
             r#"{"sed": null, "chat_template_kwargs": {}, "guided_choice": [], "echo_": false}"#,
         ] {
             assert_eq!(check(body), Ok(()), "{body}");

@@ -92,6 +92,7 @@ pub const NEVER_NOTHING: &[&str] = &[
     "detokenize",
     "do_sample",
     "enable_thinking",
+    "exit_prompt",
     "skip_special_tokens",
     "spaces_between_special_tokens",
     "web_search_options",

@@ -32,6 +32,7 @@ fn settings() -> Vec<(Value, Vec<&'static str>)> {
         (json!(null), vec![]),
         (json!({"cycles": 1}), vec!["--cycles", "1"]),
         (json!({"cycles": 2}), vec!["--cycles", "2"]),
+        (json!({"exit_prompt": false}), vec!["--exit-prompt", "no"]),
         (json!({"exit_threshold": 1.5}), vec!["--no-exit"]),
         (
             json!({"exit_threshold": 0.25}),
@@ -59,8 +60,9 @@ fn body(ztt: &Value) -> Value {
 fn alone(adapter: &[&str]) -> Result<Vec<String>> {
     let texts = settings().into_iter().map(|(_, flags)| {
         let n = N_TOKENS.to_string();
-        let args = ["run", "builtin", PROMPT, "-n", &n, "--seed", "5"];
-        let args = [&args, &["--temperature", "0.7"], adapter, &flags[..]].concat();
+        let mut args = vec!["run", "builtin", PROMPT, "-n", &n, "--seed", "5"];
+        args.extend(["--temperature", "0.7"]);
+        args.extend(adapter.iter().chain(&flags));
         let text = succeed(&args)?;
         Ok(text.strip_suffix('\n').context("line")?.to_string())
     });
@@ -75,7 +77,7 @@ fn alone(adapter: &[&str]) -> Result<Vec<String>> {
 
 fn together(adapter: &[&str]) -> Result<()> {
     let alone = alone(adapter)?;
-    let server = Server::start_on(adapter, "builtin", &["--parallel", "7"], &[])?;
+    let server = Server::start_on(adapter, "builtin", &["--parallel", "8"], &[])?;
     let found: Vec<Result<Value>> = thread::scope(|scope| {
         let bodies: Vec<Value> = settings().iter().map(|(ztt, _)| body(ztt)).collect();
         let started = bodies.into_iter().map(|body| {
@@ -142,7 +144,7 @@ fn refusals() -> Result<()> {
             ["ztt.exit_threshold", "number"],
         ),
         (json!({"depth": 2}), ["depth", "expected"]),
-        (json!([]), ["ztt", "an object"]),
+        (json!([1]), ["ztt", "an object"]),
     ] {
         let chat = json!({"messages": [{"role": "user", "content": "a"}], "ztt": ztt});
         for (path, body) in [(COMPLETIONS, body(&ztt)), (CHAT, chat)] {
