@@ -65,6 +65,15 @@ pub enum Score {
     ZeroAttention(Reduce),
 }
 
+impl Score {
+    /// Whether tokens of a prompt may exit where nothing else is asked for.
+    pub fn exits_in_prompts(self) -> bool {
+        match self {
+            Score::ZeroAttention(_) => true,
+        }
+    }
+}
+
 /// The walk of one forward pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
@@ -193,6 +202,14 @@ impl Walk {
         })
     }
 
+    /// Whether the zero attention of the middle layers is wanted.
+    pub fn scores_zero_attention(&self) -> bool {
+        match self.score {
+            Some(Score::ZeroAttention(_)) => true,
+            None => false,
+        }
+    }
+
     /// All effective layers in the order they run.
     pub fn layers(&self) -> impl Iterator<Item = &EffectiveLayer> {
         self.steps.iter().filter_map(|step| match step {
@@ -207,12 +224,16 @@ impl Walk {
         self.layers().filter(of_cycle)
     }
 
-    /// The rule of rows as `exit` asks for it. On no score where there are none.
-    pub fn rule(&self, exit: &ExitRule) -> Rule {
-        Rule {
-            threshold: exit.threshold.filter(|_| self.score.is_some()),
-            min_cycles: exit.min_cycles,
-            ..Rule::FULL_DEPTH
+    /// The rules of a text as `exit` asks for them.
+    pub fn rules(&self, exit: &ExitRule) -> TextRules {
+        let usual = self.score.is_none_or(Score::exits_in_prompts);
+        TextRules {
+            drawn: Rule {
+                threshold: exit.threshold.filter(|_| self.score.is_some()),
+                min_cycles: exit.min_cycles,
+                ..Rule::FULL_DEPTH
+            },
+            exit_prompt: exit.prompt.unwrap_or(usual),
         }
     }
 }

@@ -89,7 +89,7 @@ fn main(
     let batch_row = listed(params.list, row);
     let sequence = sequence_of(batch_row);
     let rule = draw_rules[sequence];
-    let start = history_of(sequence);
+    let place = next_place_of(batch_row);
     weigh(row, rule, lane);
     if lane == 0u {
         n_left = n_kept(rule);
@@ -99,7 +99,7 @@ fn main(
     var first_id = NO_TOKEN;
     for (var i = lane; i < n; i += WORKGROUP_SIZE) {
         let id = candidates[row * MAX_CANDIDATES + i].y;
-        let noise = time(random(vec3<u32>(id, history[start + N_SEEN], rule.seed)));
+        let noise = time(random(vec3<u32>(id, place, rule.seed)));
         let arrival = noise + i32(scaled(distances[i], rule.tempered_scale));
         if is_before(arrival, id, first_time, first_id) {
             first_time = arrival;
@@ -122,8 +122,8 @@ fn main(
         first_id = NO_TOKEN;
     }
     drawn[row] = first_id;
-    history[start + RECENT + history[start + N_SEEN] % WINDOW] = first_id;
-    history[start + N_SEEN] += 1u;
+    let start = history_of(sequence);
+    history[ring_at(start, place)] = first_id;
     history[start + LAST_ID] = first_id;
     history[start + NEWEST] = position_of(batch_row);
 }

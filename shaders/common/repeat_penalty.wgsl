@@ -27,14 +27,16 @@ fn main(
     if group.y >= n_listed(params.list) {
         return;
     }
-    let sequence = sequence_of(listed(params.list, group.y));
+    let row = listed(params.list, group.y);
+    let sequence = sequence_of(row);
     let start = history_of(sequence);
-    if lane >= n_recent(start) {
+    let place = next_place_of(row);
+    if lane >= min(place, WINDOW) {
         return;
     }
-    let id = history[start + RECENT + lane];
+    let id = history[ring_at(start, place - 1u - lane)];
     for (var i = 0u; i < lane; i++) {
-        if history[start + RECENT + i] == id {
+        if history[ring_at(start, place - 1u - i)] == id {
             return;
         }
     }

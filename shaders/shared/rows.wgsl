@@ -1,12 +1,13 @@
 // The rows of a batch, and lists of them.
 //
 // `rows` begins with ROW_WORDS values for each row: its position in its sequence, the place in the
-// cache where that sequence begins, which sequence it is, and when the row leaves the cycles: after
-// how many at least and at most, and at which score (f32). Then come lists, each a count followed
-// by row numbers. A list is named by the index of its count.
+// cache where that sequence begins, which sequence it is, when the row leaves the cycles (after how
+// many at least and at most, and at which score, f32), and how many tokens of the text lie before
+// its sequence, modulo 2^32. Then come lists, each a count followed by row numbers. A list is named
+// by the index of its count.
 // Expects `rows: array<u32>`.
 
-const ROW_WORDS: u32 = 6u;
+const ROW_WORDS: u32 = 7u;
 const POSITION: u32 = 0u;
 
 fn n_listed(list: u32) -> u32 {
@@ -39,4 +40,9 @@ fn max_cycles_of(row: u32) -> u32 {
 
 fn threshold_of(row: u32) -> f32 {
     return bitcast<f32>(rows[ROW_WORDS * row + 5u]);
+}
+
+// The place in the text of the token that is drawn after a row.
+fn next_place_of(row: u32) -> u32 {
+    return position_of(row) + 1u + rows[ROW_WORDS * row + 6u];
 }

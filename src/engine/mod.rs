@@ -88,17 +88,38 @@ struct SequenceState {
     n_positions: usize,
     /// The most cycles that its positions may run: one has no keys in later cycles.
     max_cycles: usize,
-    /// Whether its newest tokens are drawn by a sampler of its own.
-    has_sampler: bool,
+    sampler: SamplerState,
     /// Whether a token was drawn from its newest position.
     is_drawn: bool,
+}
+
+/// The sampler of a sequence.
+#[derive(Clone, Copy)]
+enum SamplerState {
+    None,
+    /// It has seen so many tokens, and has not drawn yet.
+    Set(usize),
+    /// It draws; so many tokens of its text lie before the sequence, modulo 2^32.
+    Draws(u32),
+}
+
+impl SamplerState {
+    /// After a row at this position, from which a token is drawn.
+    fn drawing(self, position: usize) -> Self {
+        match self {
+            SamplerState::Set(n_seen) => {
+                SamplerState::Draws((n_seen as u32).wrapping_sub(position as u32 + 1))
+            }
+            other => other,
+        }
+    }
 }
 
 impl SequenceState {
     const EMPTY: Self = Self {
         n_positions: 0,
         max_cycles: usize::MAX,
-        has_sampler: false,
+        sampler: SamplerState::None,
         is_drawn: false,
     };
 }
@@ -279,7 +300,7 @@ impl<'m> Engine<'m> {
     /// Where the engine does not [draw](Engine::draws) by the sampler's options.
     pub fn set_sampler(&mut self, sequence: usize, sampler: &Sampler) {
         self.forget_under_way();
-        self.sequences[sequence].has_sampler = true;
+        self.sequences[sequence].sampler = SamplerState::Set(sampler.seen.len());
         self.executor_mut().set_sampler(sequence, sampler);
     }
 
@@ -359,7 +380,8 @@ impl<'m> Engine<'m> {
     ///
     /// # Panics
     /// When there are more than [`MAX_BATCH`] rows, or more that get logits than the options have
-    /// room for; for a sequence that is not there, or a token that nothing was drawn for or by.
+    /// room for; for a sequence that is not there, a token that was not drawn or that nothing draws,
+    /// and two tokens drawn in one sequence.
     pub async fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>> {
         self.forget_under_way();
         if rows.is_empty() {
@@ -377,8 +399,14 @@ impl<'m> Engine<'m> {
         let has_scores = self.has_scores;
         let placed = rows.iter().map(|row| {
             let state = &mut self.sequences[row.sequence];
-            assert!(!row.wants.token || state.has_sampler, "nothing draws");
             assert!(row.id.is_some() || state.is_drawn, "no token was drawn");
+            if row.wants.token {
+                state.sampler = state.sampler.drawing(state.n_positions);
+            }
+            let text_start = match state.sampler {
+                SamplerState::Draws(text_start) => text_start,
+                _ => 0,
+            };
             state.is_drawn = row.wants.token;
             state.max_cycles = row.rule.max_cycles;
             state.n_positions += 1;
@@ -391,12 +419,14 @@ impl<'m> Engine<'m> {
                         threshold: row.rule.threshold.filter(|_| has_scores),
                         ..row.rule
                     },
+                    text_start,
                 },
                 id: row.id,
                 wants: row.wants,
             }
         });
         let placed: Vec<PlacedRow> = placed.collect();
+        self.check_draws(rows);
         let n_outputs = placed.iter().filter(|row| row.wants.any()).count();
         assert!(n_outputs <= self.sizes.n_outputs, "{n_outputs} get logits");
         self.under_way.push_back((rows.to_vec(), before));
@@ -423,15 +453,32 @@ impl<'m> Engine<'m> {
         Ok(outputs)
     }
 
-    /// Gives up what is under way: its positions are as if they had never run.
+    /// Gives up what is under way: its positions are as if they had never run. Tokens drawn in
+    /// their sequences are not there any more.
     fn forget_under_way(&mut self) {
-        if let Some((_, before)) = self.under_way.pop_front() {
-            self.under_way.clear();
-            self.executor_mut().forget();
-            for (sequence, state) in before.iter().enumerate() {
-                self.executor_mut().truncate(sequence, state.n_positions);
-            }
-            self.sequences = before;
+        let under_way = std::mem::take(&mut self.under_way);
+        let Some((_, before)) = under_way.front() else {
+            return;
+        };
+        self.sequences.clone_from(before);
+        self.executor_mut().forget();
+        for row in under_way.iter().flat_map(|(rows, _)| rows) {
+            self.sequences[row.sequence].is_drawn = false;
+        }
+        for (sequence, state) in self.sequences.clone().iter().enumerate() {
+            self.executor_mut().truncate(sequence, state.n_positions);
+        }
+    }
+
+    /// # Panics
+    /// Where two rows of a sequence draw, or one that has no sampler.
+    fn check_draws(&self, rows: &[Row]) {
+        let mut drawing = vec![false; self.sequences.len()];
+        for row in rows.iter().filter(|row| row.wants.token) {
+            let sampler = self.sequences[row.sequence].sampler;
+            assert!(!matches!(sampler, SamplerState::None), "nothing draws");
+            assert!(!drawing[row.sequence], "two draws of one sequence");
+            drawing[row.sequence] = true;
         }
     }
 

@@ -77,9 +77,6 @@ pub(super) fn walk(model: &Model, options: &Options) -> Result<(Walk, TextRules)
     }
     let has_pool = model.pool.is_some();
     let walk = Walk::new(&model.config, has_pool, options.cap, exit)?;
-    let rules = TextRules {
-        drawn: walk.rule(exit),
-        exit_prompt: exit.prompt.unwrap_or(true),
-    };
+    let rules = walk.rules(exit);
     Ok((walk, rules))
 }

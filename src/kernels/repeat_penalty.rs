@@ -29,8 +29,11 @@ pub static KERNEL: Kernel = kernel!(
 /// The number of latest tokens that are penalised, as in llama.cpp.
 pub const WINDOW: usize = 64;
 
-/// Words of the history of a sequence: see `shaders/shared/history.wgsl`.
-pub const HISTORY_WORDS: usize = 3 + WINDOW;
+/// Places of the ring of latest tokens: see `shaders/shared/history.wgsl`.
+pub const RING_PLACES: usize = 128;
+
+/// Words of the history of a sequence.
+pub const HISTORY_WORDS: usize = 2 + RING_PLACES;
 
 /// A workgroup for each row of logits. `buffers`: rules, history, rows, logits.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {

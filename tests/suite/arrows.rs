@@ -31,6 +31,7 @@ const ROOMS: &[&str] = &[
 
 /// The rooms of the engine, from the ground up.
 const ENGINE_ROOMS: &[&str] = &[
+    "engine::row",
     "engine::options",
     "engine::memory",
     "engine::weights",

@@ -11,10 +11,13 @@ pub struct Place {
     /// Where the sequence begins in the cache.
     pub cache_start: usize,
     pub rule: Rule,
+    /// Tokens of the text before the sequence, modulo 2^32: of a text that the cache holds as a
+    /// whole, none.
+    pub text_start: u32,
 }
 
 /// Words of a row in the `rows` buffer; see `shaders/shared/rows.wgsl`.
-const ROW_WORDS: usize = 6;
+const ROW_WORDS: usize = 7;
 
 impl Place {
     /// `n` rows from `first_position` on of a sequence that has the cache for itself.
@@ -24,6 +27,7 @@ impl Place {
             sequence: 0,
             cache_start: 0,
             rule: Rule::FULL_DEPTH,
+            text_start: 0,
         };
         (first_position..first_position + n).map(place).collect()
     }
@@ -39,6 +43,7 @@ impl Place {
             count(self.rule.min_cycles),
             count(self.rule.max_cycles),
             threshold.to_bits(),
+            self.text_start,
         ]
     }
 }

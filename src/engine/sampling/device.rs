@@ -9,7 +9,7 @@ use crate::gpu::{Call, Gpu, Target};
 use crate::kernels::adjust_logits::MASK_TOKENS;
 use crate::kernels::chunk_max::N_CHUNKS;
 use crate::kernels::draw::DrawRule;
-use crate::kernels::repeat_penalty::{HISTORY_WORDS, WINDOW};
+use crate::kernels::repeat_penalty::{HISTORY_WORDS, RING_PLACES, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
 use crate::kernels::{adjust_logits, chunk_max, draw, next_rows, repeat_penalty, top_k};
 
@@ -251,10 +251,9 @@ impl DeviceSampler {
 fn history(sampler: &Sampler) -> [u32; HISTORY_WORDS] {
     let seen = &sampler.seen;
     let mut words = [0; HISTORY_WORDS];
-    words[2] = seen.len() as u32;
     let first = seen.len().saturating_sub(WINDOW);
-    for (i, &id) in seen.iter().enumerate().skip(first) {
-        words[3 + i % WINDOW] = id;
+    for (place, &id) in seen.iter().enumerate().skip(first) {
+        words[2 + place % RING_PLACES] = id;
     }
     words
 }

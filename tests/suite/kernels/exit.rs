@@ -108,11 +108,11 @@ impl Data {
                 Leave::Some => (random.unit() as f32, any(random), any(random)),
                 Leave::NoScores => (0.0, 1, any(random)),
             };
-            listing.rules[row] = [7, fewest as u32, most as u32, threshold.to_bits()];
+            listing.rules[row] = [7, fewest as u32, most as u32, threshold.to_bits(), 0];
         }
         // 0 stays, 1 leaves, 2 has run its most cycles.
         let decision = |row: usize| {
-            let [_, fewest, most, threshold] = listing.rules[row];
+            let [_, fewest, most, threshold, _] = listing.rules[row];
             let reached = scores[row] >= f32::from_bits(threshold);
             match () {
                 _ if n_run >= most as usize => 2,

@@ -88,13 +88,13 @@ struct Listing {
     positions: Vec<u32>,
     /// Where the row's sequence begins in the cache.
     cache_starts: Vec<u32>,
-    /// Which sequence it is, the fewest and the most cycles of the row, and the bits of its
-    /// threshold.
-    rules: Vec<[u32; 4]>,
+    /// Which sequence it is, the fewest and the most cycles of the row, the bits of its threshold,
+    /// and the tokens of the text before the sequence.
+    rules: Vec<[u32; 5]>,
 }
 
 /// Words of a row; see `shaders/shared/rows.wgsl`.
-const ROW_WORDS: usize = 6;
+const ROW_WORDS: usize = 7;
 
 impl Listing {
     /// Lists rows 1, 2, 4, 5, 7 ...; other rows lie before, between and after them.
@@ -105,7 +105,7 @@ impl Listing {
             listed,
             positions: (0..n_rows as u32).collect(),
             cache_starts: vec![0; n_rows],
-            rules: vec![[0, 1, u32::MAX, f32::MAX.to_bits()]; n_rows],
+            rules: vec![[0, 1, u32::MAX, f32::MAX.to_bits(), 0]; n_rows],
         }
     }
 

@@ -144,8 +144,7 @@ impl Drawing {
         for (sequence, of) in samplers.iter().enumerate() {
             sampler.set(gpu, sequence, of);
         }
-        let row = |sequence: usize| [9, 0, sequence as u32, 1, 9, 0];
-        let mut rows: Vec<u32> = (0..n).rev().flat_map(row).collect();
+        let mut rows = rows_of(n, 0);
         rows.push(n as u32);
         rows.extend(0..n as u32);
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
@@ -163,9 +162,18 @@ impl Drawing {
         }
     }
 
-    /// The tokens drawn from a row of logits of each sequence.
-    fn draw(&self, gpu: &Gpu, changes: Changes, logits: &[&[f32]]) -> Result<Vec<u32>> {
+    /// The tokens drawn from a row of logits of each sequence, after `n_drawn` draws.
+    fn draw(
+        &self,
+        gpu: &Gpu,
+        changes: Changes,
+        n_drawn: usize,
+        logits: &[&[f32]],
+    ) -> Result<Vec<u32>> {
         let n = logits.len();
+        let rows = rows_of(n, n_drawn);
+        gpu.queue
+            .write_buffer(&self.rows, 0, bytemuck::cast_slice(&rows));
         let stride = self.n_vocab.next_multiple_of(8);
         for (i, logits) in logits.iter().rev().enumerate() {
             let at = (4 * i * stride) as u64;
@@ -190,6 +198,15 @@ impl Drawing {
         drawn.reverse();
         Ok(drawn)
     }
+}
+
+/// The rows of so many sequences, the last one first, after so many draws. Positions begin at 9,
+/// places in the text after the prompt.
+fn rows_of(n: usize, n_drawn: usize) -> Vec<u32> {
+    let text_start = (PROMPT.len() as u32).wrapping_sub(10);
+    let position = 9 + n_drawn as u32;
+    let row = |sequence: usize| [position, 0, sequence as u32, 1, 9, 0, text_start];
+    (0..n).rev().flat_map(row).collect()
 }
 
 fn sampler(options: &SamplingOptions, adjustments: Option<&Adjustments>) -> Sampler {
@@ -218,8 +235,8 @@ fn on_device_adjusted(
     };
     let drawing = Drawing::new(gpu, &[sampler(options, adjustments)], rows[0].len());
     let mut drawn = Vec::new();
-    for row in rows {
-        drawn.extend(drawing.draw(gpu, changes, &[row])?);
+    for (i, row) in rows.iter().enumerate() {
+        drawn.extend(drawing.draw(gpu, changes, i, &[row])?);
     }
     Ok(drawn)
 }
@@ -287,9 +304,9 @@ fn together(gpu: &Gpu) -> Result<()> {
         penalizes: true,
     };
     let mut found = vec![Vec::new(); sets.len()];
-    for step in &rows {
+    for (i, step) in rows.iter().enumerate() {
         let step: Vec<&[f32]> = step.iter().map(Vec::as_slice).collect();
-        let drawn = drawing.draw(gpu, changes, &step)?;
+        let drawn = drawing.draw(gpu, changes, i, &step)?;
         found.iter_mut().zip(drawn).for_each(|(f, id)| f.push(id));
     }
     for (i, (name, options)) in sets.iter().enumerate() {
@@ -320,7 +337,7 @@ fn many_draws(gpu: &Gpu) -> Result<()> {
             .collect();
         let drawing = Drawing::new(gpu, &samplers, logits.len());
         let rows = vec![logits; TOGETHER];
-        let found = drawing.draw(gpu, Changes::default(), &rows)?;
+        let found = drawing.draw(gpu, Changes::default(), 0, &rows)?;
         let expected = samplers.into_iter().map(|mut s| s.sample(logits));
         same("draws", &found, &expected.collect::<Vec<u32>>())?;
     }

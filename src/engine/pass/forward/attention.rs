@@ -110,7 +110,7 @@ impl Forward<'_> {
                 .window
                 .map_or(u32::MAX, |w| w.min(u32::MAX as usize) as u32),
             middle_layer: match step.part {
-                Part::Middle { j, .. } if self.walk.score.is_some() => Some(j as u32),
+                Part::Middle { j, .. } if self.walk.scores_zero_attention() => Some(j as u32),
                 _ => None,
             },
             n_middle_layers: c.middle_layers() as u32,

@@ -35,19 +35,21 @@ impl Forward<'_> {
     /// The score of a cycle that has run.
     pub(super) fn score<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, over: RowList) {
         let (c, b) = (self.config, self.buffers);
-        let Some(Score::ZeroAttention(reduce)) = self.walk.score else {
-            return;
-        };
-        let params = zero_score::Params {
-            n_middle_layers: c.middle_layers() as u32,
-            n_heads: c.n_heads as u32,
-            reduce: zero_score::reduce_constant(reduce),
-            cycle: cycle as u32,
-            n_cycles: self.walk.n_cycles as u32,
-            list: over.list,
-        };
-        let call = zero_score::call(params, [&b.zeros, &b.rows, &b.progress]);
-        r.push("zero_score", call, over);
+        match self.walk.score {
+            Some(Score::ZeroAttention(reduce)) => {
+                let params = zero_score::Params {
+                    n_middle_layers: c.middle_layers() as u32,
+                    n_heads: c.n_heads as u32,
+                    reduce: zero_score::reduce_constant(reduce),
+                    cycle: cycle as u32,
+                    n_cycles: self.walk.n_cycles as u32,
+                    list: over.list,
+                };
+                let call = zero_score::call(params, [&b.zeros, &b.rows, &b.progress]);
+                r.push("zero_score", call, over);
+            }
+            None => {}
+        }
     }
 
     /// Which rows leave after a cycle, and their keys and values in later ones. Returns the rows
