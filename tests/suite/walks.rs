@@ -14,14 +14,14 @@ use ztt_wgpu::gpu::{CLASSES, Gpu};
 
 use crate::adapter;
 use crate::random::Random;
-use crate::thorough;
 use case::{Case, DIFFERENT};
 
 /// With this set to a seed, the case of that seed is the only one.
 const ONLY: &str = "ZTT_WALK_SEED";
 
-const ALL_CASES: u64 = 300;
-const SAMPLED_CASES: u64 = 20;
+/// The number of cases.
+const CASES: &str = "ZTT_WALKS";
+const USUAL_CASES: u64 = 20;
 
 /// Trials the cases of a class are shared out over, so that they run in parallel and fail apart.
 const TRIALS: usize = 4;
@@ -71,10 +71,10 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn seeds() -> Vec<u64> {
-    match std::env::var(ONLY) {
-        Ok(seed) => vec![seed.parse().expect(ONLY)],
-        Err(_) if thorough::is_on() => (0..ALL_CASES).collect(),
-        Err(_) => (0..SAMPLED_CASES).collect(),
+    let number = |variable| std::env::var(variable).map(|n| n.parse().expect(variable));
+    match (number(ONLY), number(CASES)) {
+        (Ok(seed), _) => vec![seed],
+        (Err(_), n) => (0..n.unwrap_or(USUAL_CASES)).collect(),
     }
 }
 
