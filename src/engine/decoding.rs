@@ -103,7 +103,7 @@ impl<'e, 'm> Decoding<'e, 'm> {
             rule: self.engine.rules().drawn,
             wants: Wants::TOKEN,
         };
-        let most = self.engine.executor().ahead();
+        let most = self.engine.ahead();
         let is_wanted = |engine: &Engine, end: usize| match engine.under_way.len() {
             0 => true,
             n => n < most && engine.n_positions() < end,

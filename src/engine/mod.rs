@@ -391,8 +391,21 @@ impl<'m> Engine<'m> {
         self.take().await
     }
 
-    /// Begins to run rows as [`Engine::run`] does, after those under way.
-    async fn submit(&mut self, rows: &[Row]) -> Result<()> {
+    /// Batches that are best under way at a time, where their tokens are drawn here and none needs
+    /// to be known before the next.
+    pub fn ahead(&self) -> usize {
+        self.executor().ahead()
+    }
+
+    /// Begins to run rows as [`Engine::run`] does, after those under way; [`Engine::take`] gives the
+    /// results. What is under way is given up where something else is asked of the engine.
+    ///
+    /// # Errors
+    /// Those of [`Engine::run`] before anything runs.
+    ///
+    /// # Panics
+    /// As [`Engine::run`].
+    pub async fn submit(&mut self, rows: &[Row]) -> Result<()> {
         assert!(rows.len() <= MAX_BATCH, "{} rows", rows.len());
         self.check(rows)?;
         let before = self.sequences.clone();
@@ -433,8 +446,11 @@ impl<'m> Engine<'m> {
         self.executor_mut().submit(placed).await
     }
 
-    /// The results of the oldest rows under way.
-    async fn take(&mut self) -> Result<Vec<Output>> {
+    /// The results of the oldest rows under way, an output for each; none where there are none.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`] as [`Engine::run`], and [`Error::Device`] where the device fails.
+    pub async fn take(&mut self) -> Result<Vec<Output>> {
         let outputs = self.executor_mut().take().await?;
         let Some((rows, before)) = self.under_way.pop_front() else {
             return Ok(outputs);

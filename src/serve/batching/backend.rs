@@ -29,11 +29,20 @@ pub trait Backend {
     /// From now on it draws the tokens of a sequence as `sampler` would.
     fn set_sampler(&mut self, sequence: usize, sampler: &Sampler);
 
-    /// Runs the given rows in one pass, and waits for it. One output for each, in their order.
+    /// Whether passes are best submitted before the results of those before them are known.
+    fn runs_ahead(&self) -> bool;
+
+    /// Begins to run the given rows in one pass, after those that were submitted before.
     ///
     /// # Errors
     /// After one nothing can be said of the sequences any more.
-    fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>>;
+    fn submit(&mut self, rows: &[Row]) -> Result<()>;
+
+    /// Waits for the oldest pass. One output for each of its rows, in their order.
+    ///
+    /// # Errors
+    /// After one nothing can be said of the sequences any more.
+    fn take(&mut self) -> Result<Vec<Output>>;
 }
 
 impl Backend for Engine<'_> {
@@ -65,7 +74,15 @@ impl Backend for Engine<'_> {
         self.set_sampler(sequence, sampler);
     }
 
-    fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>> {
-        pollster::block_on(self.run(rows))
+    fn runs_ahead(&self) -> bool {
+        self.ahead() > 1
+    }
+
+    fn submit(&mut self, rows: &[Row]) -> Result<()> {
+        pollster::block_on(self.submit(rows))
+    }
+
+    fn take(&mut self) -> Result<Vec<Output>> {
+        pollster::block_on(self.take())
     }
 }

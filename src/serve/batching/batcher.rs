@@ -1,6 +1,7 @@
 //! The loop that owns the model.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::room::{Room, deal};
@@ -21,6 +22,15 @@ const PROMPT_TOKENS: usize = 64;
 /// How long a model that could not be opened again is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A pass that was submitted.
+struct Pass {
+    /// Each with the text it belongs to.
+    rows: Vec<(Row, Option<u64>)>,
+    /// Tokens of prompts among them.
+    n_prompt: usize,
+    start: Duration,
+}
+
 /// Extends all texts together. In each step every text gets its next token, and new prompts get
 /// what room is left.
 pub struct Batcher<'t, B, F> {
@@ -28,6 +38,8 @@ pub struct Batcher<'t, B, F> {
     backend: Option<B>,
     open: F,
     slots: Vec<Slot<'t>>,
+    /// Passes that were submitted and not waited for.
+    under_way: VecDeque<Pass>,
     /// Texts that have begun.
     n_begun: u64,
     room: Room,
@@ -53,6 +65,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         Self {
             slots: (0..backend.n()).map(|_| Slot::default()).collect(),
             backend: Some(backend),
+            under_way: VecDeque::new(),
             open,
             n_begun: 0,
             room: Room::new(),
@@ -87,26 +100,78 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         self.fail("the server ends");
     }
 
-    /// One pass over the model, if there is anything to run.
+    /// Waits for one pass over the model, if there is anything to run. Where the next tokens of all
+    /// texts are drawn by the model, the pass after it is submitted before.
     pub fn step(&mut self) {
-        self.drop_abandoned();
-        self.admit();
-        let (batch, n_prompt) = self.plan();
-        let Some(backend) = self.backend.as_mut().filter(|_| !batch.is_empty()) else {
+        if self.under_way.is_empty() {
+            self.drop_abandoned();
+            self.admit();
+            let (rows, n_prompt) = self.plan();
+            if rows.is_empty() || self.submit(rows, n_prompt).is_none() {
+                return;
+            }
+        }
+        if let Some(rows) = self.rows_ahead()
+            && self.submit(rows, 0).is_none()
+        {
+            return;
+        }
+        let (Some(pass), Some(backend)) = (self.under_way.pop_front(), &mut self.backend) else {
             return;
         };
-        let start = (self.clock)();
-        match backend.run(&batch) {
+        match backend.take() {
             Ok(outputs) => {
-                let time = (self.clock)().saturating_sub(start);
-                self.room.learn(batch.len(), n_prompt, time);
                 let n_ctx = backend.n_ctx();
-                for (row, output) in batch.iter().zip(&outputs) {
-                    self.advance(row, output, n_ctx);
+                let time = (self.clock)().saturating_sub(pass.start);
+                self.room.learn(pass.rows.len(), pass.n_prompt, time);
+                for ((row, text), output) in pass.rows.iter().zip(&outputs) {
+                    // A text that has ended meanwhile has no use for it.
+                    if self.slots[row.sequence].text() == *text {
+                        self.advance(row, output, n_ctx);
+                    }
                 }
             }
             Err(e) => self.lose(&e),
         }
+    }
+
+    /// Submits a pass; `None` where that fails.
+    fn submit(&mut self, rows: Vec<Row>, n_prompt: usize) -> Option<()> {
+        let start = (self.clock)();
+        if let Err(e) = self.backend.as_mut()?.submit(&rows) {
+            self.lose(&e);
+            return None;
+        }
+        let with_text = |row: Row| (row, self.slots[row.sequence].text());
+        self.under_way.push_back(Pass {
+            rows: rows.into_iter().map(with_text).collect(),
+            n_prompt,
+            start,
+        });
+        Some(())
+    }
+
+    /// The rows of the pass after the one under way, as far as they are known before it is done: the
+    /// tokens that it draws. `None` where a text may have no further token, where somebody waits, or
+    /// where nobody waits any more.
+    fn rows_ahead(&mut self) -> Option<Vec<Row>> {
+        let backend = self
+            .backend
+            .as_ref()
+            .filter(|backend| backend.runs_ahead())?;
+        let [pass] = self.under_way.make_contiguous() else {
+            return None;
+        };
+        let n_ctx = backend.n_ctx();
+        let next = |(row, text): &(Row, Option<u64>)| {
+            let slot = &self.slots[row.sequence];
+            let goes_on = slot.text() == *text && slot.goes_on_after(row, n_ctx);
+            goes_on.then_some(Row { id: None, ..*row })
+        };
+        let rows: Option<Vec<Row>> = pass.rows.iter().map(next).collect();
+        let n_texts = self.slots.iter().filter(|s| s.active.is_some()).count();
+        let (n_waiting, _) = self.queue.lengths();
+        rows.filter(|rows| rows.len() == n_texts && n_waiting == 0)
     }
 
     /// Frees the sequences whose texts nobody waits for.
@@ -193,7 +258,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
     /// Takes in the output of a position.
     fn advance(&mut self, row: &Row, output: &Output, n_ctx: usize) {
         let slot = &mut self.slots[row.sequence];
-        if let Some(id) = row.id {
+        if let Some(id) = row.id.or(slot.next_id()) {
             slot.cached.push(id, row.rule, output.cycles);
         }
         self.metrics.position(output.cycles);
@@ -233,6 +298,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         tracing::error!("{e}");
         self.health.set_fault(Some(e.to_string()));
         self.backend = None;
+        self.under_way.clear();
         self.fail(&e.to_string());
         self.slots
             .iter_mut()

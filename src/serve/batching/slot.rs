@@ -35,6 +35,30 @@ impl<'t> Slot<'t> {
         }
     }
 
+    /// Which text is being generated, counted in texts.
+    pub fn text(&self) -> Option<u64> {
+        self.active.as_ref().map(|_| self.began)
+    }
+
+    /// The token that runs next.
+    pub fn next_id(&self) -> Option<u32> {
+        self.pending().first().copied()
+    }
+
+    /// Whether the text surely has a token to run after that of `row`, the last one that is pending,
+    /// unless the text ends with it; and whether the model draws it.
+    pub fn goes_on_after(&self, row: &Row, n_ctx: usize) -> bool {
+        let Some(active) = &self.active else {
+            return false;
+        };
+        let is_drawn = row.wants.token && !row.wants.logits && row.rule == active.job.depth.drawn;
+        let is_last = self.pending().len() <= 1;
+        let has_room = self.cached.len() + 2 <= n_ctx;
+        let n_after = active.n_tokens() + 2;
+        let is_wanted = n_after <= active.job.rules.max_tokens && !active.job.is_abandoned();
+        is_drawn && is_last && has_room && is_wanted
+    }
+
     /// The first `n` rows of those that are pending, of sequence `sequence`.
     pub fn rows(&self, sequence: usize, n: usize) -> Vec<Row> {
         let Some(active) = &self.active else {

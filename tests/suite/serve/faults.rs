@@ -74,11 +74,19 @@ impl Backend for Failing<'_> {
         self.engine.set_sampler(sequence, sampler);
     }
 
-    fn run(&mut self, rows: &[Row]) -> ztt_wgpu::Result<Vec<Output>> {
+    fn runs_ahead(&self) -> bool {
+        self.engine.runs_ahead()
+    }
+
+    fn submit(&mut self, rows: &[Row]) -> ztt_wgpu::Result<()> {
         match self.fail.swap(false, Ordering::Relaxed) {
             true => Err(gone()),
-            false => Backend::run(&mut self.engine, rows),
+            false => Backend::submit(&mut self.engine, rows),
         }
+    }
+
+    fn take(&mut self) -> ztt_wgpu::Result<Vec<Output>> {
+        Backend::take(&mut self.engine)
     }
 }
 

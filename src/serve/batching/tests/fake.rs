@@ -17,6 +17,8 @@ pub const N_CTX: usize = 400;
 /// that was not truncated or ran a token twice.
 pub struct Fake {
     pub sequences: Vec<Vec<u32>>,
+    /// Of the pass that was submitted.
+    pub results: Vec<Output>,
     pub batches: Arc<Mutex<Vec<Vec<Row>>>>,
     /// Passes before one fails.
     pub n_good: usize,
@@ -29,6 +31,7 @@ impl Fake {
     pub fn new(n: usize) -> Self {
         Self {
             sequences: vec![Vec::new(); n],
+            results: Vec::new(),
             batches: Arc::default(),
             n_good: usize::MAX,
             time: Arc::default(),
@@ -76,7 +79,11 @@ impl Backend for Fake {
 
     fn set_sampler(&mut self, _: usize, _: &Sampler) {}
 
-    fn run(&mut self, batch: &[Row]) -> Result<Vec<Output>> {
+    fn runs_ahead(&self) -> bool {
+        false
+    }
+
+    fn submit(&mut self, batch: &[Row]) -> Result<()> {
         assert!(batch.len() <= MAX_BATCH);
         if self.n_good == 0 {
             return Err(Error::NotANumber { position: 5 });
@@ -97,6 +104,11 @@ impl Backend for Fake {
                 ..Output::default()
             }
         });
-        Ok(outputs.collect())
+        self.results = outputs.collect();
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<Vec<Output>> {
+        Ok(std::mem::take(&mut self.results))
     }
 }
