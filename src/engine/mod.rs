@@ -277,7 +277,8 @@ impl<'m> Engine<'m> {
         self.truncate_sequence(0, n);
     }
 
-    /// Forgets all positions of a sequence from `n` on.
+    /// Forgets all positions of a sequence from `n` on. Its tokens are drawn by the same sampler as
+    /// before; where the cut is in the text that the sampler was made after, it wants another.
     pub fn truncate_sequence(&mut self, sequence: usize, n: usize) {
         self.forget_under_way();
         let state = &mut self.sequences[sequence];

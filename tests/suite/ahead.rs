@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::Error;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options, Row, Wants};
 use ztt_wgpu::generate::{Finish, StopRules, Summary, Token, generate};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
@@ -22,6 +22,7 @@ use crate::program::{Checkpoint, json_lines, run, succeed};
 pub fn trials() -> Vec<Trial> {
     vec![
         adapter::trial("ahead::same_tokens_as_on_the_host", same_tokens),
+        adapter::trial("ahead::positions_that_are_cut_off_are_drawn_again", cut_off),
         adapter::trial("ahead::every_end_is_the_host's", ends),
         adapter::trial(
             "ahead::the_host_draws_from_many_candidates",
@@ -177,6 +178,45 @@ impl Fixture {
         );
         Ok(device)
     }
+}
+
+/// Tokens drawn again after a cut are those drawn before it, on both sides.
+fn cut_off(gpu: Arc<Gpu>) -> Result<()> {
+    let fixture = Fixture::new(gpu)?;
+    let options = Options::of(&fixture.model);
+    let host = Engine::on_host(&fixture.model, &options)?;
+    let device = Engine::on_device(&fixture.model, &fixture.device_model, &options)?;
+    let mut texts = Vec::new();
+    for mut engine in [host, device] {
+        let sampler = Sampler::new(penalized(), &fixture.prompt);
+        engine.set_sampler(0, &sampler);
+        let rule = engine.rules().drawn;
+        let running = engine.forward_by(rule, &fixture.prompt, Logits::Last, Wants::TOKEN);
+        let first = pollster::block_on(running)?;
+        let mut drawn = vec![first.last().and_then(|o| o.drawn).context("a token")?];
+        let next = |engine: &mut Engine, id: Option<u32>| -> Result<u32> {
+            let row = Row {
+                sequence: 0,
+                id,
+                rule,
+                wants: Wants::TOKEN,
+            };
+            let outputs = pollster::block_on(engine.run(&[row]))?;
+            outputs[0].drawn.context("a token")
+        };
+        for _ in 0..8 {
+            drawn.push(next(&mut engine, None)?);
+        }
+        // Of the tokens drawn, three have run.
+        engine.truncate(fixture.prompt.len() + 3);
+        let mut again = vec![next(&mut engine, Some(drawn[3]))?];
+        for _ in 0..4 {
+            again.push(next(&mut engine, None)?);
+        }
+        same("drawn again", &again, &drawn[4..])?;
+        texts.push(drawn);
+    }
+    same("on the device", &texts[1], &texts[0])
 }
 
 fn greedy() -> SamplingOptions {

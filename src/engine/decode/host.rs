@@ -56,7 +56,11 @@ impl Sequence<'_> {
         if row.wants.token {
             let is_finite = output.logits.iter().all(|logit| logit.is_finite());
             let sampler = self.sampler.as_mut().filter(|_| is_finite);
-            let id = sampler.map_or(NO_TOKEN, |sampler| sampler.sample(&output.logits));
+            let id = sampler.map_or(NO_TOKEN, |sampler| {
+                // Fewer than it has seen, where positions were cut off and run again.
+                sampler.truncate(row.place.next_in_text());
+                sampler.sample(&output.logits)
+            });
             self.last_id = id;
             output.drawn = Some(id);
         }

@@ -32,6 +32,11 @@ impl Place {
         (first_position..first_position + n).map(place).collect()
     }
 
+    /// The place in the text of the token that is drawn after the row.
+    pub fn next_in_text(&self) -> usize {
+        (self.position as u32 + 1).wrapping_add(self.text_start) as usize
+    }
+
     fn words(&self) -> [u32; ROW_WORDS] {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         // No score reaches the largest number.

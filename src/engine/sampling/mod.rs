@@ -149,6 +149,11 @@ impl Sampler {
         self.seen.push(id);
     }
 
+    /// Forgets the tokens of the text from place `n` on.
+    pub fn truncate(&mut self, n: usize) {
+        self.seen.truncate(n);
+    }
+
     /// How the tokens are drawn, as the kernels read it.
     pub(super) fn draw_rule(&self, n_vocab: usize) -> DrawRule {
         DrawRule {
