@@ -167,7 +167,9 @@ impl Session {
         let counts = [batch.places.len(), outputs.len(), outputs.n_draws].map(|n| n as u32);
         let n_words = self.n_words(&batch);
         let mut filling = (n_words > 0).then(|| self.staging.open(gpu, n_words));
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let new_encoder = || gpu.device.create_command_encoder(&Default::default());
+        let mut encoder = new_encoder();
+        let one_by_one = self.profiler.as_ref().is_some_and(Profiler::is_one_by_one);
         let mut at = Instant::now();
         let mut n_dispatches = 0;
         for segment in &batch.segments {
@@ -181,13 +183,17 @@ impl Session {
             if let (Segment::Logits, Some(filling)) = (segment, &mut filling) {
                 let (first, n) = (outputs.first_read * stride, outputs.n_read() * stride);
                 filling.copy(&mut encoder, &b.logits, first, n);
+                // Nor may the copy wait where dispatches do not.
+                if one_by_one && n > 0 {
+                    let copied = std::mem::replace(&mut encoder, new_encoder());
+                    gpu.queue.submit([copied.finish()]);
+                }
             }
         }
         if let Some(filling) = &mut filling {
             filling.copy(&mut encoder, &self.sampler.drawn, 0, outputs.n_draws);
             filling.copy(&mut encoder, &b.progress, 0, self.progress_words(&batch));
         }
-        let one_by_one = self.profiler.as_ref().is_some_and(Profiler::is_one_by_one);
         if !one_by_one {
             at = Instant::now();
         }
