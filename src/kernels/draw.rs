@@ -3,8 +3,8 @@
 use wgpu::Features;
 
 use super::top_k::MAX_CANDIDATES;
-use super::{kernel, params, read, read_write, words};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use super::{kernel, params, read, read_write, row_call, words};
+use crate::gpu::{Call, Cost, Kernel};
 
 params! {
     Params {
@@ -49,18 +49,11 @@ pub struct DrawRule {
 /// A workgroup for each row of logits. `buffers`: candidates, rules, rows, history, drawn.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 5]) -> Call<'_> {
     let n_candidates = MAX_CANDIDATES as u32;
-    Call {
-        kernel: &KERNEL,
-        constants: Vec::new(),
-        params: params.bytes(),
-        resources: on_buffers(&buffers),
-        x: 1,
-        rows_per_group: 1,
-        cost: Cost {
-            read_per_row: words(2 * n_candidates),
-            written_per_row: words(1),
-            flops_per_row: u64::from(3 * n_candidates),
-            ..Cost::default()
-        },
-    }
+    let cost = Cost {
+        read_per_row: words(2 * n_candidates),
+        written_per_row: words(1),
+        flops_per_row: u64::from(3 * n_candidates),
+        ..Cost::default()
+    };
+    row_call(&KERNEL, params.bytes(), &buffers, cost)
 }

@@ -2,8 +2,8 @@
 
 use wgpu::Features;
 
-use super::{kernel, params, read, read_write};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use super::{kernel, params, read, read_write, row_call};
+use crate::gpu::{Call, Cost, Kernel};
 
 params! {
     Params {
@@ -44,13 +44,5 @@ pub struct Grid {
 
 /// One workgroup. `buffers`: grids, rows, progress, dispatches.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
-    Call {
-        kernel: &KERNEL,
-        constants: Vec::new(),
-        params: params.bytes(),
-        resources: on_buffers(&buffers),
-        x: 1,
-        rows_per_group: 1,
-        cost: Cost::default(),
-    }
+    row_call(&KERNEL, params.bytes(), &buffers, Cost::default())
 }

@@ -29,7 +29,7 @@ pub mod zero_score;
 
 pub use text::compose;
 
-use crate::gpu::{Access, Binding, Kernel, Target};
+use crate::gpu::{Access, Binding, Call, Cost, Kernel, Target, on_buffers};
 use crate::model::quant::Quant;
 use crate::model::tensor::Dtype;
 
@@ -190,6 +190,24 @@ impl KvType {
     /// The value of the shaders' `KV_FORMAT`.
     fn constant(self) -> (&'static str, u32) {
         ("KV_FORMAT", u32::from(self == KvType::F16))
+    }
+}
+
+/// A call of a kernel without constants, one workgroup for each row of the grid.
+fn row_call<'a>(
+    kernel: &'static Kernel,
+    params: Vec<u8>,
+    buffers: &[&'a wgpu::Buffer],
+    cost: Cost,
+) -> Call<'a> {
+    Call {
+        kernel,
+        constants: Vec::new(),
+        params,
+        resources: on_buffers(buffers),
+        x: 1,
+        rows_per_group: 1,
+        cost,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use wgpu::Features;
 
-use super::{kernel, params, read, read_write};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use super::{kernel, params, read, read_write, row_call};
+use crate::gpu::{Call, Cost, Kernel};
 
 params! {
     Params {
@@ -24,13 +24,5 @@ pub const FROM_HISTORY: u32 = u32::MAX;
 
 /// One workgroup. `buffers`: history, rows, ids.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
-    Call {
-        kernel: &KERNEL,
-        constants: Vec::new(),
-        params: params.bytes(),
-        resources: on_buffers(&buffers),
-        x: 1,
-        rows_per_group: 1,
-        cost: Cost::default(),
-    }
+    row_call(&KERNEL, params.bytes(), &buffers, Cost::default())
 }

@@ -2,8 +2,8 @@
 
 use wgpu::Features;
 
-use super::{kernel, params, read, read_write, words};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use super::{kernel, params, read, read_write, row_call, words};
+use crate::gpu::{Call, Cost, Kernel};
 
 params! {
     Params {
@@ -38,18 +38,11 @@ pub const HISTORY_WORDS: usize = 2 + RING_PLACES;
 /// A workgroup for each row of logits. `buffers`: rules, history, rows, logits.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {
     let window = WINDOW as u32;
-    Call {
-        kernel: &KERNEL,
-        constants: Vec::new(),
-        params: params.bytes(),
-        resources: on_buffers(&buffers),
-        x: 1,
-        rows_per_group: 1,
-        cost: Cost {
-            read_per_row: words(2 * window),
-            written_per_row: words(window),
-            flops_per_row: u64::from(window),
-            ..Cost::default()
-        },
-    }
+    let cost = Cost {
+        read_per_row: words(2 * window),
+        written_per_row: words(window),
+        flops_per_row: u64::from(window),
+        ..Cost::default()
+    };
+    row_call(&KERNEL, params.bytes(), &buffers, cost)
 }

@@ -2,8 +2,8 @@
 
 use wgpu::Features;
 
-use super::{kernel, params, read, read_write, words};
-use crate::gpu::{Call, Cost, Kernel, on_buffers};
+use super::{kernel, params, read, read_write, row_call, words};
+use crate::gpu::{Call, Cost, Kernel};
 use crate::model::config::Reduce;
 
 params! {
@@ -38,18 +38,11 @@ pub fn reduce_constant(reduce: Reduce) -> u32 {
 
 /// A workgroup for each row. `buffers`: zeros, which it leaves averaged, rows, progress.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 3]) -> Call<'_> {
-    Call {
-        kernel: &KERNEL,
-        constants: Vec::new(),
-        params: params.bytes(),
-        resources: on_buffers(&buffers),
-        x: 1,
-        rows_per_group: 1,
-        cost: Cost {
-            read_per_row: words(params.n_middle_layers * params.n_heads),
-            written_per_row: words(1),
-            flops_per_row: u64::from(params.n_middle_layers * params.n_heads),
-            ..Cost::default()
-        },
-    }
+    let cost = Cost {
+        read_per_row: words(params.n_middle_layers * params.n_heads),
+        written_per_row: words(1),
+        flops_per_row: u64::from(params.n_middle_layers * params.n_heads),
+        ..Cost::default()
+    };
+    row_call(&KERNEL, params.bytes(), &buffers, cost)
 }

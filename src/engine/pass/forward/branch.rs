@@ -10,6 +10,15 @@ use crate::kernels::norm_add;
 use crate::model::block::PostNorm;
 use crate::model::role::Role;
 
+/// What is added to the residual stream, and where it is normed.
+pub(super) struct Added<'b> {
+    pub place: norm_add::Place,
+    pub branch: Option<&'b wgpu::Buffer>,
+    pub norm: Option<&'b NormBuffer>,
+    /// Of the branch.
+    pub multiplier: f64,
+}
+
 impl Forward<'_> {
     /// The residual stream as a branch reads it: the norm that is left to the map that reads it,
     /// and the buffer that the map reads.
@@ -62,20 +71,39 @@ impl Forward<'_> {
             PostNorm::OnBranch => (norm_add::Place::OnBranch, post_norm.label()),
             PostNorm::OnSum => (norm_add::Place::OnSum, post_norm.label()),
         };
+        let added = Added {
+            place,
+            branch: Some(&b.branch),
+            norm: w.norms.get(&post_norm),
+            multiplier: block.residual_multiplier,
+        };
+        self.norm_add(r, label, added, over);
+    }
+
+    /// Adds a branch to the residual stream, norms it, or both.
+    pub(super) fn norm_add<'b>(
+        &'b self,
+        r: &mut Recorder<'b>,
+        role: &'static str,
+        added: Added<'b>,
+        over: RowList,
+    ) {
+        let (c, b) = (self.config, self.buffers);
         let params = norm_add::Params {
             n_cols: c.hidden as u32,
             stride: padded(c.hidden) as u32,
             list: over.list,
             eps: c.norm_eps as f32,
-            multiplier: block.residual_multiplier as f32,
+            multiplier: added.multiplier as f32,
         };
         let operands = norm_add::Operands {
-            branch: Some(&b.branch),
-            norm: w.norms.get(&post_norm).map(|norm| &norm.0),
+            branch: added.branch,
+            norm: added.norm.map(|norm| &norm.0),
             rows: &b.rows,
             x: &b.x,
         };
-        let call = norm_add::call(&self.weights.target, params, place, c.norm, operands);
-        r.push(label, call, over);
+        let target = &self.weights.target;
+        let call = norm_add::call(target, params, added.place, c.norm, operands);
+        r.push(role, call, over);
     }
 }

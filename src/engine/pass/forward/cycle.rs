@@ -2,10 +2,11 @@
 
 use super::Forward;
 use super::attention::Cycles;
+use super::branch::Added;
 use crate::engine::memory::activations::heads;
-use crate::engine::memory::layout::padded;
 use crate::engine::pass::recorder::{DispatchSizes, Recorder, RowList, Size};
-use crate::kernels::{exit, kv_copy, norm_add, zero_score};
+use crate::kernels::norm_add::Place;
+use crate::kernels::{exit, kv_copy, zero_score};
 use crate::model::config::KvPolicy;
 use crate::model::role::Role;
 use crate::schedule::Score;
@@ -13,23 +14,13 @@ use crate::schedule::Score;
 impl Forward<'_> {
     /// The final norm of the residual stream in its place.
     pub(super) fn norm_stream<'b>(&'b self, r: &mut Recorder<'b>, over: RowList) {
-        let (c, b) = (self.config, self.buffers);
-        let params = norm_add::Params {
-            n_cols: c.hidden as u32,
-            stride: padded(c.hidden) as u32,
-            list: over.list,
-            eps: c.norm_eps as f32,
+        let added = Added {
+            place: Place::Stream,
+            branch: None,
+            norm: Some(&self.weights.outer.norms[&Role::FinalNorm]),
             multiplier: 1.0,
         };
-        let operands = norm_add::Operands {
-            branch: None,
-            norm: Some(&self.weights.outer.norms[&Role::FinalNorm].0),
-            rows: &b.rows,
-            x: &b.x,
-        };
-        let (target, place) = (&self.weights.target, norm_add::Place::Stream);
-        let call = norm_add::call(target, params, place, c.norm, operands);
-        r.push("cycle_norm", call, over);
+        self.norm_add(r, "cycle_norm", added, over);
     }
 
     /// The score of a cycle that has run.

@@ -1,12 +1,14 @@
 //! Kernels that this model has no use for.
 
 use super::Forward;
+use super::branch::Added;
 use super::logits::changes_logits;
 use crate::engine::memory::activations::has_branch_apart;
 use crate::engine::memory::layout::padded;
 use crate::engine::memory::rows::OUTPUT_ROWS;
 use crate::engine::pass::recorder::{Recorder, RowList, Size};
-use crate::kernels::{layer_norm, norm_add};
+use crate::kernels::layer_norm;
+use crate::kernels::norm_add::Place;
 use crate::model::family::NormKind;
 use crate::model::role::Role;
 
@@ -15,7 +17,7 @@ impl Forward<'_> {
     /// shapes: for measuring.
     pub fn of_other_families<'b>(&'b self, r: &mut Recorder<'b>) {
         let (c, b, over) = (self.config, self.buffers, self.all());
-        let norm = &self.weights.outer.norms[&Role::FinalNorm].0;
+        let norm = &self.weights.outer.norms[&Role::FinalNorm];
         if c.norm == NormKind::Rms {
             let params = layer_norm::Params {
                 n_cols: c.hidden as u32,
@@ -24,27 +26,18 @@ impl Forward<'_> {
                 dense: 0,
                 eps: c.norm_eps as f32,
             };
-            let buffers = [&b.x, norm, &b.rows, &b.normed];
+            let buffers = [&b.x, &norm.0, &b.rows, &b.normed];
             let call = layer_norm::call(&self.weights.target, params, buffers);
             r.push("layer_norm", call, over);
         }
         if !has_branch_apart(c) {
-            let params = norm_add::Params {
-                n_cols: c.hidden as u32,
-                stride: padded(c.hidden) as u32,
-                list: over.list,
-                eps: c.norm_eps as f32,
-                multiplier: 1.0,
-            };
-            let operands = norm_add::Operands {
+            let added = Added {
+                place: Place::OnBranch,
                 branch: Some(&b.normed),
                 norm: Some(norm),
-                rows: &b.rows,
-                x: &b.x,
+                multiplier: 1.0,
             };
-            let place = norm_add::Place::OnBranch;
-            let call = norm_add::call(&self.weights.target, params, place, c.norm, operands);
-            r.push("norm_add", call, over);
+            self.norm_add(r, "norm_add", added, over);
         }
         if !changes_logits(c) {
             let outputs = RowList {
