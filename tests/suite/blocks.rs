@@ -1,34 +1,18 @@
 //! Blocks that no family of today has: the adapter against the reference, on random weights.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::Result;
 use libtest_mimic::Trial;
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use ztt_wgpu::gpu::Gpu;
-use ztt_wgpu::model::Model;
 use ztt_wgpu::model::block::{Activation, BranchNorms, PostNorm, QkNorm, QkSpan};
 use ztt_wgpu::model::config::{Config, Rope};
-use ztt_wgpu::model::family::{Family, RoleNames, TensorNames};
-use ztt_wgpu::model::role::Role;
-use ztt_wgpu::model::shape::Shape;
 
 use crate::adapter;
 use crate::families::adapter_equals_reference;
 use crate::random::Random;
-
-/// Names of what a llama has not.
-const NAMES: RoleNames = &[
-    (Role::QNorm, &["q_norm"]),
-    (Role::KNorm, &["k_norm"]),
-    (Role::AttnPostNorm, &["attn_post_norm"]),
-    (Role::MlpPostNorm, &["mlp_post_norm"]),
-];
-
-/// The names of an MLP without a gate.
-const PLAIN_MLP: RoleNames = &[(Role::MlpIn, &["mlp.up_proj"])];
+use crate::walks::random_model::{PLAIN_MLP, Tensors, add_tensors, family, model_of};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -132,21 +116,6 @@ fn set_activations(c: &mut Config) {
     }
 }
 
-/// A llama with more names, `more` before its own.
-fn family(more: &[RoleNames]) -> &'static Family {
-    let llama = Family::named("llama").expect("a table");
-    let mut names = more.to_vec();
-    names.push(NAMES);
-    names.extend(llama.tensors.names);
-    Box::leak(Box::new(Family {
-        tensors: TensorNames {
-            names: names.leak(),
-            ..llama.tensors
-        },
-        ..*llama
-    }))
-}
-
 /// A Zero Token Transformer with its blocks changed.
 fn agree(change: fn(&mut Config), gpu: Arc<Gpu>) -> Result<()> {
     let mut random = Random::new(11);
@@ -169,40 +138,6 @@ fn agree(change: fn(&mut Config), gpu: Arc<Gpu>) -> Result<()> {
         let values = random.normals(shape.iter().product());
         tensors.insert(name.to_string(), (shape, values));
     }
-    let mut views = Vec::new();
-    for (name, (shape, values)) in &tensors {
-        let bytes = bytemuck::cast_slice(values);
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes)?;
-        views.push((name.clone(), view));
-    }
-    let metadata = HashMap::from([("config.json".to_string(), text)]);
-    let bytes = safetensors::serialize(views, Some(metadata))?;
-    let mut model = Model::from_bytes("blocks", bytes)?;
-    model.config = config;
+    let model = model_of("blocks", &tensors, text, config)?;
     adapter_equals_reference("", &model, gpu, &mut random)
-}
-
-/// Shapes and values.
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-/// Adds what is missing of the tensors that a config asks for.
-fn add_tensors(c: &Config, random: &mut Random, tensors: &mut Tensors) {
-    let layers = c.blocks.iter().enumerate();
-    let layers = layers.flat_map(|(i, block)| Role::of_block(block).map(move |role| (role, i)));
-    for (role, layer) in c.outer_roles().map(|role| (role, 0)).chain(layers) {
-        let Shape { outputs, n_in } = c.shape(role, layer);
-        let names = c.family.tensors.of(role, "model.", layer);
-        for (i, name) in names.iter().enumerate() {
-            // Matrices keep the size of what they multiply; the weights of norms are near 1.
-            let (shape, mean, spread) = match role.is_norm() {
-                true => (vec![n_in], 1.0, 0.1),
-                false => (vec![outputs[i], n_in], 0.0, 1.0 / (n_in as f32).sqrt()),
-            };
-            let n = shape.iter().product();
-            let values = random.normals(n).into_iter().map(|v| mean + spread * v);
-            let values: Vec<f32> = values.collect();
-            let name = format!("{name}.weight");
-            tensors.entry(name).or_insert((shape, values));
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! a device against the host.
 
 mod case;
-mod random_model;
+pub mod random_model;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

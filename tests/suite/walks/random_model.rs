@@ -43,10 +43,10 @@ const NAMES: RoleNames = &[
 ];
 
 /// The names of an MLP without a gate.
-const PLAIN_MLP: RoleNames = &[(Role::MlpIn, &["mlp.up_proj"])];
+pub const PLAIN_MLP: RoleNames = &[(Role::MlpIn, &["mlp.up_proj"])];
 
 /// Shapes and values.
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The model that these random numbers make.
 pub fn draw(random: &mut Random) -> Result<Model> {
@@ -92,20 +92,22 @@ pub fn draw(random: &mut Random) -> Result<Model> {
             tensors.insert(name.to_string(), (shape.clone(), values));
         }
     }
-    let mut model = Model::from_bytes("walks", file(&tensors, text)?)?;
-    model.config = config;
-    Ok(model)
+    model_of("walks", &tensors, text, config)
 }
 
-fn file(tensors: &Tensors, config: String) -> Result<Vec<u8>> {
+/// A model of these tensors whose file has the config `text`, and which is run by `config`.
+pub fn model_of(name: &str, tensors: &Tensors, text: String, config: Config) -> Result<Model> {
     let mut views = Vec::new();
     for (name, (shape, values)) in tensors {
         let bytes = bytemuck::cast_slice(values);
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes)?;
         views.push((name.clone(), view));
     }
-    let metadata = HashMap::from([("config.json".to_string(), config)]);
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    let metadata = HashMap::from([("config.json".to_string(), text)]);
+    let bytes = safetensors::serialize(views, Some(metadata))?;
+    let mut model = Model::from_bytes(name, bytes)?;
+    model.config = config;
+    Ok(model)
 }
 
 /// Makes another of a config: what no family's file can say.
@@ -183,7 +185,7 @@ fn block(head_dim: usize, gated: bool, random: &mut Random) -> Block {
 }
 
 /// A llama with more names, `more` before its own.
-fn family(more: &[RoleNames]) -> &'static Family {
+pub fn family(more: &[RoleNames]) -> &'static Family {
     let llama = Family::named("llama").expect("a table");
     let mut names = more.to_vec();
     names.push(NAMES);
@@ -198,7 +200,7 @@ fn family(more: &[RoleNames]) -> &'static Family {
 }
 
 /// Adds what is missing of the tensors that a config asks for.
-fn add_tensors(c: &Config, random: &mut Random, tensors: &mut Tensors) {
+pub fn add_tensors(c: &Config, random: &mut Random, tensors: &mut Tensors) {
     let mut add = |name: String, shape: Vec<usize>, mean: f32, spread: f32| {
         let n = shape.iter().product();
         let values = random.normals(n).into_iter().map(|v| mean + spread * v);
