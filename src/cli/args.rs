@@ -133,6 +133,12 @@ pub struct DeviceArgs {
     /// Quantise matrices on the way: q8_0 (8.5 bits a weight), q4_0 (4.5 bits) [default: as stored]
     #[arg(long, value_name = "FORMAT", value_parser = quant, help_heading = "Device")]
     pub quant: Option<Quant>,
+
+    /// Passes that are submitted before the first of them is read, where tokens are drawn on the
+    /// adapter [default: 3, on a software adapter 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one, env = "ZTT_AHEAD",
+          help_heading = "Device")]
+    pub ahead: Option<usize>,
 }
 
 impl AdapterArgs {

@@ -54,8 +54,8 @@ Examples:
   ztt-wgpu bench ./model
 
 `ztt-wgpu help COMMAND` says more. ZTT_MODEL, ZTT_CTX, ZTT_ADAPTER, ZTT_BACKEND, ZTT_KERNELS,
-ZTT_SKIP, ZTT_KV_TYPE, ZTT_API_KEY and ZTT_ALIAS stand for arguments that are not given; NO_COLOR turns
-colours off.";
+ZTT_SKIP, ZTT_AHEAD, ZTT_KV_TYPE, ZTT_API_KEY and ZTT_ALIAS stand for arguments that are not given;
+NO_COLOR turns colours off.";
 
 /// Runs Zero Token Transformers on any GPU.
 #[derive(Parser)]

@@ -102,6 +102,8 @@ pub struct Placed<'m> {
     model: &'m Model,
     /// `None` is the plain Rust reference.
     device: Option<Arc<DeviceModel>>,
+    /// As many passes ahead, instead of what suits the adapter.
+    ahead: Option<usize>,
     /// To be printed once nothing can go wrong any more.
     pub warnings: Vec<String>,
 }
@@ -109,10 +111,14 @@ pub struct Placed<'m> {
 impl<'m> Placed<'m> {
     /// An engine of its own, the weights shared with the others.
     pub fn engine(&self, options: &Options) -> crate::Result<Engine<'m>> {
-        match &self.device {
-            None => Engine::on_host(self.model, options),
-            Some(device) => Engine::on_device(self.model, device, options),
+        let Some(device) = &self.device else {
+            return Engine::on_host(self.model, options);
+        };
+        let mut engine = Engine::on_device(self.model, device, options)?;
+        if let Some(n) = self.ahead {
+            engine.set_ahead(n);
         }
+        Ok(engine)
     }
 
     pub fn gpu(&self) -> Option<&Gpu> {
@@ -144,6 +150,7 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> crate::Result<Placed<'m
     let mut placed = Placed {
         model,
         device: None,
+        ahead: args.ahead,
         warnings: model.warnings.clone(),
     };
     if args.adapter.is_host() {

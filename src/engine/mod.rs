@@ -398,6 +398,13 @@ impl<'m> Engine<'m> {
         self.executor().ahead()
     }
 
+    /// Keeps up to `n` batches under way, instead of as many as suit the adapter.
+    pub fn set_ahead(&mut self, n: usize) {
+        if let Backend::Device(session) = &mut self.backend {
+            session.ahead = n.max(1);
+        }
+    }
+
     /// Begins to run rows as [`Engine::run`] does, after those under way; [`Engine::take`] gives the
     /// results. What is under way is given up where something else is asked of the engine.
     ///

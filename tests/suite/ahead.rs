@@ -53,6 +53,8 @@ struct Case {
     stop: Vec<String>,
     /// Tokens after which the receiver wants no more.
     wanted: usize,
+    /// Batches under way at a time.
+    ahead: usize,
 }
 
 /// The result of a generation, and the state of the engine after it.
@@ -87,6 +89,7 @@ impl Fixture {
             eos: Vec::new(),
             stop: Vec::new(),
             wanted: usize::MAX,
+            ahead: 3,
         }
     }
 
@@ -103,6 +106,7 @@ impl Fixture {
             logits: Logits::Last,
         };
         let mut engine = Engine::on_device(&self.model, &self.device_model, &options)?;
+        engine.set_ahead(case.ahead);
         let sampling = SamplingOptions {
             on_host,
             ..case.sampling.clone()
@@ -265,9 +269,10 @@ fn same_tokens(gpu: Arc<Gpu>) -> Result<()> {
 
 fn ends(gpu: Arc<Gpu>) -> Result<()> {
     let fixture = Fixture::new(gpu)?;
-    for sampling in [greedy(), penalized()] {
+    for (sampling, ahead) in [(greedy(), 3), (penalized(), 3), (greedy(), 1)] {
         let case = Case {
             sampling,
+            ahead,
             ..fixture.case()
         };
         let whole = fixture.check("to the maximum", &case)?;

@@ -150,6 +150,7 @@ fn bad_variables() -> Result<()> {
         ("ZTT_CTX", "many", "--ctx"),
         ("ZTT_KERNELS", "warp", "workgroup, software"),
         ("ZTT_SKIP", "never", "count, return"),
+        ("ZTT_AHEAD", "0", "--ahead"),
         ("ZTT_BACKEND", "gl", "vulkan"),
         ("ZTT_KV_TYPE", "f8", "f16, f32"),
     ];

@@ -39,6 +39,8 @@ pub struct Session {
     segments: Segments,
     staging: Staging,
     under_way: VecDeque<Submitted>,
+    /// Batches under way at a time where the host does not wait for each.
+    pub ahead: usize,
     pub work: DeviceStats,
     profiler: Option<Profiler>,
 }
@@ -46,6 +48,10 @@ pub struct Session {
 /// Batches under way where the host does not wait for each: one that runs, and two that wait while
 /// the host is busy.
 const AHEAD: usize = 3;
+
+/// The same on a software adapter, whose threads need the host's cores: a host that encodes the
+/// next batch meanwhile takes one from them in the middle of a dispatch.
+const AHEAD_ON_SOFTWARE: usize = 1;
 
 /// The most products of a few-row batch (about a tenth of a second). Where kernels take long to
 /// compile such a batch runs row by row, so that a short prompt needs no kernels of its own: a
@@ -67,6 +73,10 @@ impl Session {
         let n_sequences = options.n_sequences;
         let sampler = DeviceSampler::new(gpu, n_sequences, sizes.n_outputs, config.vocab, stride);
         gpu.check()?;
+        let ahead = match gpu.is_software() {
+            true => AHEAD_ON_SOFTWARE,
+            false => AHEAD,
+        };
         Ok(Self {
             model,
             walk,
@@ -76,6 +86,7 @@ impl Session {
             segments: Segments::default(),
             staging: Staging::default(),
             under_way: VecDeque::new(),
+            ahead,
             work: DeviceStats::default(),
             profiler: None,
         })
@@ -303,7 +314,7 @@ impl Executor for Session {
         // A profile is of batches that are waited for.
         match self.profiler {
             Some(_) => 1,
-            None => AHEAD,
+            None => self.ahead,
         }
     }
 

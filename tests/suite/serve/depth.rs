@@ -77,7 +77,8 @@ fn alone(adapter: &[&str]) -> Result<Vec<String>> {
 
 fn together(adapter: &[&str]) -> Result<()> {
     let alone = alone(adapter)?;
-    let server = Server::start_on(adapter, "builtin", &["--parallel", "8"], &[])?;
+    let flags = ["--parallel", "8", "--ahead", "3"];
+    let server = Server::start_on(adapter, "builtin", &flags, &[])?;
     let found: Vec<Result<Value>> = thread::scope(|scope| {
         let bodies: Vec<Value> = settings().iter().map(|(ztt, _)| body(ztt)).collect();
         let started = bodies.into_iter().map(|body| {
