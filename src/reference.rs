@@ -57,6 +57,8 @@ struct Position {
     x: Vec<f64>,
     /// Of the layers that have run.
     zero_attention: Vec<f64>,
+    /// The chance that the learned gate has let it run on so far.
+    survival: f64,
     output: Output,
 }
 
@@ -115,6 +117,7 @@ impl<'m> Reference<'m> {
             at,
             x: self.embed(id, at),
             zero_attention: Vec::new(),
+            survival: 1.0,
             output: Output {
                 cycles: self.walk.n_cycles,
                 scores: vec![-1.0; n_scores],
@@ -146,10 +149,19 @@ impl<'m> Reference<'m> {
 
     /// The score of a cycle that has run, and whether the position leaves after it.
     fn end_cycle(&mut self, cycle: usize, rule: &Rule, position: &mut Position) {
-        let n_layers = self.walk.cycle(cycle).count();
-        let layers = &position.zero_attention[position.zero_attention.len() - n_layers..];
         let score = self.walk.score.map(|score| match score {
-            Score::ZeroAttention(reduce) => reduce.apply(layers),
+            Score::ZeroAttention(reduce) => {
+                let n_layers = self.walk.cycle(cycle).count();
+                let layers = &position.zero_attention[position.zero_attention.len() - n_layers..];
+                reduce.apply(layers)
+            }
+            Score::Gate => {
+                position.survival *= 1.0 - self.gate(&position.x);
+                match cycle + 1 == self.walk.n_cycles.min(rule.max_cycles) {
+                    true => 1.0,
+                    false => 1.0 - position.survival,
+                }
+            }
         });
         if let Some(score) = score {
             position.output.scores[cycle] = score as f32;
@@ -158,6 +170,12 @@ impl<'m> Reference<'m> {
             position.output.cycles = cycle + 1;
             self.fill_skipped(cycle, &position.x, position.at);
         }
+    }
+
+    /// The chance that the learned gate lets the residual stream `x` leave.
+    fn gate(&self, x: &[f64]) -> f64 {
+        let logit = linear(&self.outer.linears[&Role::ExitGate], x)[0];
+        1.0 / (1.0 + (-logit).exp())
     }
 
     /// Keys and values of the cycles after `last`, which this position does not run.

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::config::{Config, ExitRule, KvPolicy, Reduce, ZeroTokenIndex, ZeroTokenScope};
+use crate::model::loops::ScoreSource;
 
 /// Which part of the walk an effective layer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,9 @@ pub enum Step {
 pub enum Score {
     /// The zero attention of the cycle's layers.
     ZeroAttention(Reduce),
+    /// A learned gate on the residual stream at the end of each cycle: the chance that it has let
+    /// the position leave by now, and 1 at the position's last cycle.
+    Gate,
 }
 
 impl Score {
@@ -70,6 +74,17 @@ impl Score {
     pub fn exits_in_prompts(self) -> bool {
         match self {
             Score::ZeroAttention(_) => true,
+            // Keys and values of skipped cycles in the prompt cost a gated model much.
+            Score::Gate => false,
+        }
+    }
+
+    /// The threshold of rows that are asked to leave at `asked`. A gate's chance of 1 or more is
+    /// never reached, whatever rounding does.
+    pub fn threshold(self, asked: Option<f64>) -> Option<f64> {
+        match self {
+            Score::ZeroAttention(_) => asked,
+            Score::Gate => asked.filter(|&chance| chance < 1.0),
         }
     }
 }
@@ -145,28 +160,29 @@ impl Walk {
     ///
     /// # Errors
     /// [`Error::Option`] when `cap` is 0 or above the stored cycles.
-    pub fn new(
-        config: &Config,
-        has_pool: bool,
-        cap: Option<usize>,
-        exit: &ExitRule,
-    ) -> Result<Self> {
+    pub fn new(config: &Config, cap: Option<usize>, exit: &ExitRule) -> Result<Self> {
         let (h, m, n) = (
             config.head_layers(),
             config.middle_layers(),
             config.cycles(),
         );
         let n_cycles = cap.unwrap_or(n);
-        if n_cycles == 0 || n_cycles > n {
+        let most = config.most_cycles();
+        if n_cycles == 0 || n_cycles > most {
+            let which = match most == n {
+                true => "the cycles of the model",
+                false => "the most cycles of a model",
+            };
             return Err(Error::Option {
                 option: "--cycles",
-                expected: format!("1 to {n}, the cycles of the model"),
+                expected: format!("1 to {most}, {which}"),
                 found: n_cycles.to_string(),
             });
         }
+        let has_pool = config.score == Some(ScoreSource::ZeroAttention);
         let row = |e: usize, part: Part| -> Option<usize> {
-            let ztt = config.ztt.as_ref().filter(|_| has_pool)?;
-            match (ztt.index, ztt.scope, part) {
+            let pool = config.pool.filter(|_| has_pool)?;
+            match (pool.index, pool.scope, part) {
                 (ZeroTokenIndex::Cycle, _, Part::Middle { cycle, .. }) => Some(cycle),
                 (ZeroTokenIndex::Cycle, _, _) => None,
                 (_, ZeroTokenScope::All, _) => Some(e),
@@ -187,18 +203,22 @@ impl Walk {
         for cycle in 0..if m > 0 { n_cycles } else { 0 } {
             let middle = |j| step(h + cycle * m + j, h + j, Part::Middle { cycle, j });
             steps.extend((0..m).map(middle));
-            let norm = config.cycle_norm;
+            let norm = config.loops.norm;
             steps.push(Step::CycleEnd { cycle, norm });
         }
-        let tail = |k| step(h + n * m + k, h + m + k, Part::Tail);
+        let n_stored = n.max(n_cycles);
+        let tail = |k| step(h + n_stored * m + k, h + m + k, Part::Tail);
         steps.extend((0..config.tail_layers()).map(tail));
-        let has_scores = has_pool && m > 0;
+        let score = config.score.filter(|_| m > 0).map(|source| match source {
+            ScoreSource::ZeroAttention => Score::ZeroAttention(exit.reduce),
+            ScoreSource::Gate => Score::Gate,
+        });
         Ok(Self {
             steps,
             n_cycles,
-            score: has_scores.then_some(Score::ZeroAttention(exit.reduce)),
+            score,
             kv: exit.kv,
-            final_norm: m == 0 || !config.cycle_norm || config.tail_layers() > 0,
+            final_norm: m == 0 || !config.loops.norm || config.tail_layers() > 0,
         })
     }
 
@@ -206,7 +226,7 @@ impl Walk {
     pub fn scores_zero_attention(&self) -> bool {
         match self.score {
             Some(Score::ZeroAttention(_)) => true,
-            None => false,
+            Some(Score::Gate) | None => false,
         }
     }
 
@@ -229,7 +249,7 @@ impl Walk {
         let usual = self.score.is_none_or(Score::exits_in_prompts);
         TextRules {
             drawn: Rule {
-                threshold: exit.threshold.filter(|_| self.score.is_some()),
+                threshold: self.score.and_then(|score| score.threshold(exit.threshold)),
                 min_cycles: exit.min_cycles,
                 ..Rule::FULL_DEPTH
             },
@@ -251,7 +271,7 @@ mod tests {
     }
 
     fn walk(ztt: &str, cap: Option<usize>) -> Vec<(usize, usize, Option<usize>)> {
-        let walk = Walk::new(&config(ztt), true, cap, &ExitRule::default()).unwrap();
+        let walk = Walk::new(&config(ztt), cap, &ExitRule::default()).unwrap();
         let layers = walk.layers();
         layers.map(|s| (s.e, s.layer, s.pool_row)).collect()
     }
@@ -304,15 +324,34 @@ mod tests {
     fn a_cap_outside_the_cycles_is_refused() {
         let config = config(r#""head_layers":1,"tail_layers":1,"cycles":3"#);
         for cap in [0, 4] {
-            let result = Walk::new(&config, true, Some(cap), &ExitRule::default());
+            let result = Walk::new(&config, Some(cap), &ExitRule::default());
             assert!(result.unwrap_err().to_string().contains("--cycles"));
         }
     }
 
     #[test]
+    fn a_gated_model_may_run_more_cycles_and_never_leaves_at_1() {
+        let text = r#"{"model_type":"ouro","hidden_size":8,"num_hidden_layers":2,
+            "num_attention_heads":2,"vocab_size":4,"total_ut_steps":3}"#;
+        let config = Config::parse("config.json", text).unwrap();
+        let at = |threshold| ExitRule {
+            threshold: Some(threshold),
+            ..config.exit()
+        };
+        let walk = Walk::new(&config, Some(5), &at(1.0)).unwrap();
+        assert_eq!((walk.layers().count(), walk.score), (10, Some(Score::Gate)));
+        assert!(!walk.final_norm);
+        assert_eq!(walk.kv, KvPolicy::Share);
+        assert_eq!(walk.rules(&at(1.0)).drawn.threshold, None);
+        assert_eq!(walk.rules(&at(0.9)).drawn.threshold, Some(0.9));
+        assert_eq!(walk.rules(&at(0.9)).prompt().threshold, None);
+        assert!(Walk::new(&config, Some(65), &at(0.9)).is_err());
+    }
+
+    #[test]
     fn a_cycle_ends_after_its_layers() {
         let z = r#""head_layers":1,"tail_layers":1,"cycles":2"#;
-        let walk = Walk::new(&config(z), true, None, &ExitRule::default()).unwrap();
+        let walk = Walk::new(&config(z), None, &ExitRule::default()).unwrap();
         let ends = walk
             .steps
             .iter()

@@ -42,6 +42,48 @@ impl ModelArgs {
     }
 }
 
+/// The model to run, and layers of it that run in cycles.
+#[derive(Args)]
+pub struct LoopedModelArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Run layers A to B, counted from 0, N times, in a model that runs each layer once
+    #[arg(long = "loop", value_name = "A-BxN", value_parser = layer_loop, help_heading = "Model")]
+    layers: Option<LayerLoop>,
+}
+
+/// Layers that run in cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerLoop {
+    first: usize,
+    last: usize,
+    cycles: usize,
+}
+
+impl LoopedModelArgs {
+    /// Whether the command line names a model.
+    pub fn is_given(&self) -> bool {
+        self.model.model.is_some()
+    }
+
+    pub fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    pub fn open(&self) -> crate::Result<Model> {
+        looped(self.model.open()?, self.layers)
+    }
+}
+
+/// The model with these layers in cycles, where there are any.
+pub fn looped(model: Model, layers: Option<LayerLoop>) -> crate::Result<Model> {
+    match layers {
+        None => Ok(model),
+        Some(l) => model.with_loop(l.first, l.last, l.cycles),
+    }
+}
+
 /// How the model is run, and where.
 #[derive(Args)]
 pub struct EngineArgs {
@@ -240,6 +282,19 @@ pub fn fraction(text: &str) -> Result<f64, String> {
         Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
         _ => Err("expected a number from 0 to 1".to_string()),
     }
+}
+
+/// Layers and how often they run, such as `4-15x2`.
+pub fn layer_loop(text: &str) -> Result<LayerLoop, String> {
+    let parts = text.split_once('x').and_then(|(layers, cycles)| {
+        let (first, last) = layers.split_once('-')?;
+        Some(LayerLoop {
+            first: first.parse().ok()?,
+            last: last.parse().ok()?,
+            cycles: cycles.parse().ok()?,
+        })
+    });
+    parts.ok_or_else(|| "expected layers and how often they run, such as `4-15x2`".to_string())
 }
 
 fn backend(text: &str) -> Result<wgpu::Backend, String> {

@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 
 use super::args::{
-    AdapterArgs, HOST, at_least_one, finite, kv_policy, kv_type, parallel, quant, repetitions,
+    AdapterArgs, HOST, LayerLoop, at_least_one, finite, kv_policy, kv_type, layer_loop, looped,
+    parallel, quant, repetitions,
 };
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
 use super::{compare, printable, progress, setup, stderr};
@@ -39,6 +40,11 @@ pub struct Args {
     /// Checkpoints, as for `run` [default: builtin]
     #[arg(value_name = "MODEL", conflicts_with = "synthetic")]
     models: Vec<String>,
+
+    /// Run layers A to B, counted from 0, N times, in models that run each layer once
+    #[arg(long = "loop", value_name = "A-BxN", value_parser = layer_loop,
+          conflicts_with = "synthetic")]
+    layers: Option<LayerLoop>,
 
     /// Prompt lengths, 0 for none [default: 512, or what the model has positions for]
     #[arg(
@@ -282,7 +288,10 @@ fn open_models(args: &Args) -> Result<Vec<Model>> {
     let cycled = args.synthetic.cycled();
     let mut models = Vec::new();
     for &Weights(quant) in &args.quant {
-        let open = |name| Model::open(name, Fetch::Never)?.with_quant(quant);
+        let open = |name| {
+            let model = Model::open(name, Fetch::Never)?;
+            looped(model, args.layers)?.with_quant(quant)
+        };
         for preset in &args.synthetic.synthetic {
             models.push(args.synthetic.model(preset, cycled, quant)?);
         }
@@ -299,7 +308,7 @@ fn open_models(args: &Args) -> Result<Vec<Model>> {
 /// Every combination that is asked for.
 fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
     let rule = model.config.exit();
-    if args.sweep_exit && model.pool.is_none() {
+    if args.sweep_exit && model.config.score.is_none() {
         bail!(
             "--sweep-exit: expected a model with zero tokens, found `{}` without",
             model.name
@@ -332,7 +341,7 @@ fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
                         ..rule.clone()
                     };
                     // Caps are refused here, before anything runs.
-                    Walk::new(&model.config, model.pool.is_some(), cap, &exit)?;
+                    Walk::new(&model.config, cap, &exit)?;
                     for (n_depth, n_prompt, n_gen, n_parallel) in loads(args, model)? {
                         tests.push(Test {
                             n_prompt,

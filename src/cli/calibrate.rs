@@ -90,7 +90,7 @@ pub fn main(args: Args) -> Result<()> {
 /// Refuses a model without early exit.
 fn check(model: &Model) -> Result<()> {
     let name = &model.name;
-    if model.pool.is_none() {
+    if model.config.score.is_none() {
         bail!("calibrate: expected a model with zero tokens, found `{name}` without");
     }
     match model.config.cycles() {

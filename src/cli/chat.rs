@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 
-use super::args::{EngineArgs, ModelArgs};
+use super::args::{EngineArgs, LoopedModelArgs};
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
 use super::{complain, output, setup, stderr, summary};
@@ -39,7 +39,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoopedModelArgs,
 
     /// System message at the head of the conversation
     #[arg(long, value_name = "TEXT", help_heading = "Text")]

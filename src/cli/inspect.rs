@@ -3,12 +3,13 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::args::{ModelArgs, at_least_one, kv_type, name_of};
+use super::args::{LoopedModelArgs, at_least_one, kv_type, name_of};
 use super::{output, printable, setup};
 use crate::engine::kv_bytes;
 use crate::kernels::KvType;
 use crate::model::Model;
 use crate::model::config::{Config, KV_POLICIES, REDUCES, ZeroTokenIndex, ZeroTokenScope};
+use crate::model::loops::ScoreSource;
 use crate::schedule::{EffectiveLayer, Part, Walk};
 
 const EXAMPLES: &str = "\
@@ -20,7 +21,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoopedModelArgs,
 
     /// Context length for the size of the cache [default: the model's maximum, at most 4096]
     #[arg(long, value_name = "N", value_parser = at_least_one, env = "ZTT_CTX",
@@ -40,7 +41,7 @@ pub struct Args {
 pub fn main(args: Args) -> Result<()> {
     let model = args.model.open()?;
     let exit = model.config.exit();
-    let walk = Walk::new(&model.config, model.pool.is_some(), None, &exit)?;
+    let walk = Walk::new(&model.config, None, &exit)?;
     let n_ctx = setup::n_ctx(args.ctx, &model)?;
     let document = document(&model, &walk, n_ctx, args.kv_type);
     setup::warn(&model.warnings);
@@ -64,25 +65,29 @@ fn document(model: &Model, walk: &Walk, n_ctx: usize, kv: KvType) -> Value {
     json!({
         "model": model.name,
         "family": c.family.name,
-        "ztt": c.ztt.as_ref().map(|z| json!({
-            "head_layers": z.head_layers,
+        "loops": (c.middle_layers() > 0).then(|| json!({
+            "head_layers": c.head_layers(),
             "middle_layers": c.middle_layers(),
-            "tail_layers": z.tail_layers,
-            "cycles": z.cycles,
-            "zero_token_scope": match z.scope {
+            "tail_layers": c.tail_layers(),
+            "cycles": c.cycles(),
+            "norm_after_each": c.loops.norm,
+            "score": c.score.map(ScoreSource::name),
+            "exit": exit_json(c),
+        })),
+        "ztt": c.pool.map(|pool| json!({
+            "head_layers": c.head_layers(),
+            "middle_layers": c.middle_layers(),
+            "tail_layers": c.tail_layers(),
+            "cycles": c.cycles(),
+            "zero_token_scope": match pool.scope {
                 ZeroTokenScope::All => "all",
                 ZeroTokenScope::Middle => "middle",
             },
-            "zero_token_index": match z.index {
+            "zero_token_index": match pool.index {
                 ZeroTokenIndex::EffectiveLayer => "effective_layer",
                 ZeroTokenIndex::Cycle => "cycle",
             },
-            "exit": {
-                "threshold": z.exit.threshold,
-                "min_cycles": z.exit.min_cycles,
-                "reduce": name_of(REDUCES, z.exit.reduce),
-                "kv": name_of(KV_POLICIES, z.exit.kv),
-            },
+            "exit": exit_json(c),
         })),
         "layers": c.n_layers,
         "effective_layers": steps.len(),
@@ -140,17 +145,19 @@ fn for_people(model: &Model, steps: &Walk, d: &Value) -> String {
         text.push_str(&format!("{key:<12} {value}\n"));
     };
     line("model", model.name.clone());
-    let kind = if c.ztt.is_some() {
-        "zero token transformer on "
-    } else {
-        "plain "
+    let is_looped = c.middle_layers() > 0;
+    let kind = match c.pool {
+        Some(_) => "zero token transformer on ",
+        None if is_looped => "looped ",
+        None => "plain ",
     };
     line("family", format!("{kind}{}", c.family.name));
     line("layers", layers(c));
     line("walk", walk(steps));
     line("pool", pool(model));
-    if c.ztt.is_some() {
-        line("exit", exit(model));
+    if is_looped {
+        line("score", score(c));
+        line("exit", exit(c));
     }
     line(
         "shape",
@@ -189,15 +196,13 @@ fn for_people(model: &Model, steps: &Walk, d: &Value) -> String {
 }
 
 fn layers(c: &Config) -> String {
-    match &c.ztt {
-        None => format!("{} stored", c.n_layers),
-        Some(z) => format!(
-            "{} stored: {} head, {} middle x {} cycles, {} tail",
+    match (c.head_layers(), c.middle_layers(), c.tail_layers()) {
+        (_, 0, _) => format!("{} stored", c.n_layers),
+        (0, n, 0) => format!("{n} stored: all x {} cycles", c.cycles()),
+        (head, middle, tail) => format!(
+            "{} stored: {head} head, {middle} middle x {} cycles, {tail} tail",
             c.n_layers,
-            z.head_layers,
-            c.middle_layers(),
-            z.cycles,
-            z.tail_layers
+            c.cycles()
         ),
     }
 }
@@ -245,13 +250,36 @@ fn pool(model: &Model) -> String {
     }
 }
 
-fn exit(model: &Model) -> String {
-    let rule = model.config.exit();
-    match rule.threshold {
+/// What makes the scores of cycles.
+fn score(c: &Config) -> String {
+    match c.score {
+        None => "none".to_string(),
+        Some(source @ ScoreSource::ZeroAttention) => {
+            format!("{} ({})", source.name(), name_of(REDUCES, c.exit.reduce))
+        }
+        Some(source @ ScoreSource::Gate) => format!("{} (the chance to have left)", source.name()),
+    }
+}
+
+fn exit_json(c: &Config) -> Value {
+    json!({
+        "threshold": c.exit.threshold,
+        "min_cycles": c.exit.min_cycles,
+        "reduce": name_of(REDUCES, c.exit.reduce),
+        "kv": name_of(KV_POLICIES, c.exit.kv),
+    })
+}
+
+fn exit(c: &Config) -> String {
+    let rule = &c.exit;
+    let threshold = match c.score {
+        Some(ScoreSource::Gate) => rule.threshold.filter(|&chance| chance < 1.0),
+        Some(ScoreSource::ZeroAttention) | None => rule.threshold,
+    };
+    match threshold {
         None => "never".to_string(),
         Some(threshold) => format!(
-            "when the {} score reaches {threshold}, after at least {} cycle(s), KV {}",
-            name_of(REDUCES, rule.reduce),
+            "when the score reaches {threshold}, after at least {} cycle(s), KV {}",
             rule.min_cycles,
             name_of(KV_POLICIES, rule.kv)
         ),

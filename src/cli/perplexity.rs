@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::args::{DeviceArgs, ModelArgs, RuleArgs, at_least_one, finite};
+use super::args::{DeviceArgs, LoopedModelArgs, RuleArgs, at_least_one, finite};
 use super::measuring::{facts, format, format_for_stdout};
 use super::setup::{self, Placed};
 use super::text::{TextArgs, bar, options};
@@ -29,7 +29,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoopedModelArgs,
 
     #[command(flatten)]
     text: TextArgs,
@@ -110,7 +110,7 @@ pub fn main(args: Args) -> Result<()> {
 fn asked(args: &Args, model: &Model, n_cycles: usize) -> Result<Vec<Setting>> {
     let given = &args.exit_threshold;
     let is_sweep = args.sweep || given.len() > 1;
-    if (is_sweep || !given.is_empty()) && model.pool.is_none() {
+    if (is_sweep || !given.is_empty()) && model.config.score.is_none() {
         let option = match args.sweep {
             true => "--sweep",
             false => "--exit-threshold",
@@ -133,7 +133,7 @@ fn asked(args: &Args, model: &Model, n_cycles: usize) -> Result<Vec<Setting>> {
     }
     let rule = args.rule.over(model.config.exit());
     let threshold = given.first().copied().or(rule.threshold);
-    let may_exit = !args.no_exit && model.pool.is_some();
+    let may_exit = !args.no_exit && model.config.score.is_some();
     let exit = threshold
         .filter(|_| may_exit)
         .map(|threshold| Setting::Exit {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 
-use super::args::{EngineArgs, ModelArgs};
+use super::args::{EngineArgs, LoopedModelArgs};
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
 use super::{output, prompt, setup, stderr, summary};
@@ -27,7 +27,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoopedModelArgs,
 
     /// The text to continue; `-` reads standard input. Without one, a piped standard input is
     /// read where MODEL is given, and else the text starts from nothing
@@ -64,7 +64,7 @@ pub fn main(args: Args) -> Result<()> {
     let text = prompt::text(
         args.file.as_deref(),
         args.prompt.as_deref(),
-        args.model.model.is_some(),
+        args.model.is_given(),
     )?;
     let text = text.unwrap_or_default();
     let limit = setup::n_ctx(args.engine.ctx, &model)?;

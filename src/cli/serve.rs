@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 
-use super::args::{EngineArgs, ModelArgs, at_least_one, parallel};
+use super::args::{EngineArgs, LoopedModelArgs, at_least_one, parallel};
 use super::generation::{SamplingArgs, max_tokens};
 use super::{setup, stderr};
 use crate::engine::Logits;
@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(30);
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoopedModelArgs,
 
     /// Name of the model in requests [default: the name of its folder, or `org/name`]
     #[arg(long, value_name = "NAME", env = "ZTT_ALIAS",

@@ -82,7 +82,7 @@ pub fn options(
     model: &Model,
 ) -> Result<Options> {
     let exit = rule.over(model.config.exit());
-    Walk::new(&model.config, model.pool.is_some(), cycles, &exit)?;
+    Walk::new(&model.config, cycles, &exit)?;
     Ok(Options {
         cap: cycles,
         exit,

@@ -13,7 +13,7 @@ use anstream::ColorChoice;
 use anstyle::Style;
 use anyhow::Result;
 
-use super::args::{EngineArgs, ModelArgs};
+use super::args::{EngineArgs, LoopedModelArgs};
 use super::{color, output, prompt, setup, stderr};
 use crate::engine::{Engine, Logits, Wants};
 use crate::error::Error;
@@ -34,7 +34,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoopedModelArgs,
 
     /// The text; `-` reads standard input. Without one, a piped standard input is read where
     /// MODEL is given, and else the trace is of the token a text begins with
@@ -121,7 +121,7 @@ pub fn main(args: Args) -> Result<()> {
             model: name,
             adapter: &ready.facts,
             rule: args.engine.exit_rule(model.config.exit()),
-            has_pool: model.pool.is_some(),
+            has_scores: model.config.score.is_some(),
         };
         output::write_file(path, &page::html(&setting, &trace)?)?;
     }
@@ -143,7 +143,7 @@ pub fn main(args: Args) -> Result<()> {
 fn input(args: &Args, model: &Model) -> Result<(Vec<u32>, Option<Tokenizer>)> {
     let text = match args.ids {
         Some(_) => None,
-        None => prompt::text(None, args.text.as_deref(), args.model.model.is_some())?,
+        None => prompt::text(None, args.text.as_deref(), args.model.is_given())?,
     };
     let needs_text = text.as_ref().is_some_and(|text| !text.is_empty());
     let tokenizer = match model.has_tokenizer() || needs_text {

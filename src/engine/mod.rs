@@ -34,7 +34,7 @@ use crate::kernels::draw::NO_TOKEN;
 use crate::model::Model;
 use crate::model::config::KvPolicy;
 use crate::reference::Output;
-use crate::schedule::{Rule, TextRules, Walk};
+use crate::schedule::{Rule, Score, TextRules, Walk};
 use decode::executor::{Executor, PlacedRow};
 use decode::host::Host;
 use decode::session::Session;
@@ -69,7 +69,7 @@ pub struct Engine<'m> {
     sizes: Sizes,
     n_vocab: usize,
     n_cycles: usize,
-    has_scores: bool,
+    score: Option<Score>,
     rules: TextRules,
     sequences: Vec<SequenceState>,
     /// Batches under way: their rows, and the sequences before them.
@@ -173,7 +173,7 @@ impl<'m> Engine<'m> {
             sizes: Sizes::of(options, model.config.vocab),
             n_vocab: model.config.vocab,
             n_cycles: walk.n_cycles,
-            has_scores: walk.score.is_some(),
+            score: walk.score,
             rules,
             sequences: vec![SequenceState::EMPTY; options.n_sequences],
             under_way: VecDeque::new(),
@@ -417,7 +417,7 @@ impl<'m> Engine<'m> {
         assert!(rows.len() <= MAX_BATCH, "{} rows", rows.len());
         self.check(rows)?;
         let before = self.sequences.clone();
-        let has_scores = self.has_scores;
+        let score = self.score;
         let placed = rows.iter().map(|row| {
             let state = &mut self.sequences[row.sequence];
             assert!(row.id.is_some() || state.is_drawn, "no token was drawn");
@@ -437,7 +437,7 @@ impl<'m> Engine<'m> {
                     sequence: row.sequence,
                     cache_start: self.sizes.cache_start(row.sequence),
                     rule: Rule {
-                        threshold: row.rule.threshold.filter(|_| has_scores),
+                        threshold: score.and_then(|score| score.threshold(row.rule.threshold)),
                         ..row.rule
                     },
                     text_start,

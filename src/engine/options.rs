@@ -75,8 +75,7 @@ pub(super) fn walk(model: &Model, options: &Options) -> Result<(Walk, TextRules)
             found: threshold.to_string(),
         });
     }
-    let has_pool = model.pool.is_some();
-    let walk = Walk::new(&model.config, has_pool, options.cap, exit)?;
+    let walk = Walk::new(&model.config, options.cap, exit)?;
     let rules = walk.rules(exit);
     Ok((walk, rules))
 }

@@ -10,6 +10,7 @@ pub mod chunk_max;
 pub mod draw;
 pub mod embed;
 pub mod exit;
+pub mod gate_score;
 pub mod gather_rows;
 pub mod kv_copy;
 pub mod layer_norm;
@@ -48,6 +49,7 @@ pub static KERNELS: &[&Kernel] = &[
     &embed::KERNEL,
     &embed::TEXTURE,
     &exit::KERNEL,
+    &gate_score::KERNEL,
     &gather_rows::KERNEL,
     &kv_copy::KERNEL,
     &kv_copy::TEXTURE,

@@ -183,7 +183,7 @@ fn row(subject: &Subject<'_>, test: &Test, repetitions: &[Repetition]) -> Row {
                 (_, kept) => kept.name().to_string(),
             },
             cycles: test.cap.unwrap_or(model.config.cycles()),
-            exit_threshold: test.exit.threshold.filter(|_| model.pool.is_some()),
+            exit_threshold: test.exit.threshold.filter(|_| model.config.score.is_some()),
             exit_kv: policies
                 .filter(|(_, policy)| *policy == test.exit.kv)
                 .map(|(name, _)| name.to_string())

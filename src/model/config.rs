@@ -7,6 +7,7 @@ use super::block_config::{parse_biases, parse_blocks};
 use super::family::{Family, NormKind, PositionKind};
 use super::generation::token_ids;
 use super::json::{Object, kind, parse_object};
+use super::loops::{Loops, ScoreSource, gate_exit, most_cycles};
 use super::quant::{QUANTS, Quant};
 use super::role::Role;
 use super::rope_config::parse_rope;
@@ -17,7 +18,7 @@ use crate::error::Result;
 pub use super::generation::GenerationConfig;
 pub use super::rope_config::{Rope, RopeScaling};
 pub use super::ztt::{
-    ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce, ZeroTokenIndex, ZeroTokenScope, ZttConfig,
+    ExitRule, KV_POLICIES, KvPolicy, PoolConfig, REDUCES, Reduce, ZeroTokenIndex, ZeroTokenScope,
 };
 
 /// The largest head the attention kernels hold in workgroup memory.
@@ -30,8 +31,14 @@ pub(super) const TIED: &str = "tie_word_embeddings";
 #[derive(Clone, Debug)]
 pub struct Config {
     pub family: &'static Family,
-    /// Whether the file calls itself a ZTT.
-    pub ztt: Option<ZttConfig>,
+    /// Which layers run in cycles, and how often.
+    pub loops: Loops,
+    /// What makes the scores of cycles; `None`: they have none.
+    pub score: Option<ScoreSource>,
+    /// The exit rule that the file asks for.
+    pub exit: ExitRule,
+    /// How the zero-token pool of a ZTT is indexed, be there a pool or not; `None` for others.
+    pub pool: Option<PoolConfig>,
     pub hidden: usize,
     pub intermediate: usize,
     /// Stored (parameter) layers `L`.
@@ -53,8 +60,6 @@ pub struct Config {
     pub biases: Vec<Role>,
     /// Multiplies tokens' embeddings, not learned positions.
     pub embedding_multiplier: f64,
-    /// Every cycle ends with the final norm of the residual stream, which replaces it.
-    pub cycle_norm: bool,
     pub logits_multiplier: f64,
     /// `c tanh(logit / c)` of every logit, after the multiplier.
     pub logits_soft_cap: Option<f64>,
@@ -69,12 +74,12 @@ pub struct Config {
 impl Config {
     /// `h`: layers before the cycled ones. All of them in a plain checkpoint.
     pub fn head_layers(&self) -> usize {
-        self.ztt.as_ref().map_or(self.n_layers, |z| z.head_layers)
+        self.loops.head_layers
     }
 
     /// `t`: layers after the cycled ones.
     pub fn tail_layers(&self) -> usize {
-        self.ztt.as_ref().map_or(0, |z| z.tail_layers)
+        self.loops.tail_layers
     }
 
     /// `m`: the cycled layers. None in a plain checkpoint.
@@ -84,14 +89,23 @@ impl Config {
 
     /// `N`: stored cycles.
     pub fn cycles(&self) -> usize {
-        self.ztt.as_ref().map_or(1, |z| z.cycles)
+        self.loops.cycles
     }
 
     /// The exit rule the file asks for.
     pub fn exit(&self) -> ExitRule {
-        self.ztt
-            .as_ref()
-            .map_or_else(ExitRule::default, |z| z.exit.clone())
+        self.exit.clone()
+    }
+
+    /// The most cycles that the model can run: those it stores where a pool has rows for them.
+    pub fn most_cycles(&self) -> usize {
+        match self.score {
+            Some(ScoreSource::ZeroAttention) => self.loops.cycles,
+            Some(ScoreSource::Gate) | None if self.middle_layers() == 0 => 1,
+            Some(ScoreSource::Gate) | None => {
+                most_cycles(self.middle_layers()).max(self.loops.cycles)
+            }
+        }
     }
 
     /// Width of all query heads together.
@@ -138,6 +152,10 @@ impl Config {
         if model_type == "ztt" && block.is_none() {
             return Err(json.error("ztt", "an object", "nothing"));
         }
+        if block.is_some() && family.loops.is_some() {
+            let expected = "nothing beside a family with cycles of its own";
+            return Err(json.error("ztt", expected, "an object"));
+        }
         refuse_unsupported(&json, family)?;
 
         let keys = &family.keys.as_spelled(|name| json.get(name).is_some());
@@ -153,9 +171,11 @@ impl Config {
             let expected = format!("a divisor of the {n_heads} attention heads");
             return Err(json.error(key, &expected, &n_kv_heads.to_string()));
         }
-        let head_dim = match json.whole("head_dim")?.or(defaults.head_dim) {
+        let named = keys.head_dim.iter().find(|key| json.get(key).is_some());
+        let head_dim_key = named.copied().unwrap_or(keys.head_dim[0]);
+        let head_dim = match json.whole(head_dim_key)?.or(defaults.head_dim) {
             Some(n) if n >= 1 => n,
-            Some(n) => return Err(json.error("head_dim", "at least 1", &n.to_string())),
+            Some(n) => return Err(json.error(head_dim_key, "at least 1", &n.to_string())),
             None if hidden % n_heads != 0 => {
                 let expected = format!("a divisor of `{}`, {hidden}", keys.hidden);
                 return Err(json.error(keys.heads, &expected, &n_heads.to_string()));
@@ -166,7 +186,7 @@ impl Config {
         if head_dim > MAX_HEAD_DIM || (rope && head_dim % 2 != 0) {
             let kind = if rope { "an even number" } else { "a number" };
             let expected = format!("{kind} up to {MAX_HEAD_DIM}");
-            return Err(json.error("head_dim", &expected, &head_dim.to_string()));
+            return Err(json.error(head_dim_key, &expected, &head_dim.to_string()));
         }
         let n_layers = json.whole_from(keys.layers, 1, None)?;
         if n_layers > MAX_LAYERS {
@@ -179,9 +199,28 @@ impl Config {
             gated: family.gated,
             activation,
         };
+        let gate = family.loops.as_ref().and_then(|keys| keys.gate_threshold);
+        let (loops, score, exit, pool) = match (block, &family.loops) {
+            (Some(block), _) => {
+                let (loops, pool, exit) = parse_ztt(&block, n_layers)?;
+                (loops, Some(ScoreSource::ZeroAttention), exit, Some(pool))
+            }
+            (None, Some(keys)) => {
+                let loops = Loops::parse(&json, keys, n_layers)?;
+                let exit = gate
+                    .map(|threshold| gate_exit(&json, threshold))
+                    .transpose()?;
+                let score = gate.map(|_| ScoreSource::Gate);
+                (loops, score, exit.unwrap_or_default(), None)
+            }
+            (None, None) => (Loops::none(n_layers), None, ExitRule::default(), None),
+        };
         let config = Self {
             family,
-            ztt: block.map(|b| parse_ztt(&b, n_layers)).transpose()?,
+            loops,
+            score,
+            exit,
+            pool,
             hidden,
             intermediate: json.whole_from(keys.intermediate, 1, Some(4 * hidden))?,
             n_layers,
@@ -200,7 +239,6 @@ impl Config {
             blocks: parse_blocks(&json, family, n_layers, head_dim, mlp)?,
             biases: parse_biases(&json, family)?,
             embedding_multiplier: 1.0,
-            cycle_norm: false,
             logits_multiplier: 1.0,
             logits_soft_cap: None,
             tied: json.flag(TIED, defaults.tied)?,
@@ -232,6 +270,12 @@ fn refuse_unsupported(json: &Object, family: &Family) -> Result<()> {
         let asked = json.get(field);
         if let Some(value) = asked.filter(|value| *value.to_string() != **allowed) {
             return Err(json.error(field, allowed, &kind(value)));
+        }
+    }
+    for field in family.refused {
+        if let Some(value) = json.asked(field) {
+            let expected = "nothing, as this is not supported";
+            return Err(json.error(field, expected, &kind(value)));
         }
     }
     // Absent it is true; null is false to transformers, as every other value would be.

@@ -49,8 +49,11 @@ impl<'m> Converted<'m> {
     /// [`Error::File`] where the model is a Zero Token Transformer already, [`Error::Option`]
     /// where the plan does not fit its layers.
     pub fn new(model: &'m Model, plan: &Plan) -> Result<Self> {
-        if model.config.ztt.is_some() {
-            let found = "a Zero Token Transformer";
+        if model.config.middle_layers() > 0 {
+            let found = match model.config.pool {
+                Some(_) => "a Zero Token Transformer",
+                None => "a model that runs its layers in cycles",
+            };
             return Err(Error::file(&model.name, "a plain checkpoint", found));
         }
         let kept = kept_layers(plan, model.config.n_layers)?;

@@ -18,6 +18,8 @@ pub struct ConfigKeys {
     pub positions: &'static str,
     pub norm_eps: &'static str,
     pub activation: &'static str,
+    /// The width of a head, by the first of these that is there.
+    pub head_dim: &'static [&'static str],
     /// Other names of some of these, as transformers maps them, each after the name it stands for.
     /// Where a config has both, the other name wins.
     pub aliases: &'static [(&'static str, &'static str)],
@@ -40,6 +42,7 @@ impl ConfigKeys {
             positions: spelled(self.positions),
             norm_eps: spelled(self.norm_eps),
             activation: spelled(self.activation),
+            head_dim: self.head_dim,
             aliases: self.aliases,
         }
     }
@@ -77,6 +80,23 @@ pub enum Window {
     /// With `use_sliding_window` those that `layer_types` names, or, without that field, those
     /// from `max_window_layers` on.
     Some,
+}
+
+/// Where the config of a family that runs all of its layers in cycles says how often, and when a
+/// learned gate ends that.
+#[derive(Clone, Copy)]
+pub struct LoopKeys {
+    pub cycles: &'static str,
+    /// Cycles where the config has no such field.
+    pub default_cycles: usize,
+    /// A list with a value for every cycle but the last; where it is there, its length counts.
+    pub weights: Option<&'static str>,
+    /// The last cycle that runs, counted from 0.
+    pub last_cycle: Option<&'static str>,
+    /// The final norm comes only once, after the last cycle, instead of after every one.
+    pub skip_norm: Option<&'static str>,
+    /// The threshold of the learned gate, in families with one.
+    pub gate_threshold: Option<&'static str>,
 }
 
 /// The normalisation of the residual stream and of branches.
@@ -141,6 +161,8 @@ pub struct Family {
     /// The norms of attention, and of the MLP.
     pub norms: BranchNorms,
     pub qk_norm: Option<QkNorm>,
+    /// `None`: all layers run once, unless the model is a ZTT.
+    pub loops: Option<LoopKeys>,
     /// The MLP has a gate.
     pub gated: bool,
     /// The activations understood, by the name in the config.
@@ -154,6 +176,9 @@ pub struct Family {
     /// Config fields whose other values change the forward pass in ways not supported:
     /// the field, and the one value (as JSON) that it may have besides being absent.
     pub fixed: &'static [(&'static str, &'static str)],
+    /// Config fields that change the forward pass in ways not supported, unless they are `null`,
+    /// `false`, 0 or empty.
+    pub refused: &'static [&'static str],
 }
 
 impl Family {

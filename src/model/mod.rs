@@ -18,6 +18,7 @@ pub(crate) mod guard;
 mod hub;
 pub mod index;
 pub mod json;
+pub mod loops;
 mod names;
 pub mod plain_content;
 pub(crate) mod python_json;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 use chat_template::ChatTemplate;
 use checkpoint::Checkpoint;
 use config::{Config, GenerationConfig, TIED};
+use loops::Loops;
 use quant::Quant;
 use serde_json::{Map, Value};
 use tokenizer::Tokenizer;
@@ -179,6 +181,10 @@ impl Model {
             warnings.push(warning);
         }
         let pool = Reader::new(&checkpoint, &config, quant).pool()?;
+        // A ZTT may come without its pool.
+        if config.pool.is_some() && pool.is_none() {
+            config.score = None;
+        }
         let checked = Reader::new(&checkpoint, &config, quant).check()?;
         warnings.extend(unused_warning(&checkpoint, &checked.unused));
         Ok(Self {
@@ -236,6 +242,22 @@ impl Model {
             quant,
             ..self
         })
+    }
+
+    /// The model with its layers `first` to `last` run `cycles` times, nothing else changed.
+    ///
+    /// # Errors
+    /// [`Error::Option`] where there are no such layers, and where layers run in cycles already.
+    pub fn with_loop(mut self, first: usize, last: usize, cycles: usize) -> Result<Self> {
+        if self.config.middle_layers() > 0 {
+            return Err(Error::Option {
+                option: "--loop",
+                expected: "a model that runs each layer once".to_string(),
+                found: format!("`{}`, which runs layers in cycles", self.name),
+            });
+        }
+        self.config.loops = Loops::of_layers(first, last, cycles, self.config.n_layers)?;
+        Ok(self)
     }
 
     /// The weights, by role.

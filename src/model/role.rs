@@ -14,6 +14,8 @@ pub enum Role {
     FinalNorm,
     /// The output projection, where it is not the embedding.
     LmHead,
+    /// The vector and bias that make the scores of cycles from the residual stream.
+    ExitGate,
     /// The norm of the residual stream that attention reads.
     AttnNorm,
     /// Queries, keys and values.
@@ -63,7 +65,9 @@ impl Role {
             Role::MlpNorm => block.mlp_norms.pre,
             Role::MlpPostNorm => block.mlp_norms.post != PostNorm::None,
             Role::Qkv | Role::OProj | Role::MlpIn | Role::MlpOut => true,
-            Role::Embedding | Role::Positions | Role::FinalNorm | Role::LmHead => false,
+            Role::Embedding | Role::Positions | Role::FinalNorm | Role::LmHead | Role::ExitGate => {
+                false
+            }
         }
     }
 
@@ -85,6 +89,7 @@ impl Role {
             Role::Embedding
             | Role::Positions
             | Role::LmHead
+            | Role::ExitGate
             | Role::Qkv
             | Role::OProj
             | Role::MlpIn
@@ -109,6 +114,7 @@ impl Role {
             Role::Positions => "positions",
             Role::FinalNorm => "final_norm",
             Role::LmHead => "lm_head",
+            Role::ExitGate => "exit_gate",
             Role::AttnNorm => "attn_norm",
             Role::Qkv => "qkv_proj",
             Role::QNorm => "q_norm",

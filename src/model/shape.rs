@@ -3,6 +3,7 @@
 use super::block::QkSpan;
 use super::config::Config;
 use super::family::{NormKind, PositionKind};
+use super::loops::ScoreSource;
 use super::role::Role;
 
 /// The shape of a role's tensors.
@@ -23,6 +24,7 @@ impl Config {
             positions.then_some(Role::Positions),
             Some(Role::FinalNorm),
             (!self.tied).then_some(Role::LmHead),
+            (self.score == Some(ScoreSource::Gate)).then_some(Role::ExitGate),
         ];
         roles.into_iter().flatten()
     }
@@ -41,6 +43,7 @@ impl Config {
         match role {
             Role::Embedding | Role::LmHead => matrix(&[self.vocab], hidden),
             Role::Positions => matrix(&[self.max_positions], hidden),
+            Role::ExitGate => matrix(&[1], hidden),
             Role::Qkv => matrix(&[q, kv, kv], hidden),
             Role::OProj => matrix(&[hidden], q),
             Role::MlpIn if block.mlp.gated => matrix(&[inner, inner], hidden),

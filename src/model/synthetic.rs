@@ -195,7 +195,7 @@ pub(super) fn tensors(c: &Config) -> Vec<(String, Values)> {
             list.push((format!("{name}.weight"), values));
         }
     }
-    if c.ztt.is_some() {
+    if c.pool.is_some() {
         let (head, middle) = (c.head_layers(), c.middle_layers());
         let rows = head + c.cycles() * middle + c.tail_layers();
         let pool = Values {

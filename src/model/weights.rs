@@ -286,7 +286,9 @@ impl<'a> Reader<'a> {
     /// The zero-token pool, if the checkpoint has one.
     pub fn pool(&self) -> Result<Option<Pool>> {
         let c = self.config;
-        let Some(ztt) = &c.ztt else { return Ok(None) };
+        let Some(index) = &c.pool else {
+            return Ok(None);
+        };
         let Some(shape) = self.checkpoint.shape(POOL_KEY) else {
             return match self.checkpoint.has(POOL_VALUE) {
                 true => Err(self.checkpoint.tensor_error(
@@ -297,11 +299,11 @@ impl<'a> Reader<'a> {
                 false => Ok(None),
             };
         };
-        let middle = ztt.cycles * c.middle_layers();
-        let n_rows = match (ztt.index, ztt.scope) {
-            (ZeroTokenIndex::Cycle, _) => ztt.cycles,
+        let middle = c.cycles() * c.middle_layers();
+        let n_rows = match (index.index, index.scope) {
+            (ZeroTokenIndex::Cycle, _) => c.cycles(),
             (_, ZeroTokenScope::Middle) => middle,
-            (_, ZeroTokenScope::All) => ztt.head_layers + middle + ztt.tail_layers,
+            (_, ZeroTokenScope::All) => c.head_layers() + middle + c.tail_layers(),
         };
         let n_heads = shape.get(1).copied().unwrap_or(0);
         if shape.len() != 3

@@ -1,21 +1,15 @@
 //! The `ztt` block of `config.json`: cycles, pool, exit rule.
 
 use super::json::Object;
+use super::loops::Loops;
 use super::sizes::MAX_LAYERS;
 use crate::error::Result;
 
-/// The `ztt` block: how the stored layers are cycled, and how the pool is indexed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ZttConfig {
-    /// `h`: layers before the cycled ones.
-    pub head_layers: usize,
-    /// `t`: layers after them.
-    pub tail_layers: usize,
-    /// `N`: how often the middle layers run.
-    pub cycles: usize,
+/// How the zero-token pool is indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
     pub scope: ZeroTokenScope,
     pub index: ZeroTokenIndex,
-    pub exit: ExitRule,
 }
 
 /// Which effective layers have a zero token.
@@ -123,7 +117,7 @@ impl Reduce {
 }
 
 /// Reads the block of a model with `n_layers` stored layers.
-pub(super) fn parse_ztt(json: &Object, n_layers: usize) -> Result<ZttConfig> {
+pub(super) fn parse_ztt(json: &Object, n_layers: usize) -> Result<(Loops, PoolConfig, ExitRule)> {
     let head_layers = json.whole_from("head_layers", 0, None)?;
     let tail_layers = json.whole_from("tail_layers", 0, None)?;
     if head_layers + tail_layers >= n_layers {
@@ -145,24 +139,28 @@ pub(super) fn parse_ztt(json: &Object, n_layers: usize) -> Result<ZttConfig> {
         ("effective_layer", ZeroTokenIndex::EffectiveLayer),
         ("cycle", ZeroTokenIndex::Cycle),
     ];
-    Ok(ZttConfig {
+    let loops = Loops {
         head_layers,
         tail_layers,
         cycles,
+        norm: false,
+    };
+    let pool = PoolConfig {
         scope: json.choice("zero_token_scope", &scopes, ZeroTokenScope::All)?,
         index: json.choice("zero_token_index", &indexes, ZeroTokenIndex::EffectiveLayer)?,
-        exit: match json.object("exit", "ztt.exit")? {
-            None => ExitRule::default(),
-            Some(exit) => ExitRule {
-                threshold: exit.number("threshold")?,
-                min_cycles: exit.whole_from("min_cycles", 1, Some(1))?,
-                reduce: exit.choice("reduce", REDUCES, Reduce::Mean)?,
-                kv: exit.choice("kv", KV_POLICIES, KvPolicy::Propagate)?,
-                prompt: exit
-                    .get("prompt")
-                    .map(|_| exit.flag("prompt", true))
-                    .transpose()?,
-            },
+    };
+    let exit = match json.object("exit", "ztt.exit")? {
+        None => ExitRule::default(),
+        Some(exit) => ExitRule {
+            threshold: exit.number("threshold")?,
+            min_cycles: exit.whole_from("min_cycles", 1, Some(1))?,
+            reduce: exit.choice("reduce", REDUCES, Reduce::Mean)?,
+            kv: exit.choice("kv", KV_POLICIES, KvPolicy::Propagate)?,
+            prompt: exit
+                .get("prompt")
+                .map(|_| exit.flag("prompt", true))
+                .transpose()?,
         },
-    })
+    };
+    Ok((loops, pool, exit))
 }

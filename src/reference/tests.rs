@@ -13,7 +13,7 @@ fn model(change: impl FnOnce(&mut Config)) -> Model {
 
 fn reference(model: &Model) -> Reference<'_> {
     let exit = ExitRule::default();
-    let walk = Walk::new(&model.config, model.pool.is_some(), None, &exit).unwrap();
+    let walk = Walk::new(&model.config, None, &exit).unwrap();
     Reference::new(model, walk).unwrap()
 }
 

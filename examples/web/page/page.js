@@ -28,7 +28,7 @@ const neverExits = () => exitThreshold.value === exitThreshold.max;
 const showValues = () => {
   const show = (control, text) => (document.querySelector(`output[for="${control.id}"]`).textContent = text);
   show(temperature, temperature.value === '0' ? 'greedy' : temperature.value);
-  show(exitThreshold, !facts?.has_pool ? 'no zero tokens' : neverExits() ? 'never' : exitThreshold.value);
+  show(exitThreshold, !facts?.has_scores ? 'no scores' : neverExits() ? 'never' : exitThreshold.value);
 };
 
 const showState = () => {
@@ -104,7 +104,7 @@ const open = async (file) => {
   maxTokens.max = facts.positions;
   temperature.value = facts.temperature;
   exitThreshold.value = facts.exit_threshold ?? exitThreshold.max;
-  exitThreshold.disabled = !facts.has_pool;
+  exitThreshold.disabled = !facts.has_scores;
   showValues();
   showLegend(facts.shades.map(() => 0));
   await showAdapter();

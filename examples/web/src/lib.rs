@@ -82,7 +82,7 @@ impl Generator {
             "cycles": n_cycles,
             "positions": Options::of(model).n_ctx,
             "temperature": SamplingOptions::of(model).temperature,
-            "has_pool": model.pool.is_some(),
+            "has_scores": config.score.is_some(),
             "exit_threshold": config.exit().threshold,
             "kernels": self.device_model.target().class.name(),
             "shades": DEPTH.steps(n_cycles),

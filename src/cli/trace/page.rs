@@ -27,7 +27,7 @@ pub struct Setting<'a> {
     pub model: &'a str,
     pub adapter: &'a AdapterFacts,
     pub rule: ExitRule,
-    pub has_pool: bool,
+    pub has_scores: bool,
 }
 
 #[derive(Serialize)]
@@ -79,7 +79,7 @@ pub fn html(setting: &Setting, trace: &Trace) -> Result<String> {
     let threshold = setting.rule.threshold;
     let texts = pieces(&trace.ids, trace.tokenizer.as_ref())?;
     let heat_map = setting
-        .has_pool
+        .has_scores
         .then(|| HeatMap::new(positions, n_cycles, threshold));
     let page = Page {
         look: page::LOOK,
@@ -112,7 +112,7 @@ fn facts(setting: &Setting, positions: &[Position], n_cycles: usize) -> Vec<Fact
             format!("{} of {n_cycles}", significant(mean, 3)),
         ),
     ];
-    if setting.has_pool {
+    if setting.has_scores {
         let rule = &setting.rule;
         let threshold = rule.threshold.map_or("none".to_string(), short);
         facts.extend([
@@ -191,7 +191,7 @@ mod tests {
             model: "a</title>",
             adapter: &adapter,
             rule: ExitRule::default(),
-            has_pool: true,
+            has_scores: true,
         };
         html(&setting, &trace(n)).unwrap()
     }

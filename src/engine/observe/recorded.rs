@@ -80,7 +80,7 @@ pub(super) fn walk(model: &DeviceModel, kv: KvPolicy) -> Result<Walk> {
         kv,
         ..ExitRule::default()
     };
-    Walk::new(&model.config, model.pool.is_some(), None, &exit)
+    Walk::new(&model.config, None, &exit)
 }
 
 fn buffers(

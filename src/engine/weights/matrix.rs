@@ -12,6 +12,7 @@ pub struct RoleBuffers {
     /// Queries, keys and values as `shared/qkv.wgsl` wants them: heads padded, rotary pairs side by
     /// side. Of the MLP's inputs with a gate, rows alternate: gate 0, up 0, gate 1, ...
     pub matrices: BTreeMap<Role, Matrix>,
+    /// The exit gate, too, which is a vector with a bias.
     pub norms: BTreeMap<Role, NormBuffer>,
     /// The norms of queries and keys; see
     /// [`QkNormWeights`](crate::kernels::qkv_store::QkNormWeights).

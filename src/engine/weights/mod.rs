@@ -18,7 +18,7 @@ use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::role::Role;
 use crate::model::tensor::Tensor;
-use crate::model::weights::Pool;
+use crate::model::weights::{Linear, Norm, Pool};
 use order::paired;
 use upload::{Uploader, fits_textures};
 
@@ -53,7 +53,10 @@ impl Weights {
         let mut uploader = Uploader::new(gpu, &target, matrices, progress);
         let mut outer = reader.outer()?;
         let positions = outer.linears.remove(&Role::Positions);
-        let outer = uploader.by_role(outer, c, 0).await?;
+        let gate = outer.linears.remove(&Role::ExitGate).map(vector);
+        let mut outer = uploader.by_role(outer, c, 0).await?;
+        let gate = gate.map(|gate| (Role::ExitGate, uploader.norm(&gate)));
+        outer.norms.extend(gate);
         let mut layers = Vec::with_capacity(c.n_layers);
         for i in 0..c.n_layers {
             layers.push(uploader.by_role(reader.layer(i)?, c, i).await?);
@@ -84,6 +87,14 @@ fn learned_positions(gpu: &Gpu, tensor: &Tensor) -> Result<wgpu::Buffer> {
     gpu.check_binding(&tensor.name, n_bytes, "")?;
     let rows = padded_rows(tensor);
     Ok(gpu.buffer_with("positions", &rows, BufferUsages::STORAGE))
+}
+
+/// A linear map of one output as norms are kept: in f32, weights and bias.
+fn vector(linear: Linear) -> Norm {
+    Norm {
+        weight: linear.matrices[0].to_f32(),
+        bias: linear.bias,
+    }
 }
 
 /// All rows of a tensor in f32, padded with zeros.

@@ -1,10 +1,10 @@
 //! The tables of the families.
 
 use super::{
-    Bias, ConfigDefaults, ConfigKeys, Family, NormKind, PositionKind, RoleNames, TensorNames,
-    Window,
+    Bias, ConfigDefaults, ConfigKeys, Family, LoopKeys, NormKind, PositionKind, RoleNames,
+    TensorNames, Window,
 };
-use crate::model::block::{Activation, BranchNorms, QkNorm, QkSpan};
+use crate::model::block::{Activation, BranchNorms, PostNorm, QkNorm, QkSpan};
 use crate::model::role::Role;
 
 const LLAMA_NAMES: RoleNames = &[
@@ -33,6 +33,7 @@ const LLAMA: Family = Family {
         positions: "max_position_embeddings",
         norm_eps: "rms_norm_eps",
         activation: "hidden_act",
+        head_dim: &["head_dim"],
         aliases: &[],
     },
     defaults: ConfigDefaults {
@@ -48,6 +49,7 @@ const LLAMA: Family = Family {
     position: PositionKind::Rope,
     norms: BranchNorms::PRE,
     qk_norm: None,
+    loops: None,
     gated: true,
     activations: &[("silu", Activation::Silu), ("swish", Activation::Silu)],
     tensors: TensorNames {
@@ -65,6 +67,7 @@ const LLAMA: Family = Family {
     window: Window::Never,
     transposed: false,
     fixed: &[],
+    refused: &[],
 };
 
 const MISTRAL: Family = Family {
@@ -120,6 +123,69 @@ const QWEN3: Family = Family {
     ..QWEN2
 };
 
+const OURO_NAMES: RoleNames = &[
+    (Role::ExitGate, &["{}early_exit_gate"]),
+    (Role::AttnPostNorm, &["input_layernorm_2"]),
+    (Role::MlpPostNorm, &["post_attention_layernorm_2"]),
+];
+
+const OURO: Family = Family {
+    name: "ouro",
+    defaults: ConfigDefaults {
+        positions: 32_768,
+        sliding_window: Some(4096),
+        max_window_layers: 28,
+        ..LLAMA.defaults
+    },
+    norms: BranchNorms {
+        pre: true,
+        post: PostNorm::OnBranch,
+    },
+    loops: Some(LoopKeys {
+        cycles: "total_ut_steps",
+        default_cycles: 4,
+        weights: None,
+        last_cycle: Some("early_exit_step"),
+        skip_norm: None,
+        gate_threshold: Some("early_exit_threshold"),
+    }),
+    tensors: TensorNames {
+        names: &[OURO_NAMES, LLAMA_NAMES],
+        ..LLAMA.tensors
+    },
+    biases: &[(Role::ExitGate, Bias::Always)],
+    window: Window::Some,
+    ..LLAMA
+};
+
+const NANBEIGE: Family = Family {
+    name: "nanbeige",
+    keys: ConfigKeys {
+        head_dim: &["head_dim", "kv_channels"],
+        ..LLAMA.keys
+    },
+    loops: Some(LoopKeys {
+        cycles: "num_loops",
+        default_cycles: 2,
+        weights: Some("loop_loss_weights"),
+        last_cycle: None,
+        skip_norm: Some("skip_loop_final_norm"),
+        gate_threshold: None,
+    }),
+    refused: &[
+        "enable_double_loop_split",
+        "loop_share_kv",
+        "enable_depth_attention",
+        "enable_hyper_connection",
+        "enable_mhc",
+        "qk_layernorm",
+        "emb_neighbor_num",
+        "insert_ngram_layer_idx",
+        "loop_middle_layers",
+    ],
+    ..LLAMA
+};
+
 const GPT2_NAMES: RoleNames = &[
     (Role::Embedding, &["{}wte"]),
     (Role::Positions, &["{}wpe"]),
@@ -144,6 +210,7 @@ const GPT2: Family = Family {
         positions: "n_positions",
         norm_eps: "layer_norm_epsilon",
         activation: "activation_function",
+        head_dim: &["head_dim"],
         aliases: &[
             ("n_embd", "hidden_size"),
             ("n_layer", "num_hidden_layers"),
@@ -164,6 +231,7 @@ const GPT2: Family = Family {
     position: PositionKind::Learned,
     norms: BranchNorms::PRE,
     qk_norm: None,
+    loops: None,
     gated: false,
     activations: &[
         ("gelu_new", Activation::GeluTanh),
@@ -188,7 +256,8 @@ const GPT2: Family = Family {
         ("scale_attn_by_inverse_layer_idx", "false"),
         ("add_cross_attention", "false"),
     ],
+    refused: &[],
 };
 
 /// Every family the engine runs.
-pub static FAMILIES: &[Family] = &[LLAMA, MISTRAL, QWEN2, QWEN3, GPT2];
+pub static FAMILIES: &[Family] = &[LLAMA, MISTRAL, QWEN2, QWEN3, OURO, NANBEIGE, GPT2];

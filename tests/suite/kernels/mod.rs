@@ -9,6 +9,7 @@ mod cache;
 mod cap_logits;
 mod embed;
 mod exit;
+mod gate_score;
 mod image;
 mod layout;
 mod linear;
@@ -43,6 +44,7 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(attention::trials());
     trials.extend(exit::trials());
     trials.extend(zero_score::trials());
+    trials.extend(gate_score::trials());
     trials.extend(random_weights::trials());
     trials.extend(cap_logits::trials());
     trials.extend(sampling::trials());

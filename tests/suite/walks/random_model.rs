@@ -124,7 +124,7 @@ fn change(c: &mut Config, random: &mut Random) {
     c.embedding_multiplier = one_of(random, &[1.0, 1.0, 3.0, 6.0]);
     c.logits_multiplier = one_of(random, &[1.0, 0.25, 2.0]);
     c.logits_soft_cap = one_of(random, &[None, None, Some(1.5)]);
-    c.cycle_norm = random.below(3) == 0;
+    c.loops.norm = random.below(3) == 0;
     if flip(random) {
         c.ropes[0].rotary_dim = 2 * between(random, 1, c.head_dim / 2);
     }

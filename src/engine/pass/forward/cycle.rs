@@ -4,10 +4,12 @@ use super::Forward;
 use super::attention::Cycles;
 use super::branch::Added;
 use crate::engine::memory::activations::heads;
+use crate::engine::memory::layout::padded;
 use crate::engine::pass::recorder::{DispatchSizes, Recorder, RowList, Size};
+use crate::gpu::Call;
 use crate::kernels::norm_add::Place;
-use crate::kernels::{exit, kv_copy, zero_score};
-use crate::model::config::KvPolicy;
+use crate::kernels::{exit, gate_score, kv_copy, zero_score};
+use crate::model::config::{KvPolicy, Reduce};
 use crate::model::role::Role;
 use crate::schedule::Score;
 
@@ -25,22 +27,39 @@ impl Forward<'_> {
 
     /// The score of a cycle that has run.
     pub(super) fn score<'b>(&'b self, r: &mut Recorder<'b>, cycle: usize, over: RowList) {
+        let call = match self.walk.score {
+            Some(Score::ZeroAttention(reduce)) => self.zero_score(reduce, cycle, over),
+            Some(Score::Gate) => self.gate_score(cycle, over),
+            None => return,
+        };
+        r.push(call.kernel.name, call, over);
+    }
+
+    fn zero_score(&self, reduce: Reduce, cycle: usize, over: RowList) -> Call<'_> {
         let (c, b) = (self.config, self.buffers);
-        match self.walk.score {
-            Some(Score::ZeroAttention(reduce)) => {
-                let params = zero_score::Params {
-                    n_middle_layers: c.middle_layers() as u32,
-                    n_heads: c.n_heads as u32,
-                    reduce: zero_score::reduce_constant(reduce),
-                    cycle: cycle as u32,
-                    n_cycles: self.walk.n_cycles as u32,
-                    list: over.list,
-                };
-                let call = zero_score::call(params, [&b.zeros, &b.rows, &b.progress]);
-                r.push("zero_score", call, over);
-            }
-            None => {}
-        }
+        let params = zero_score::Params {
+            n_middle_layers: c.middle_layers() as u32,
+            n_heads: c.n_heads as u32,
+            reduce: zero_score::reduce_constant(reduce),
+            cycle: cycle as u32,
+            n_cycles: self.walk.n_cycles as u32,
+            list: over.list,
+        };
+        zero_score::call(params, [&b.zeros, &b.rows, &b.progress])
+    }
+
+    fn gate_score(&self, cycle: usize, over: RowList) -> Call<'_> {
+        let (c, b) = (self.config, self.buffers);
+        let params = gate_score::Params {
+            n_cols: c.hidden as u32,
+            stride: padded(c.hidden) as u32,
+            cycle: cycle as u32,
+            n_cycles: self.walk.n_cycles as u32,
+            list: over.list,
+        };
+        let gate = &self.weights.outer.norms[&Role::ExitGate].0;
+        let buffers = [&b.x, gate, &b.rows, &b.progress];
+        gate_score::call(&self.weights.target, params, buffers)
     }
 
     /// Which rows leave after a cycle, and their keys and values in later ones. Returns the rows
