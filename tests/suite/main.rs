@@ -25,6 +25,7 @@ mod hostile_tokenizers;
 mod hub;
 mod kernels;
 mod loading;
+mod looped;
 mod measuring;
 mod models;
 mod mutations;
@@ -77,6 +78,7 @@ fn main() {
     trials.extend(hub::trials());
     trials.extend(adapter::on_each(kernels::trials));
     trials.extend(loading::trials());
+    trials.extend(looped::trials());
     trials.extend(measuring::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());
