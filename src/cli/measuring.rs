@@ -23,7 +23,8 @@ use crate::model::synthetic::{Cycled, PRESETS, Preset};
 /// A model without a file.
 #[derive(clap::Args)]
 pub struct SyntheticArgs {
-    /// Random weights of the shape tiny, 135m, 1b or 3b, instead of a checkpoint
+    /// Random weights of the shape tiny, 135m, 1b, 3b, ouro-1.4b or nanbeige-3b, instead of a
+    /// checkpoint
     #[arg(long, value_name = "PRESET", value_delimiter = ',', value_parser = preset,
           help_heading = "Synthetic models")]
     pub synthetic: Vec<Preset>,

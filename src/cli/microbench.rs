@@ -110,12 +110,13 @@ pub fn main(args: Args) -> Result<()> {
             }
             let preset = args.synthetic.synthetic.first().unwrap_or(&PRESETS[0]);
             // Cycled unless told otherwise: the kernels of the exit are among the engine's.
-            let cycled = args.synthetic.cycled().unwrap_or(Cycled {
+            let default = (!preset.is_looped()).then_some(Cycled {
                 head: 1,
                 tail: 1,
                 cycles: 4,
             });
-            args.synthetic.model(preset, Some(cycled), args.quant)?
+            let cycled = args.synthetic.cycled().or(default);
+            args.synthetic.model(preset, cycled, args.quant)?
         }
     };
     let limit = model.config.max_positions;

@@ -16,14 +16,14 @@ use crate::error::{Error, Result, first_line};
 
 impl Model {
     /// A model of `preset`'s shape whose matrices, in f16 or in the format `quant`, are zeros that
-    /// take no memory. Norms and zero tokens are those of [`Model::synthetic`].
+    /// take no memory. Norms, zero tokens and gates are those of [`Model::synthetic`].
     ///
     /// # Errors
-    /// [`Error::Field`] when `cycled` leaves no layer to cycle, [`Error::File`] when the machine
-    /// has no room for the addresses.
+    /// [`Error::Field`] when `cycled` leaves no layer to cycle, [`Error::Option`] when the preset
+    /// loops by itself, [`Error::File`] when the machine has no room for the addresses.
     pub fn blank(preset: &Preset, cycled: Option<Cycled>, quant: Option<Quant>) -> Result<Self> {
         let name = model_name(preset, cycled);
-        let mut config = config(preset, cycled);
+        let mut config = config(preset, cycled)?;
         if let Some(quant) = quant {
             config["quantization_config"] = json!({"quant_method": quant.name()});
         }

@@ -1,82 +1,27 @@
 //! Models of random weights, for measuring without a file: the shapes of public LLaMAs, plain
-//! or with some layers cycled.
+//! or with some layers cycled, and of public looped models.
+
+mod preset;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use safetensors::View;
 use safetensors::tensor::Dtype as StoredDtype;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::config::Config;
 use super::role::Role;
 use super::shape::Shape;
 use super::{Model, tensor};
 use crate::error::{Error, Result, first_line};
+pub use preset::{POSITIONS, PRESETS, Preset};
 
-/// The shape of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Preset {
-    pub name: &'static str,
-    pub hidden: usize,
-    pub intermediate: usize,
-    pub layers: usize,
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub head_dim: usize,
-    pub vocab: usize,
-}
+/// The gate that scores each step of an Ouro.
+const GATE: &str = "model.early_exit_gate";
 
-/// The presets. All tie the output projection to the embedding, and hold positions up to
-/// [`POSITIONS`].
-pub const PRESETS: &[Preset] = &[
-    Preset {
-        name: "tiny",
-        hidden: 512,
-        intermediate: 1408,
-        layers: 10,
-        heads: 8,
-        kv_heads: 4,
-        head_dim: 64,
-        vocab: 1024,
-    },
-    // SmolLM2-135M
-    Preset {
-        name: "135m",
-        hidden: 576,
-        intermediate: 1536,
-        layers: 30,
-        heads: 9,
-        kv_heads: 3,
-        head_dim: 64,
-        vocab: 49_152,
-    },
-    // Llama 3.2 1B
-    Preset {
-        name: "1b",
-        hidden: 2048,
-        intermediate: 8192,
-        layers: 16,
-        heads: 32,
-        kv_heads: 8,
-        head_dim: 64,
-        vocab: 128_256,
-    },
-    // Llama 3.2 3B
-    Preset {
-        name: "3b",
-        hidden: 3072,
-        intermediate: 8192,
-        layers: 28,
-        heads: 24,
-        kv_heads: 8,
-        head_dim: 128,
-        vocab: 128_256,
-    },
-];
-
-/// Positions of every synthetic model.
-pub const POSITIONS: usize = 8192;
+/// The bias of a random gate, whose sigmoid is 0.27.
+const GATE_BIAS: f32 = -1.0;
 
 /// Which layers of a synthetic model are cycled; the others are head and tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +40,16 @@ impl Model {
     /// threshold chooses how many positions exit after the first cycle, and the others run all
     /// cycles.
     ///
+    /// A gate is likely to say 0.2 to 0.4 after every step. So scores are near 0.27, 0.47 and 0.61
+    /// after the first three, each with a spread of its own: a threshold from 0.1 to 0.8 chooses
+    /// the mean depth.
+    ///
     /// # Errors
-    /// [`Error::Field`] when `cycled` leaves no layer to cycle.
+    /// [`Error::Field`] when `cycled` leaves no layer to cycle, [`Error::Option`] when the preset
+    /// loops by itself.
     pub fn synthetic(preset: &Preset, cycled: Option<Cycled>) -> Result<Self> {
         let name = model_name(preset, cycled);
-        let text = config(preset, cycled).to_string();
+        let text = config(preset, cycled)?.to_string();
         // Before gigabytes are made, the config is checked.
         let config = Config::parse(&name, &text)?;
         let metadata = HashMap::from([("config.json".to_string(), text)]);
@@ -124,9 +74,10 @@ pub(super) fn model_name(preset: &Preset, cycled: Option<Cycled>) -> String {
     }
 }
 
-pub(super) fn config(p: &Preset, cycled: Option<Cycled>) -> serde_json::Value {
+/// The `config.json` of a synthetic model.
+pub(super) fn config(p: &Preset, cycled: Option<Cycled>) -> Result<Value> {
     let mut config = json!({
-        "model_type": "llama",
+        "model_type": p.family,
         "hidden_size": p.hidden,
         "intermediate_size": p.intermediate,
         "num_hidden_layers": p.layers,
@@ -135,20 +86,30 @@ pub(super) fn config(p: &Preset, cycled: Option<Cycled>) -> serde_json::Value {
         "head_dim": p.head_dim,
         "vocab_size": p.vocab,
         "max_position_embeddings": POSITIONS,
-        "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": true,
     });
+    if let Value::Object(settings) = p.settings() {
+        for (field, value) in settings {
+            config[field] = value;
+        }
+    }
     if let Some(c) = cycled {
+        if p.is_looped() {
+            return Err(Error::Option {
+                option: "--stored-cycles",
+                expected: "a preset that does not loop by itself".to_string(),
+                found: format!("`{}`", p.name),
+            });
+        }
         config["model_type"] = "ztt".into();
-        config["base_model_type"] = "llama".into();
+        config["base_model_type"] = p.family.into();
         config["ztt"] = json!({"head_layers": c.head, "tail_layers": c.tail, "cycles": c.cycles});
     }
-    config
+    Ok(config)
 }
 
 /// A tensor whose values are made when they are asked for.
 pub(super) struct Values {
-    /// `None` of the zero-token pool.
+    /// `None` of the zero-token pool and of the gate.
     pub(super) role: Option<Role>,
     shape: Vec<usize>,
     seed: u64,
@@ -159,11 +120,10 @@ pub(super) struct Values {
 
 #[derive(Clone, Copy)]
 enum Kind {
-    Ones,
+    /// All the same.
+    Constant(f32),
     /// Between `2^e` and `2^(e+1)` in size, the sign at random.
-    Random {
-        exponent: i32,
-    },
+    Random { exponent: i32 },
 }
 
 /// The tensors of a model of this config, by their names.
@@ -182,7 +142,7 @@ pub(super) fn tensors(c: &Config) -> Vec<(String, Values)> {
         let Shape { outputs, n_in } = c.shape(role, layer);
         for (i, name) in names.into_iter().enumerate() {
             let (shape, kind) = match role.is_norm() {
-                true => (vec![n_in], Kind::Ones),
+                true => (vec![n_in], Kind::Constant(1.0)),
                 false => (vec![outputs[i], n_in], scaled(n_in)),
             };
             let values = Values {
@@ -207,6 +167,23 @@ pub(super) fn tensors(c: &Config) -> Vec<(String, Values)> {
         };
         list.push((super::weights::POOL_KEY.to_string(), pool));
     }
+    if c.family.name == "ouro" {
+        // Its product with a normed state has a deviation of about 0.5.
+        let parts = [
+            ("weight", vec![1, c.hidden], scaled(c.hidden)),
+            ("bias", vec![1], Kind::Constant(GATE_BIAS)),
+        ];
+        for (part, shape, kind) in parts {
+            let values = Values {
+                role: None,
+                shape,
+                seed: list.len() as u64,
+                kind,
+                zero_from: usize::MAX,
+            };
+            list.push((format!("{GATE}.{part}"), values));
+        }
+    }
     list
 }
 
@@ -227,9 +204,9 @@ impl View for Values {
         let n = self.data_len();
         let mut bytes = Vec::with_capacity(n.next_multiple_of(8));
         match self.kind {
-            Kind::Ones => {
-                let one = half::f16::ONE.to_le_bytes();
-                (0..n / 2).for_each(|_| bytes.extend(one));
+            Kind::Constant(value) => {
+                let value = half::f16::from_f32(value).to_le_bytes();
+                (0..n / 2).for_each(|_| bytes.extend(value));
             }
             Kind::Random { exponent } => {
                 // Sign and fraction at random, the exponent fixed: four halves of 64 random bits.
@@ -279,6 +256,57 @@ mod tests {
         assert!(values.iter().all(|v| (0.0625..0.125).contains(&v.abs())));
         let negative = values.iter().filter(|v| **v < 0.0).count();
         assert!((16..48).contains(&negative), "{negative} of 63");
+    }
+
+    fn preset(name: &str) -> &'static Preset {
+        PRESETS.iter().find(|preset| preset.name == name).unwrap()
+    }
+
+    #[test]
+    fn looped_presets_have_the_published_shapes() {
+        // Ouro-1.4B with its gate; Nanbeige4.2-3B, a quarter of which is embedding and projection.
+        for (name, n_parameters, n_cycles) in [
+            ("ouro-1.4b", 1_434_652_673, 4),
+            ("nanbeige-3b", 4_169_800_704, 2),
+        ] {
+            let model = Model::blank(preset(name), None, None).unwrap();
+            assert_eq!(model.n_parameters(), n_parameters, "{name}");
+            assert_eq!(model.config.cycles(), n_cycles, "{name}");
+            assert!(!model.config.tied, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_gate_of_a_synthetic_model_is_near_its_bias() {
+        let text = config(preset("ouro-1.4b"), None).unwrap().to_string();
+        let tensors = tensors(&Config::parse("config.json", &text).unwrap());
+        let values = |name: &str| -> Vec<f32> {
+            let (_, values) = tensors.iter().find(|(known, _)| known == name).unwrap();
+            let bytes = values.data();
+            let halves = bytes.chunks_exact(2);
+            halves
+                .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
+                .collect()
+        };
+        assert_eq!(values("model.early_exit_gate.bias"), [-1.0]);
+        let weight = values("model.early_exit_gate.weight");
+        assert_eq!(weight.len(), 2048);
+        let square = weight.iter().map(|w| w * w).sum::<f32>();
+        assert!((0.15..0.6).contains(&square), "{square}");
+    }
+
+    #[test]
+    fn looped_presets_are_not_cycled_once_more() {
+        let cycled = Cycled {
+            head: 1,
+            tail: 1,
+            cycles: 2,
+        };
+        for name in ["ouro-1.4b", "nanbeige-3b"] {
+            let refused = Model::blank(preset(name), Some(cycled), None).err();
+            let refused = refused.unwrap().to_string();
+            assert!(refused.contains("--stored-cycles"), "{refused}");
+        }
     }
 
     #[test]

@@ -79,13 +79,15 @@ fn measuring_arguments() -> Result<()> {
     bench(
         &["--synthetic", "7b"],
         2,
-        &["--synthetic", "tiny, 135m, 1b, 3b"],
+        &["--synthetic", "tiny, 135m, 1b, 3b, ouro-1.4b, nanbeige-3b"],
     )?;
     bench(
         &["--synthetic", "tiny", "--head", "1"],
         2,
         &["--stored-cycles"],
     )?;
+    let looped = ["--synthetic", "ouro-1.4b", "--stored-cycles", "2"];
+    bench(&looped, 1, &["--stored-cycles", "`ouro-1.4b`"])?;
     let cycled = [
         "--synthetic",
         "tiny",
