@@ -70,8 +70,7 @@ fn chat(model: &str, flags: &[&str], lines: &[&str]) -> Result<Run> {
 
 const QUESTION: &str = "Name a colour.";
 
-/// A second turn runs only what is new, unless the template leaves thoughts out of the answer that
-/// it gave before; with exits, too.
+/// Two turns at full depth, the first answered as if it were alone; with exits they run shallower.
 fn turns(place: &[&str]) -> Result<()> {
     for model in [OURO, NANBEIGE] {
         let flags = [place, &["-n", "8"]].concat();

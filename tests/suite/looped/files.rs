@@ -66,7 +66,8 @@ fn kept() -> Result<()> {
                 match name.contains("norm") || name.contains("early_exit_gate") {
                     true => {
                         n_kept += 1;
-                        ensure!((*dtype, bytes) == (stored.0, &stored.1), "{what} changed");
+                        let is_kept = *dtype == stored.0 && *bytes == stored.1;
+                        ensure!(is_kept, "{what} changed");
                     }
                     false => ensure!(*dtype == Dtype::U8, "{what} is {dtype:?}"),
                 }
