@@ -103,7 +103,7 @@ pub fn main(args: Args) -> Result<()> {
         session,
         options: AnswerOptions {
             sampling,
-            rules: args.generation.stop_rules(&model, Arc::clone(&interrupt)),
+            rules: args.generation.turn_rules(&model, Arc::clone(&interrupt)),
             shift: args.ctx_shift,
         },
         interrupt: Arc::clone(&interrupt),

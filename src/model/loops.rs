@@ -80,7 +80,7 @@ impl Loops {
 
     /// Reads the fields of a family whose layers all run in cycles.
     pub(super) fn parse(json: &Object, keys: &LoopKeys, n_layers: usize) -> Result<Self> {
-        let weights = keys.weights.and_then(|key| Some((key, json.get(key)?)));
+        let weights = keys.weights.and_then(|key| Some((key, json.asked(key)?)));
         let last = keys.last_cycle.map_or(Ok(None), |key| json.whole(key))?;
         let (field, cycles) = match (weights, keys.last_cycle.zip(last)) {
             (_, Some((key, last))) => (key, last.saturating_add(1)),

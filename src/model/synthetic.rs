@@ -17,9 +17,6 @@ use super::{Model, tensor};
 use crate::error::{Error, Result, first_line};
 pub use preset::{POSITIONS, PRESETS, Preset};
 
-/// The gate that scores each step of an Ouro.
-const GATE: &str = "model.early_exit_gate";
-
 /// The bias of a random gate, whose sigmoid is 0.27.
 const GATE_BIAS: f32 = -1.0;
 
@@ -137,10 +134,10 @@ pub(super) fn tensors(c: &Config) -> Vec<(String, Values)> {
     let layers = c.blocks.iter().enumerate();
     let layers = layers.flat_map(|(i, block)| Role::of_block(block).map(move |role| (role, i)));
     for (role, layer) in outer.chain(layers) {
-        let names = &c.family.tensors;
-        let names = names.of(role, names.prefixes[0], layer);
+        let tensors = &c.family.tensors;
+        let names = tensors.of(role, tensors.prefixes[0], layer);
         let Shape { outputs, n_in } = c.shape(role, layer);
-        for (i, name) in names.into_iter().enumerate() {
+        for (i, name) in names.iter().enumerate() {
             let (shape, kind) = match role.is_norm() {
                 true => (vec![n_in], Kind::Constant(1.0)),
                 false => (vec![outputs[i], n_in], scaled(n_in)),
@@ -154,6 +151,16 @@ pub(super) fn tensors(c: &Config) -> Vec<(String, Values)> {
             };
             list.push((format!("{name}.weight"), values));
         }
+        if role == Role::ExitGate {
+            let bias = Values {
+                role: Some(role),
+                shape: vec![1],
+                seed: 0,
+                kind: Kind::Constant(GATE_BIAS),
+                zero_from: usize::MAX,
+            };
+            list.push((format!("{}.bias", names[0]), bias));
+        }
     }
     if c.pool.is_some() {
         let (head, middle) = (c.head_layers(), c.middle_layers());
@@ -166,23 +173,6 @@ pub(super) fn tensors(c: &Config) -> Vec<(String, Values)> {
             zero_from: head + middle,
         };
         list.push((super::weights::POOL_KEY.to_string(), pool));
-    }
-    if c.family.name == "ouro" {
-        // Its product with a normed state has a deviation of about 0.5.
-        let parts = [
-            ("weight", vec![1, c.hidden], scaled(c.hidden)),
-            ("bias", vec![1], Kind::Constant(GATE_BIAS)),
-        ];
-        for (part, shape, kind) in parts {
-            let values = Values {
-                role: None,
-                shape,
-                seed: list.len() as u64,
-                kind,
-                zero_from: usize::MAX,
-            };
-            list.push((format!("{GATE}.{part}"), values));
-        }
     }
     list
 }

@@ -123,6 +123,13 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// Whether a token is a special one, which texts do not show.
+    pub fn is_special(&self, id: u32) -> bool {
+        let token = self.inner.id_to_token(id);
+        let added = self.inner.get_added_vocabulary();
+        token.is_some_and(|token| added.is_special_token(&token))
+    }
+
     /// The text of `ids`. Bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let text = self.decode_raw(ids, skip_special)?;

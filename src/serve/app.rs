@@ -63,6 +63,8 @@ pub struct App {
     pub max_prompt_bytes: Option<usize>,
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
+    /// The token of the chat template that ends answers, too.
+    pub turn_end: Option<u32>,
     /// When the server started, in seconds since 1970.
     pub created: u64,
     pub admission: Admission,
@@ -94,11 +96,12 @@ impl App {
             rules: backend.rules(),
             bos: model.bos(),
             eos: model.eos().to_vec(),
+            turn_end: model.turn_end(),
             created: unix_time(),
             admission: Admission::new(settings.max_body),
             queue: Queue::new(settings.n_waiting, n_sequences),
             health: Health::default(),
-            metrics: Metrics::new(model.config.cycles(), n_sequences),
+            metrics: Metrics::new(backend.n_cycles(), n_sequences),
             settings,
         })
     }

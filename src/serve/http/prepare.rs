@@ -176,7 +176,10 @@ fn prepare(
         check_ids(&prompt, app.n_vocab)?;
         let rules = StopRules {
             max_tokens: max_tokens(app, prompt.len(), generation.max_tokens)?,
-            eos: app.eos.clone(),
+            eos: match format {
+                Format::Chat => app.eos.iter().copied().chain(app.turn_end).collect(),
+                Format::Completion => app.eos.clone(),
+            },
             strings: generation.stop.clone(),
             interrupt: Default::default(),
         };
