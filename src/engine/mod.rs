@@ -272,6 +272,27 @@ impl<'m> Engine<'m> {
         self.sizes.n_ctx
     }
 
+    /// Positions of a sequence that there is memory for so far. Caches grow as texts do.
+    pub fn room(&self) -> usize {
+        self.sizes.room
+    }
+
+    /// Takes memory for `n` positions of each sequence, or gives back what is not needed for them;
+    /// for the longest text at least and [`Engine::n_ctx`] at most. Positions stay as they are, and
+    /// what is under way is given up.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device has not so much memory; texts are as before.
+    pub async fn set_room(&mut self, n: usize) -> Result<()> {
+        self.forget_under_way();
+        let lengths = self.sequences.iter().map(|state| state.n_positions);
+        let least = lengths.max().unwrap_or(0).max(1);
+        let n = n.clamp(least, self.sizes.n_ctx.max(least));
+        self.executor_mut().set_room(n).await?;
+        self.sizes.room = n;
+        Ok(())
+    }
+
     /// Forgets all positions of the first sequence from `n` on.
     pub fn truncate(&mut self, n: usize) {
         self.truncate_sequence(0, n);
@@ -409,13 +430,15 @@ impl<'m> Engine<'m> {
     /// results. What is under way is given up where something else is asked of the engine.
     ///
     /// # Errors
-    /// Those of [`Engine::run`] before anything runs.
+    /// Those of [`Engine::run`] before anything runs, and [`Error::Device`] where the caches have to
+    /// grow and the device has no memory: texts are as before.
     ///
     /// # Panics
     /// As [`Engine::run`].
     pub async fn submit(&mut self, rows: &[Row]) -> Result<()> {
         assert!(rows.len() <= MAX_BATCH, "{} rows", rows.len());
-        self.check(rows)?;
+        let longest = self.check(rows)?;
+        self.sizes.room = self.executor_mut().reserve(longest).await?;
         let before = self.sequences.clone();
         let score = self.score;
         let placed = rows.iter().map(|row| {
@@ -506,8 +529,8 @@ impl<'m> Engine<'m> {
         }
     }
 
-    /// Whether rows can be run next.
-    fn check(&self, rows: &[Row]) -> Result<()> {
+    /// Whether rows can be run next. Returns the positions of the longest sequence after them.
+    fn check(&self, rows: &[Row]) -> Result<usize> {
         let mut sequences = self.sequences.clone();
         for row in rows {
             let state = &mut sequences[row.sequence];
@@ -531,9 +554,9 @@ impl<'m> Engine<'m> {
         }
         let limit = self.sizes.n_ctx;
         let lengths = sequences.iter().map(|state| state.n_positions);
-        match lengths.max().filter(|&found| found > limit) {
-            None => Ok(()),
-            Some(found) => Err(Error::ContextFull { limit, found }),
+        match lengths.max().unwrap_or(0) {
+            found if found > limit => Err(Error::ContextFull { limit, found }),
+            longest => Ok(longest),
         }
     }
 }

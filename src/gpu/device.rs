@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
 use wgpu::{
-    BufferUsages, ExperimentalFeatures, Features, MemoryHints, PollType, SubmissionIndex, Trace,
+    BufferUsages, ErrorFilter, ExperimentalFeatures, Features, MemoryHints, PollType,
+    SubmissionIndex, Trace,
 };
 
 use super::cache::DiskCache;
 use super::class::KernelClass;
-use super::faults::{self, Faults, Planted};
+use super::faults::{self, Faults, Moment, Planted};
 use super::kernel::Kernel;
 use super::pipelines::{Constants, Pipelines};
 use super::placeholders::Placeholders;
@@ -294,6 +295,21 @@ impl Gpu {
         pipelines.get(&self.device, kernel, constants)
     }
 
+    /// What `make` makes, for which the device may have no memory: `what` it is.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it has none, and the device can be used as before; those of `make`.
+    pub async fn allocate<T>(&self, what: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let scope = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+        let made = make();
+        let failed = scope.pop().await.map(|e| error_chain(&e));
+        let planted = faults::due(Moment::Allocation).map(|_| "planted".to_string());
+        match failed.or(planted) {
+            Some(e) => Err(self.fault(format!("no memory for the {what}: {}", first_line(e)))),
+            None => made,
+        }
+    }
+
     /// Waits until everything submitted so far is done.
     pub async fn wait(&self) -> Result<()> {
         let (sender, done) = oneshot::channel();
@@ -307,13 +323,13 @@ impl Gpu {
     /// Has wgpu answer what is asked about `submission`, or about everything submitted so far:
     /// natively this blocks until that is done. Browsers answer by themselves, once they are let.
     pub(super) fn poll(&self, submission: Option<SubmissionIndex>) -> Result<()> {
-        match faults::due() {
+        match faults::due(Moment::Wait) {
             Some(Planted::Lost) => {
                 self.device.destroy();
                 self.faults.report("device lost: destroyed".to_string());
             }
             Some(Planted::OutOfMemory) => self.faults.report("out of memory".to_string()),
-            None => {}
+            Some(Planted::NoRoom) | None => {}
         }
         let polled = self.device.poll(PollType::Wait {
             submission_index: submission,

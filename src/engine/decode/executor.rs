@@ -44,6 +44,14 @@ pub trait Executor {
     /// Forgets the positions of a sequence from `n` on. No batch is under way.
     fn truncate(&mut self, sequence: usize, n: usize);
 
+    /// Gives every sequence room for `n` positions, or for as many more as pay off. Returns how
+    /// many there is room for.
+    fn reserve(&mut self, n: usize) -> Running<'_, usize>;
+
+    /// Gives every sequence room for `n` positions and no more. Those that do not fit have been
+    /// forgotten.
+    fn set_room(&mut self, n: usize) -> Running<'_, ()>;
+
     /// Begins to run a batch.
     fn submit<'a>(&'a mut self, rows: Vec<PlacedRow>) -> Running<'a, ()>;
 

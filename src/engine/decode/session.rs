@@ -11,6 +11,7 @@ use super::executor::{Executor, PlacedRow, Running};
 use super::segments::{Segment, Segments};
 use super::staging::Staging;
 use crate::engine::memory::buffers::Buffers;
+use crate::engine::memory::growth::Caches;
 use crate::engine::memory::layout::padded;
 use crate::engine::memory::sizes::Sizes;
 use crate::engine::observe::profile::{Profile, Profiler};
@@ -146,6 +147,22 @@ impl Session {
         let submitted = self.encode(batch).await?;
         self.under_way.push_back(submitted);
         Ok(())
+    }
+
+    /// Gives the sequences other room.
+    async fn resize(&mut self, sizes: Sizes) -> Result<()> {
+        if sizes.room == self.buffers.sizes.room {
+            return Ok(());
+        }
+        // Recorded passes hold the caches that they were recorded with.
+        self.segments = Segments::default();
+        let caches = Caches {
+            gpu: &self.model.gpu,
+            target: &self.model.weights.target,
+            config: &self.model.config,
+            n_cycles: self.walk.n_cycles,
+        };
+        caches.resize(&mut self.buffers, sizes).await
     }
 
     fn record(&mut self, segment: &Segment, kind: BatchKind) {
@@ -292,6 +309,8 @@ impl Session {
     /// Counts the bytes and operations of a batch in the session's work.
     fn count(&mut self, batch: &Batch, outputs: &[Output]) {
         for segment in &batch.segments {
+            // The caches may have grown since, with the notes of a pass as they were.
+            self.record(segment, batch.kinds.of_segment(segment));
             if let Some(pass) = self.segments.get(segment, batch.kinds.of_segment(segment)) {
                 let rows = &batch.outputs;
                 self.work.moved += moved(pass, &batch.places, outputs, &rows.rows, rows.n_draws);
@@ -333,6 +352,22 @@ impl Executor for Session {
 
     fn truncate(&mut self, _: usize, _: usize) {
         // Rows of the cache past the newest position are never read.
+    }
+
+    fn reserve(&mut self, n: usize) -> Running<'_, usize> {
+        let sizes = self.buffers.sizes.with_room_for(n);
+        Box::pin(async move {
+            self.resize(sizes).await?;
+            Ok(sizes.room)
+        })
+    }
+
+    fn set_room(&mut self, n: usize) -> Running<'_, ()> {
+        let sizes = Sizes {
+            room: n,
+            ..self.buffers.sizes
+        };
+        Box::pin(self.resize(sizes))
     }
 
     fn submit<'a>(&'a mut self, rows: Vec<PlacedRow>) -> Running<'a, ()> {

@@ -1,6 +1,6 @@
 //! Activations that lie where the target's kernels read them: in a buffer or in a texture.
 
-use super::layout::{OCTET, padded};
+use super::layout::{OCTET, padded, texture_size};
 use super::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, Store, Target};
@@ -9,6 +9,9 @@ use crate::kernels::pack_rows::{PACKED_TILE, packed_width};
 use crate::kernels::{BatchKind, Heads};
 use crate::model::block::{Block, BranchNorms, PostNorm};
 use crate::model::config::Config;
+
+/// The name of the table of attention scores in errors.
+const SCORES: &str = "the table of attention scores";
 
 /// Position-encoded queries, f32 `[row][head][head_stride]`.
 pub fn queries(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Store> {
@@ -33,18 +36,34 @@ pub fn packed(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Resu
 }
 
 /// What the kernels of attention hand each other: scores, f32 `[listed row, head][key]`, in a
-/// texture, or the parts of split keys (`part_of` in `shaders/shared/attention.wgsl`) in a buffer.
+/// texture for as many keys as there is room for, or the parts of split keys (`part_of` in
+/// `shaders/shared/attention.wgsl`) in a buffer, the splits of a full cache.
 pub fn attention(gpu: &Gpu, target: &Target, config: &Config, sizes: Sizes) -> Result<Store> {
     if target.uses_textures() {
-        let n_keys = sizes.n_ctx.next_multiple_of(OCTET);
-        let height = sizes.n_rows * config.n_heads;
-        return texture(gpu, "the table of attention scores", n_keys, height);
+        check_scores(gpu, config, sizes)?;
+        let [n_keys, height] = scores_size(config, sizes);
+        // No side is a power of two, however long the text is; see `texture_size`.
+        let limit = gpu.target.limits.max_texture_dimension_2d;
+        let size = texture_size([n_keys / 4, height], limit);
+        return Ok(float_texture(gpu, SCORES, size));
     }
     let heads = heads(config);
     let tile = Tile::of(target, BatchKind::OneRow, heads, sizes.n_ctx as u32);
     let n_rows = sizes.n_rows.min(target.few_rows());
     let n_bytes = tile.parts_bytes(heads, n_rows as u64);
     Ok(Store::Buffer(gpu.storage("parts", n_bytes)))
+}
+
+/// Refuses scores that are longer than a row of texels.
+pub fn check_scores(gpu: &Gpu, config: &Config, sizes: Sizes) -> Result<()> {
+    let [n_keys, height] = scores_size(config, sizes);
+    gpu.check_texture(SCORES, [n_keys / 4, height, 1], LESS_CONTEXT)
+}
+
+/// Scores in a row of their texture, and rows.
+fn scores_size(config: &Config, sizes: Sizes) -> [usize; 2] {
+    let n_keys = sizes.room.next_multiple_of(OCTET);
+    [n_keys, sizes.n_rows * config.n_heads]
 }
 
 /// Whether a branch of `block`, which has these norms, is written apart before it is added to the
@@ -75,8 +94,11 @@ pub fn heads(config: &Config) -> Heads {
 fn texture(gpu: &Gpu, label: &'static str, width: usize, height: usize) -> Result<Store> {
     let size = [width / 4, height];
     gpu.check_texture(label, [size[0], size[1], 1], LESS_CONTEXT)?;
+    Ok(float_texture(gpu, label, size.map(|n| n as u32)))
+}
+
+fn float_texture(gpu: &Gpu, label: &'static str, size: [u32; 2]) -> Store {
     let usage = wgpu::TextureUsages::STORAGE_BINDING;
     let format = wgpu::TextureFormat::Rgba32Float;
-    let texture = gpu.texture(label, size.map(|n| n as u32), format, usage);
-    Ok(texture.into())
+    gpu.texture(label, size, format, usage).into()
 }

@@ -77,7 +77,8 @@ impl Buffers {
     }
 
     /// # Errors
-    /// [`Error::TooLarge`](crate::Error::TooLarge) when a cache does not fit one binding.
+    /// [`Error::TooLarge`](crate::Error::TooLarge) when a cache would not fit one binding once
+    /// sequences have room for all of their positions.
     pub fn new(
         gpu: &Gpu,
         target: &Target,
@@ -106,6 +107,12 @@ impl Buffers {
         let angle_bytes = 8 * sizes.n_ctx as u64 * n_pairs as u64;
         for _ in &config.ropes {
             gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
+        }
+        if target.uses_textures() {
+            activations::check_scores(gpu, config, sizes.whole())?;
+        }
+        for layer in 0..config.n_layers {
+            KvCache::check(gpu, target, config, layer, n_cycles, sizes.whole())?;
         }
         let mut kv = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {

@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod buffers;
+pub mod growth;
 pub mod kv_cache;
 pub mod layout;
 pub mod rows;

@@ -92,6 +92,7 @@ fn buffers(
 ) -> Result<Buffers> {
     let sizes = Sizes {
         n_ctx: depth + n_rows,
+        room: depth + n_rows,
         n_sequences: 1,
         n_rows,
         n_outputs: 1,
