@@ -25,10 +25,13 @@ impl<'m> Texts<'m> {
     /// [`Error::TooLarge`](crate::Error::TooLarge) when the caches do not fit the adapter.
     pub fn new(model: &'m Model, place: &Place, options: &Options, n: usize) -> Result<Self> {
         let options = options.clone().with_sequences(n);
-        Ok(Self(match place {
+        let mut engine = match place {
             Place::Host => Engine::on_host(model, &options)?,
             Place::Device(device) => Engine::on_device(model, device, &options)?,
-        }))
+        };
+        // No cache grows while something is timed.
+        pollster::block_on(engine.set_room(options.n_ctx))?;
+        Ok(Self(engine))
     }
 
     /// Extends every text by `ids`, with the logits of the last one. Returns the cycles of all

@@ -21,6 +21,7 @@ mod families;
 mod faults;
 mod fixtures;
 mod golden;
+mod growth;
 mod hostile_tokenizers;
 mod hub;
 mod kernels;
@@ -74,6 +75,7 @@ fn main() {
     trials.extend(faults::trials());
     trials.extend(golden::reference_trials());
     trials.extend(adapter::on_each(golden::trials));
+    trials.extend(growth::trials());
     trials.extend(hostile_tokenizers::trials());
     trials.extend(hub::trials());
     trials.extend(adapter::on_each(kernels::trials));

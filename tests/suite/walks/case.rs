@@ -16,6 +16,9 @@ use crate::compare::{all_close, rows_close, same};
 use crate::families::tolerance;
 use crate::random::Random;
 
+/// Room that texts on the device have at first, which grows several times.
+const FIRST_ROOM: usize = 8;
+
 /// Scores with more than this between them have room for a threshold.
 const WIDE: f32 = 3e-4;
 
@@ -111,6 +114,7 @@ impl<'m> Case<'m> {
             planted,
             random,
         };
+        pollster::block_on(case.device.set_room(FIRST_ROOM))?;
         let greedy = SamplingOptions {
             temperature: 0.0,
             ..SamplingOptions::default()
