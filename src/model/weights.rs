@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 pub use super::by_role::{ByRole, Linear, Norm};
 use super::checkpoint::{Checkpoint, Part};
@@ -9,7 +10,7 @@ use super::config::{Config, ZeroTokenIndex, ZeroTokenScope};
 use super::quant::Quant;
 use super::role::Role;
 use super::shape::Shape;
-use super::tensor::{Dtype, Tensor};
+use super::tensor::{Bytes, Dtype, Tensor};
 use crate::error::Result;
 
 /// The zero-token pool, widened.
@@ -48,8 +49,17 @@ pub struct Reader<'a> {
     /// Names, shapes and types alone are of interest: nothing is read, and the names asked for
     /// are noted here.
     check: Option<RefCell<Asked>>,
-    /// Matrices are shared with other readers that share them.
-    shared: bool,
+    matrices: Matrices,
+}
+
+/// What becomes of the matrices that are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Matrices {
+    Read,
+    /// They are shared with other readers that share them.
+    Shared,
+    /// Whoever asks for them reads their [rows](Reader::rows).
+    Unread,
 }
 
 /// Names of tensors that were asked for.
@@ -83,7 +93,7 @@ impl<'a> Reader<'a> {
             quant,
             prefix: known.unwrap_or(names.prefixes[0]),
             check: None,
-            shared: false,
+            matrices: Matrices::Read,
         }
     }
 
@@ -91,17 +101,26 @@ impl<'a> Reader<'a> {
     /// matrices.
     pub fn shared(self) -> Self {
         Self {
-            shared: true,
+            matrices: Matrices::Shared,
+            ..self
+        }
+    }
+
+    /// For whoever takes matrices in pieces: they are left [unread](Reader::rows) where they lie in
+    /// the file row by row.
+    pub fn unread(self) -> Self {
+        Self {
+            matrices: Matrices::Unread,
             ..self
         }
     }
 
     /// The part to read of a matrix that is used as it is stored.
     fn part(&self) -> Part {
-        match (&self.check, self.shared) {
-            (Some(_), _) => Part::None,
-            (None, true) => Part::Shared,
-            (None, false) => Part::All,
+        match (&self.check, self.matrices) {
+            (Some(_), _) | (None, Matrices::Unread) => Part::None,
+            (None, Matrices::Shared) => Part::Shared,
+            (None, Matrices::Read) => Part::All,
         }
     }
 
@@ -153,11 +172,22 @@ impl<'a> Reader<'a> {
         let name = &tensor.name;
         if let Some(asked) = &self.check {
             asked.borrow_mut().all.insert(name.clone());
-        } else if let Some(i) = tensor.first_not_finite() {
-            let found = format!("NaN or infinity as element {i}");
-            return Err(self.checkpoint.tensor_error(name, "finite values", &found));
+            return Ok(tensor);
         }
-        Ok(tensor)
+        self.finite_from(0, tensor)
+    }
+
+    /// Makes sure that all values of `tensor` are finite, which begins with element `first` of the
+    /// tensor of that name.
+    fn finite_from<'t>(&self, first: usize, tensor: Tensor<'t>) -> Result<Tensor<'t>> {
+        let Some(i) = tensor.first_not_finite() else {
+            return Ok(tensor);
+        };
+        let found = format!("NaN or infinity as element {}", first + i);
+        let error = self
+            .checkpoint
+            .tensor_error(&tensor.name, "finite values", &found);
+        Err(error)
     }
 
     /// The matrix `name` `[n_out, n_in]`, in the format `quant` if it fits. One that is not stored
@@ -181,6 +211,11 @@ impl<'a> Reader<'a> {
                     .quantized(name, shape, quant, &self.part())?,
             );
         }
+        if self.check.is_none() && self.matrices == Matrices::Unread && !transposed {
+            let stored = self.checkpoint.part(name, &[n_out, n_in], &Part::None)?;
+            let dtype = quant.map_or(stored.dtype, Dtype::Quantized);
+            return Ok(Tensor { dtype, ..stored });
+        }
         let part = match transposed || quant.is_some() {
             true => self.part_once(),
             false => self.part(),
@@ -200,6 +235,38 @@ impl<'a> Reader<'a> {
         match quant {
             None => Ok(matrix),
             Some(quant) => self.finite(matrix.quantized(quant)),
+        }
+    }
+
+    /// Rows of a matrix that this reader gave, be it [unread](Reader::unread) or not, in the
+    /// matrix's format.
+    ///
+    /// # Errors
+    /// Those of reading a tensor, and of values that are not finite.
+    pub fn rows<'t>(&self, matrix: &'t Tensor<'a>, rows: Range<usize>) -> Result<Tensor<'t>> {
+        let (name, shape) = (&matrix.name, [matrix.n_rows(), matrix.n_cols()]);
+        if !matrix.bytes.is_empty() {
+            let row_bytes = matrix.dtype.n_bytes(shape[1]);
+            let bytes = &matrix.bytes[rows.start * row_bytes..rows.end * row_bytes];
+            return Ok(Tensor {
+                name: name.clone(),
+                dtype: matrix.dtype,
+                shape: vec![rows.len(), shape[1]],
+                bytes: Bytes::Borrowed(bytes),
+            });
+        }
+        let first = rows.start * shape[1];
+        let part = Part::Rows(rows);
+        match matrix.dtype {
+            Dtype::Quantized(quant) if self.config.quant.is_some() => {
+                self.finite_from(first, self.checkpoint.quantized(name, shape, quant, &part)?)
+            }
+            Dtype::Quantized(quant) => {
+                let stored = self.checkpoint.part(name, &shape, &part)?;
+                let quantized = self.finite_from(first, stored)?.quantized(quant);
+                self.finite_from(first, quantized)
+            }
+            _ => self.finite_from(first, self.checkpoint.part(name, &shape, &part)?),
         }
     }
 

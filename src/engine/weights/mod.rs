@@ -3,6 +3,7 @@
 pub mod device_model;
 mod matrix;
 mod order;
+mod pieces;
 pub mod random;
 mod upload;
 
@@ -44,13 +45,13 @@ impl Weights {
         matrices: Matrices,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
-        let reader = model.weights();
+        let reader = model.weights().unread();
         let c = &model.config;
         let target = match fits_textures(&gpu.target, model) {
             true => gpu.target.clone(),
             false => gpu.target.without_textures(),
         };
-        let mut uploader = Uploader::new(gpu, &target, matrices, progress);
+        let mut uploader = Uploader::new(gpu, &target, &reader, matrices, progress);
         let mut outer = reader.outer()?;
         let positions = outer.linears.remove(&Role::Positions);
         let gate = outer.linears.remove(&Role::ExitGate).map(vector);
@@ -62,7 +63,11 @@ impl Weights {
             layers.push(uploader.by_role(reader.layer(i)?, c, i).await?);
         }
         let positions = match positions {
-            Some(linear) => Some(learned_positions(gpu, &linear.matrices[0])?),
+            Some(linear) => {
+                let matrix = &linear.matrices[0];
+                let rows = reader.rows(matrix, 0..matrix.n_rows())?;
+                Some(learned_positions(gpu, &rows)?)
+            }
             None => None,
         };
         let pool = pool_values(model.pool.as_ref(), c);

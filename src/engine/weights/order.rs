@@ -3,7 +3,6 @@
 use crate::engine::memory::layout::padded;
 use crate::model::config::Config;
 use crate::model::role::Role;
-use crate::model::tensor::Tensor;
 use crate::model::weights::Linear;
 
 /// How the outputs of stacked matrices follow each other on the device.
@@ -89,12 +88,12 @@ pub fn paired(heads: &[f32], head_dim: usize, rotary_dim: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The matrix that has stacked output `i`, and its row in it.
-pub fn locate<'a>(linear: &'a Linear<'a>, i: usize) -> (&'a Tensor<'a>, usize) {
+/// The index of the matrix that has stacked output `i`, and its row in it.
+pub fn locate(linear: &Linear, i: usize) -> (usize, usize) {
     let mut row = i;
-    for matrix in &linear.matrices {
+    for (index, matrix) in linear.matrices.iter().enumerate() {
         if row < matrix.n_rows() {
-            return (matrix, row);
+            return (index, row);
         }
         row -= matrix.n_rows();
     }
@@ -104,7 +103,7 @@ pub fn locate<'a>(linear: &'a Linear<'a>, i: usize) -> (&'a Tensor<'a>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tensor::{Bytes, Dtype};
+    use crate::model::tensor::{Bytes, Dtype, Tensor};
 
     fn linear(rows: &[usize]) -> Linear<'static> {
         let matrix = |&n: &usize| Tensor {

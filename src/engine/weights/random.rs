@@ -1,5 +1,7 @@
 //! Random weights that the device makes itself, for measuring shapes without a checkpoint.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use crate::engine::memory::layout::{buffer_row_bytes, row_bytes};
@@ -83,6 +85,11 @@ impl RandomWeights {
 
     /// The words that [`fill`](Self::fill) leaves in a buffer.
     pub fn words(&self) -> Vec<u32> {
+        self.words_in(0..self.n_rows)
+    }
+
+    /// The words of some rows.
+    fn words_in(&self, rows: Range<usize>) -> Vec<u32> {
         let p = self.params();
         let start = hash(p.seed);
         let word = |i: u32| match i % p.row_words {
@@ -92,12 +99,19 @@ impl RandomWeights {
             place if place < p.number_words + p.scale_words => p.scales,
             _ => 0,
         };
-        (0..p.n_words).map(word).collect()
+        let place = |row: usize| row as u32 * p.row_words;
+        (place(rows.start)..place(rows.end)).map(word).collect()
+    }
+
+    /// All rows as [`rows_in`](Self::rows_in) makes them.
+    pub fn rows(&self) -> Vec<u8> {
+        self.rows_in(0..self.n_rows)
     }
 
     /// Rows of these values as checkpoints have them, blocks with their scales.
-    pub fn rows(&self) -> Vec<u8> {
-        let words = self.words();
+    pub fn rows_in(&self, rows: Range<usize>) -> Vec<u8> {
+        let n_rows = rows.len();
+        let words = self.words_in(rows);
         let bytes: &[u8] = bytemuck::cast_slice(&words);
         let stored = row_bytes(self.dtype, self.n_in);
         let rows = bytes.chunks(buffer_row_bytes(self.dtype, self.n_in));
@@ -106,7 +120,7 @@ impl RandomWeights {
         };
         let n_blocks = self.n_in / BLOCK;
         let block_bytes = quant.block_bytes() - SCALE_BYTES;
-        let mut out = Vec::with_capacity(self.n_rows * stored);
+        let mut out = Vec::with_capacity(n_rows * stored);
         for row in rows {
             let (numbers, scales) = row.split_at(n_blocks * block_bytes);
             for (numbers, scale) in numbers.chunks(block_bytes).zip(scales.chunks(SCALE_BYTES)) {

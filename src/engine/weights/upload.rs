@@ -7,6 +7,7 @@ use wgpu::BufferUsages;
 
 use super::matrix::{Matrix, MatrixPart, NormBuffer, RoleBuffers};
 use super::order::{Order, locate, paired};
+use super::pieces::Pieces;
 use super::random::RandomWeights;
 use crate::engine::memory::layout::{
     OCTET, TEXEL_BYTES, TEXTURE_ROWS, buffer_row_bytes, in_buffer, in_texture, padded, row_bytes,
@@ -19,11 +20,15 @@ use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::quant::Quant;
 use crate::model::role::Role;
-use crate::model::tensor::{Dtype, Tensor};
-use crate::model::weights::{ByRole, Linear, Norm, Pool};
+use crate::model::tensor::Dtype;
+use crate::model::weights::{ByRole, Linear, Norm, Pool, Reader};
 
-/// Bytes handed to the queue before waiting for it: bytes under way are held in host memory.
-const STAGED_BYTES: usize = 32 << 20;
+/// Bytes handed to the queue before waiting for it: bytes under way are held in host memory, and
+/// may leave holes between the weights where device memory is the host's.
+const STAGED_BYTES: usize = 8 << 20;
+
+/// Bytes that are read, or made, at a time.
+const PIECE_BYTES: usize = 2 << 20;
 
 /// Where the values of matrices come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,9 +40,10 @@ pub enum Matrices {
 }
 
 /// Writes weights piece by piece, telling how far it is.
-pub struct Uploader<'a> {
+pub struct Uploader<'a, 'm> {
     gpu: &'a Gpu,
     target: &'a Target,
+    reader: &'a Reader<'m>,
     matrices: Matrices,
     /// Random matrices made so far: each has a seed of its own.
     n_random: u32,
@@ -46,16 +52,18 @@ pub struct Uploader<'a> {
     progress: &'a mut dyn FnMut(u64),
 }
 
-impl<'a> Uploader<'a> {
+impl<'a, 'm> Uploader<'a, 'm> {
     pub fn new(
         gpu: &'a Gpu,
         target: &'a Target,
+        reader: &'a Reader<'m>,
         matrices: Matrices,
         progress: &'a mut dyn FnMut(u64),
     ) -> Self {
         Self {
             gpu,
             target,
+            reader,
             matrices,
             n_random: 0,
             staged: 0,
@@ -64,11 +72,11 @@ impl<'a> Uploader<'a> {
         }
     }
 
-    /// The weights of parameter layer `layer`, or those outside of layers. Each matrix is let go as
-    /// soon as it is on the device.
+    /// The weights of parameter layer `layer`, or those outside of layers, whose matrices the
+    /// uploader's reader left unread.
     pub async fn by_role(
         &mut self,
-        mut weights: ByRole<'_>,
+        mut weights: ByRole<'m>,
         config: &Config,
         layer: usize,
     ) -> Result<RoleBuffers> {
@@ -109,7 +117,7 @@ impl<'a> Uploader<'a> {
         NormBuffer(self.gpu.buffer_with("norm", &values, usage))
     }
 
-    pub async fn matrix(&mut self, linear: &Linear<'_>, order: Order) -> Result<Matrix> {
+    pub async fn matrix(&mut self, linear: &Linear<'m>, order: Order) -> Result<Matrix> {
         let (n_out, n_in) = (order.n_out(linear.n_out()), linear.n_in());
         let dtype = linear.dtype();
         let row_bytes = buffer_row_bytes(dtype, n_in);
@@ -120,7 +128,6 @@ impl<'a> Uploader<'a> {
         };
         // Whole groups of the outputs that one invocation computes.
         let rows_a_part = (limit / OCTET * OCTET).max(OCTET).min(n_out);
-        let row_of = |i: usize| order.source(linear, i).map(|i| locate(linear, i));
         let mut parts = Vec::new();
         for first in (0..n_out).step_by(rows_a_part) {
             let n_rows = rows_a_part.min(n_out - first);
@@ -135,12 +142,8 @@ impl<'a> Uploader<'a> {
             };
             let rows = first..first + n_rows;
             match self.matrices {
-                Matrices::Stored => self.rows(&store, rows, dtype, n_in, row_of).await?,
-                Matrices::Random => {
-                    self.random(&store, rows, dtype, n_in);
-                    self.gpu.queue.submit([]);
-                    self.gpu.wait().await?;
-                }
+                Matrices::Stored => self.rows(&store, rows, linear, order).await?,
+                Matrices::Random => self.random(&store, n_rows, dtype, n_in).await?,
             }
             parts.push(MatrixPart {
                 store,
@@ -238,41 +241,61 @@ impl<'a> Uploader<'a> {
         }
     }
 
-    /// Fills a whole store with random values. A texture belongs to a software adapter, which runs
-    /// on the host: its values are made here.
-    fn random(&mut self, store: &Store, rows: Range<usize>, dtype: Dtype, n_in: usize) {
+    /// Fills a whole store of `n_rows` rows with random values. A texture belongs to a software
+    /// adapter, which runs on the host: its values are made here.
+    async fn random(
+        &mut self,
+        store: &Store,
+        n_rows: usize,
+        dtype: Dtype,
+        n_in: usize,
+    ) -> Result<()> {
         self.n_random += 1;
         let random = RandomWeights {
             dtype,
             n_in,
-            n_rows: rows.len(),
+            n_rows,
             seed: self.n_random,
         };
-        match store {
-            Store::Buffer(buffer) => random.fill(self.gpu, buffer),
-            Store::Texture(..) => self.write(store, 0, dtype, n_in, random.rows()),
+        if let Store::Buffer(buffer) = store {
+            random.fill(self.gpu, buffer);
+            return self.wrote(n_rows * row_bytes(dtype, n_in), true).await;
         }
-        self.done += (rows.len() * row_bytes(dtype, n_in)) as u64;
-        (self.progress)(self.done);
+        let rows_a_piece = rows_a_piece(row_bytes(dtype, n_in));
+        for first in (0..n_rows).step_by(rows_a_piece) {
+            let rows = first..n_rows.min(first + rows_a_piece);
+            let n_bytes = rows.len() * row_bytes(dtype, n_in);
+            self.write(store, first, dtype, n_in, random.rows_in(rows));
+            self.wrote(n_bytes, false).await?;
+        }
+        Ok(())
     }
 
-    /// Writes rows of `n_in` values into `store`, each padded with zeros.
-    async fn rows<'t>(
+    /// Writes the outputs `rows` of `linear` into `store`, each padded with zeros.
+    async fn rows(
         &mut self,
         store: &Store,
         rows: Range<usize>,
-        dtype: Dtype,
-        n_in: usize,
-        row_of: impl Fn(usize) -> Option<(&'t Tensor<'t>, usize)>,
+        linear: &Linear<'m>,
+        order: Order,
     ) -> Result<()> {
+        let (dtype, n_in) = (linear.dtype(), linear.n_in());
         let row_bytes = row_bytes(dtype, n_in);
-        let rows_a_piece = (STAGED_BYTES / 4 / row_bytes).max(1);
-        let rows_a_piece = rows_a_piece.next_multiple_of(TEXTURE_ROWS);
+        // What is quantised on the way is read in a wider format.
+        let read_bytes = match dtype {
+            Dtype::Quantized(_) => 4 * n_in,
+            _ => row_bytes,
+        };
+        let rows_a_piece = rows_a_piece(read_bytes);
         for first in rows.clone().step_by(rows_a_piece) {
             let n_rows = rows_a_piece.min(rows.end - first);
+            let outputs = first..first + n_rows;
+            let sources = outputs.map(|i| order.source(linear, i).map(|i| locate(linear, i)));
+            let sources: Vec<Option<(usize, usize)>> = sources.collect();
+            let pieces = Pieces::read(self.reader, linear, &sources)?;
             let mut piece = vec![0u8; n_rows * row_bytes];
-            for (i, out) in piece.chunks_mut(row_bytes).enumerate() {
-                let Some((tensor, row)) = row_of(first + i) else {
+            for (source, out) in sources.iter().zip(piece.chunks_mut(row_bytes)) {
+                let Some((tensor, row)) = source.and_then(|source| pieces.find(source)) else {
                     continue;
                 };
                 if tensor.dtype == dtype {
@@ -285,18 +308,33 @@ impl<'a> Uploader<'a> {
                     out[..bytes.len()].copy_from_slice(bytes);
                 }
             }
-            self.staged += piece.len();
-            self.done += piece.len() as u64;
+            drop(pieces);
+            let n_bytes = piece.len();
             self.write(store, first - rows.start, dtype, n_in, piece);
-            (self.progress)(self.done);
-            if self.staged >= STAGED_BYTES {
-                self.gpu.queue.submit([]);
-                self.gpu.wait().await?;
-                self.staged = 0;
-            }
+            self.wrote(n_bytes, false).await?;
         }
         Ok(())
     }
+
+    /// Counts bytes that were written, and waits for the device after some, or at once.
+    async fn wrote(&mut self, n_bytes: usize, at_once: bool) -> Result<()> {
+        self.staged += n_bytes;
+        self.done += n_bytes as u64;
+        (self.progress)(self.done);
+        if at_once || self.staged >= STAGED_BYTES {
+            self.gpu.queue.submit([]);
+            self.gpu.wait().await?;
+            self.staged = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of so many bytes that make a piece: in a texture, whole rows of texels.
+fn rows_a_piece(row_bytes: usize) -> usize {
+    (PIECE_BYTES / row_bytes)
+        .max(1)
+        .next_multiple_of(TEXTURE_ROWS)
 }
 
 /// Whether the matrices can lie in textures, and the inputs read with them in uniform buffers.
