@@ -28,6 +28,7 @@ mod kernels;
 mod loading;
 mod looped;
 mod measuring;
+mod memory;
 mod models;
 mod mutations;
 #[cfg(unix)]
@@ -82,6 +83,7 @@ fn main() {
     trials.extend(loading::trials());
     trials.extend(looped::trials());
     trials.extend(measuring::trials());
+    trials.extend(memory::trials());
     trials.extend(models::trials());
     trials.extend(mutations::trials());
     trials.extend(on_gpu::trials());
