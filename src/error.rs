@@ -112,7 +112,23 @@ pub enum Error {
         found: u64,
         /// The unit of the limit: bytes, or the texels or layers of a texture.
         unit: &'static str,
-        advice: &'static str,
+        advice: String,
+    },
+
+    /// The adapter has too little memory for the model and its texts, in bytes.
+    #[error(
+        "`{model}` does not fit adapter `{adapter}`: expected at most {limit} bytes, found {found} \
+         (weights {weights}, key-value cache {caches}, activations {activations}){advice}"
+    )]
+    TooLittleMemory {
+        model: String,
+        adapter: String,
+        limit: u64,
+        found: u64,
+        weights: u64,
+        caches: u64,
+        activations: u64,
+        advice: String,
     },
 
     /// The device reported a fault while it worked.

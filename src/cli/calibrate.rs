@@ -58,7 +58,7 @@ pub fn main(args: Args) -> Result<()> {
     let base = options(&args.text, None, &args.rule, &args.device, &model)?;
     let ids = args.text.tokens(&model, LEAST_TOKENS)?;
     windows(ids.len(), base.n_ctx)?;
-    let placed = setup::place(&args.device, &model)?;
+    let placed = setup::place(&args.device, &model, &base)?;
     setup::warn(&placed.warnings);
     stderr::facts(&[("model", &model.name), ("adapter", &placed.adapter())]);
     let bar = bar(None);

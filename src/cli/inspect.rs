@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::args::{LoopedModelArgs, at_least_one, kv_type, name_of};
 use super::{output, printable, setup};
 use crate::engine::kv_bytes;
-use crate::kernels::KvType;
+use crate::kernels::{KV_TYPES, KvType};
 use crate::model::Model;
 use crate::model::config::{Config, KV_POLICIES, REDUCES, ZeroTokenIndex, ZeroTokenScope};
 use crate::model::loops::ScoreSource;
@@ -54,9 +54,19 @@ pub fn main(args: Args) -> Result<()> {
 fn document(model: &Model, walk: &Walk, n_ctx: usize, kv: KvType) -> Value {
     let c = &model.config;
     let sizes = model.sizes_by_dtype();
-    let cache: u64 = (0..c.n_layers)
-        .map(|layer| kv_bytes(c, layer, walk.n_cycles, n_ctx, kv))
-        .fold(0, u64::saturating_add);
+    let cache = |n_ctx: usize, kv: KvType| -> u64 {
+        let layers = 0..c.n_layers;
+        let of_layer = |layer| kv_bytes(c, layer, walk.n_cycles, n_ctx, kv);
+        layers.map(of_layer).fold(0, u64::saturating_add)
+    };
+    let by_type = |&kv: &KvType| {
+        json!({
+            "kv_type": kv.name(),
+            "bytes": cache(n_ctx, kv),
+            "bytes_per_position": cache(1, kv),
+        })
+    };
+    let cache_by_type: Vec<Value> = KV_TYPES.iter().map(by_type).collect();
     let bytes_by_dtype: serde_json::Map<_, _> = sizes
         .iter()
         .map(|(dtype, size)| (dtype.clone(), json!(size.bytes)))
@@ -110,7 +120,8 @@ fn document(model: &Model, walk: &Walk, n_ctx: usize, kv: KvType) -> Value {
         "bytes_by_dtype": bytes_by_dtype,
         "ctx": n_ctx,
         "kv_type": kv.name(),
-        "kv_cache_bytes": cache,
+        "kv_cache_bytes": cache(n_ctx, kv),
+        "kv_cache_by_type": cache_by_type,
         "walk": steps,
     })
 }
@@ -183,15 +194,24 @@ fn for_people(model: &Model, steps: &Walk, d: &Value) -> String {
             by_dtype.join(", ")
         ),
     );
-    line(
-        "KV cache",
-        format!(
-            "{} for {} positions in {}",
-            output::bytes(whole("kv_cache_bytes")),
+    // The type that is asked for first.
+    let mut caches: Vec<&Value> = d["kv_cache_by_type"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
+    caches.sort_by_key(|cache| cache["kv_type"] != d["kv_type"]);
+    for (i, cache) in caches.into_iter().enumerate() {
+        let bytes = |key: &str| output::bytes(cache[key].as_u64().unwrap_or(0));
+        let text = format!(
+            "{} for {} positions in {}, {} each",
+            bytes("bytes"),
             whole("ctx"),
-            d["kv_type"].as_str().unwrap_or("")
-        ),
-    );
+            cache["kv_type"].as_str().unwrap_or(""),
+            bytes("bytes_per_position")
+        );
+        line(if i == 0 { "KV cache" } else { "" }, text);
+    }
     text
 }
 

@@ -82,7 +82,7 @@ pub fn main(args: Args) -> Result<()> {
     let settings = asked(&args, &model, n_cycles)?;
     let ids = args.text.tokens(&model, 2)?;
     let n_positions = windows::n_positions(ids.len(), base.n_ctx)?;
-    let placed = setup::place(&args.device, &model)?;
+    let placed = setup::place(&args.device, &model, &base)?;
     setup::warn(&placed.warnings);
     stderr::facts(&[("model", &model.name), ("adapter", &placed.adapter())]);
     let bar = bar(Some(n_positions * settings.len()));

@@ -141,12 +141,12 @@ pub fn main(args: Args) -> Result<()> {
     let address = (args.host, args.port);
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;
-    let placed = setup::place(device, &model)?;
+    let placed = setup::place(device, &model, &options)?;
     let engine = placed.engine(&options)?;
     let (adapter, warnings) = (placed.adapter(), placed.warnings.clone());
     // A device that has failed is to be gone before it is opened again.
     drop(placed);
-    let open = || setup::place(device, &model)?.engine(&options);
+    let open = || setup::place(device, &model, &options)?.engine(&options);
     let server = Server::new(settings(&args, &model), &model, engine, open)?;
     setup::warn(&warnings);
     stderr::facts(&[("model", args.model.name()), ("adapter", &adapter)]);

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
 use super::{progress, stderr};
-use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options};
+use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, check_fit};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::adapter::choose;
@@ -88,7 +88,7 @@ pub fn options(args: &EngineArgs, model: &Model, logits: Logits) -> Result<Optio
 /// An engine for `model` as the flags ask for it.
 pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result<Ready<'m>> {
     let options = options(args, model, logits)?;
-    let placed = place(&args.device, model)?;
+    let placed = place(&args.device, model, &options)?;
     Ok(Ready {
         engine: placed.engine(&options)?,
         adapter: placed.adapter(),
@@ -145,8 +145,12 @@ pub fn describe(gpu: Option<&Gpu>) -> String {
     gpu.map_or(host.to_string(), Gpu::description)
 }
 
-/// Puts `model` where the flags ask for it.
-pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> crate::Result<Placed<'m>> {
+/// Puts `model` where the flags ask for it, if engines of such `options` will fit there.
+pub fn place<'m>(
+    args: &DeviceArgs,
+    model: &'m Model,
+    options: &Options,
+) -> crate::Result<Placed<'m>> {
     let mut placed = Placed {
         model,
         device: None,
@@ -163,6 +167,7 @@ pub fn place<'m>(args: &DeviceArgs, model: &'m Model) -> crate::Result<Placed<'m
     let gpu = pollster::block_on(Gpu::open(&adapter))?;
     let gpu = gpu.with_kernels(args.adapter.kernels)?;
     let gpu = Arc::new(gpu.with_skip(args.adapter.skip));
+    check_fit(&gpu, model, options)?;
     if gpu.is_first_run() && std::io::stderr().is_terminal() {
         stderr::line(FIRST_TIME);
     }

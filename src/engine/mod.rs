@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use decoding::Decoding;
+pub use memory::budget::check_fit;
 pub use memory::kv_cache::kv_bytes;
 pub use memory::rows::Place;
 pub use memory::sizes::MAX_BATCH;
@@ -136,12 +137,14 @@ impl<'m> Engine<'m> {
     /// Runs `model` on the best adapter of the machine, or on the host where there is none.
     ///
     /// # Errors
-    /// Those of [`Engine::on_device`], and [`Error::Device`] when the adapter cannot be opened.
+    /// Those of [`Engine::on_device`] and [`check_fit`], and [`Error::Device`] when the adapter
+    /// cannot be opened.
     pub async fn on_best(model: &'m Model, options: &Options) -> Result<Self> {
         let Some(adapter) = choose(&AdapterChoice::default()).await? else {
             return Self::on_host(model, options);
         };
         let gpu = Arc::new(Gpu::open(&adapter).await?);
+        check_fit(&gpu, model, options)?;
         let device_model = DeviceModel::upload(gpu, model, &mut |_| {}).await?;
         Self::on_device(model, &Arc::new(device_model), options)
     }

@@ -12,6 +12,7 @@ use super::cache::DiskCache;
 use super::class::KernelClass;
 use super::faults::{self, Faults, Moment, Planted};
 use super::kernel::Kernel;
+use super::memory;
 use super::pipelines::{Constants, Pipelines};
 use super::placeholders::Placeholders;
 use super::skip::Skip;
@@ -34,6 +35,8 @@ pub struct Gpu {
     /// Features of the adapter that the engine uses.
     pub features: wgpu::Features,
     pub target: Target,
+    /// Bytes that everything on the adapter can take together; `None` where nobody says.
+    pub memory: Option<u64>,
     is_first_run: bool,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
@@ -98,6 +101,7 @@ impl Gpu {
             device,
             queue,
             target: Target::of(&info, features, limits, matrices),
+            memory: memory::of(adapter),
             info,
             features,
             is_first_run: disk.as_ref().is_some_and(DiskCache::is_new),
@@ -221,7 +225,7 @@ impl Gpu {
             limit,
             found,
             unit,
-            advice,
+            advice: advice.to_string(),
         }
     }
 

@@ -7,6 +7,7 @@ mod cost;
 mod device;
 mod faults;
 mod kernel;
+mod memory;
 mod pipelines;
 mod placeholders;
 pub mod plan;

@@ -173,6 +173,9 @@ pub enum KvType {
     F16,
 }
 
+/// Every way to store the key-value cache, the exact one first.
+pub const KV_TYPES: &[KvType] = &[KvType::F32, KvType::F16];
+
 impl KvType {
     pub fn name(self) -> &'static str {
         match self {

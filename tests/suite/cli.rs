@@ -400,6 +400,13 @@ fn inspect() -> Result<()> {
         "{}",
         d["kv_cache_bytes"]
     );
+    let position = 8 * 2 * 3 * 32;
+    for (i, kv_type, n_bytes) in [(0, "f32", 4), (1, "f16", 2)] {
+        let found = &d["kv_cache_by_type"][i];
+        ensure!(found["kv_type"] == kv_type, "{found}");
+        ensure!(found["bytes_per_position"] == n_bytes * position, "{found}");
+        ensure!(found["bytes"] == 384 * n_bytes * position, "{found}");
+    }
     let layers: Vec<_> = d["walk"]
         .as_array()
         .context("walk")?

@@ -19,6 +19,7 @@ mod errors;
 mod evaluate;
 mod families;
 mod faults;
+mod fit;
 mod fixtures;
 mod golden;
 mod growth;
@@ -74,6 +75,7 @@ fn main() {
     trials.extend(evaluate::trials());
     trials.extend(families::trials());
     trials.extend(faults::trials());
+    trials.extend(fit::trials());
     trials.extend(golden::reference_trials());
     trials.extend(adapter::on_each(golden::trials));
     trials.extend(growth::trials());

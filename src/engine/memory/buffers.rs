@@ -76,6 +76,28 @@ impl Buffers {
         rows.into_iter().chain(self.q.buffer()).chain(caches)
     }
 
+    /// Refuses sizes that are beyond the limits of the adapter, be there memory for them or not.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) with the first thing that does not fit.
+    pub fn check(
+        gpu: &Gpu,
+        target: &Target,
+        config: &Config,
+        n_cycles: usize,
+        sizes: Sizes,
+    ) -> Result<()> {
+        let n_bytes = angle_bytes(config, sizes);
+        for _ in &config.ropes {
+            gpu.check_binding("the table of rotary angles", n_bytes, LESS_CONTEXT)?;
+        }
+        if target.uses_textures() {
+            activations::check_scores(gpu, config, sizes)?;
+        }
+        (0..config.n_layers)
+            .try_for_each(|layer| KvCache::check(gpu, target, config, layer, n_cycles, sizes))
+    }
+
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when a cache would not fit one binding once
     /// sequences have room for all of their positions.
@@ -104,16 +126,7 @@ impl Buffers {
             gpu.buffer(label, n_bytes.max(UNIFORM_BYTES), usage)
         };
         let n_pairs = padded(config.head_dim) / 2;
-        let angle_bytes = 8 * sizes.n_ctx as u64 * n_pairs as u64;
-        for _ in &config.ropes {
-            gpu.check_binding("the table of rotary angles", angle_bytes, LESS_CONTEXT)?;
-        }
-        if target.uses_textures() {
-            activations::check_scores(gpu, config, sizes.whole())?;
-        }
-        for layer in 0..config.n_layers {
-            KvCache::check(gpu, target, config, layer, n_cycles, sizes.whole())?;
-        }
+        Self::check(gpu, target, config, n_cycles, sizes.whole())?;
         let mut kv = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
             kv.push(KvCache::new(gpu, target, config, layer, n_cycles, sizes)?);
@@ -155,4 +168,10 @@ impl Buffers {
             rope_angles: config.ropes.iter().map(angles).collect(),
         })
     }
+}
+
+/// Bytes of a table of rotary angles, for all positions of a sequence.
+pub fn angle_bytes(config: &Config, sizes: Sizes) -> u64 {
+    let n_pairs = padded(config.head_dim) as u64 / 2;
+    (8 * n_pairs).saturating_mul(sizes.n_ctx as u64)
 }

@@ -47,10 +47,7 @@ impl Weights {
     ) -> Result<Self> {
         let reader = model.weights().unread();
         let c = &model.config;
-        let target = match fits_textures(&gpu.target, model) {
-            true => gpu.target.clone(),
-            false => gpu.target.without_textures(),
-        };
+        let target = target_of(gpu, model);
         let mut uploader = Uploader::new(gpu, &target, &reader, matrices, progress);
         let mut outer = reader.outer()?;
         let positions = outer.linears.remove(&Role::Positions);
@@ -83,6 +80,14 @@ impl Weights {
         gpu.wait().await?;
         model.checkpoint.check_unchanged()?;
         Ok(weights)
+    }
+}
+
+/// What kernels of `model` are written for on this adapter.
+pub fn target_of(gpu: &Gpu, model: &Model) -> Target {
+    match fits_textures(&gpu.target, model) {
+        true => gpu.target.clone(),
+        false => gpu.target.without_textures(),
     }
 }
 
