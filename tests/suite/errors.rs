@@ -693,7 +693,7 @@ pub fn trials() -> Vec<Trial> {
         )?;
         let name = spoilt.name();
         let arguments = ["trace", &name, "--ids", "1", "--ctx", "40000000"];
-        fails(&arguments, 1, &["does not fit", "at most", "`--ctx`"])
+        fails(&arguments, 1, &["does not fit", "at most", "(`--ctx "])
     });
     add("layer_types_without_a_window", || {
         let types = json!([
