@@ -109,7 +109,15 @@ impl<'e, 'm> Decoding<'e, 'm> {
             n => n < most && engine.n_positions() < end,
         };
         while is_wanted(self.engine, self.end) {
-            self.engine.submit(&[row]).await?;
+            let n_before = self.engine.under_way.len();
+            if let Err(e) = self.engine.submit(&[row]).await {
+                // Where nothing was begun, tokens under way are given out before the error.
+                let is_begun = self.engine.under_way.len() > n_before;
+                return match n_before > 0 && !is_begun {
+                    true => Ok(()),
+                    false => Err(e),
+                };
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
         adapter::trial("faults::text_so_far_is_kept", |_| text_so_far()),
         adapter::trial("faults::at_every_moment", |_| every_moment()),
+        adapter::trial("faults::caches_cannot_grow", |_| no_room()),
     ];
     let commands: [(&str, &[&str]); 4] = [
         ("bench", &["bench", "-p", "8", "-n", "4", "-r", "1"]),
@@ -98,4 +99,27 @@ fn every_moment() -> Result<()> {
         }
     }
     anyhow::bail!("it never ends well");
+}
+
+/// Caches that cannot grow: the text up to there is given out, all of it.
+fn no_room() -> Result<()> {
+    let arguments = [
+        "run",
+        "builtin",
+        "ROMEO:",
+        "-n",
+        "300",
+        "--temperature",
+        "0",
+        "--ahead",
+        "3",
+    ];
+    let whole = output(command(&arguments))?.stdout;
+    let text = ends_in_one_line(&arguments, 1, ("room", "no memory"))?.stdout;
+    let text = text.trim_end_matches('\n');
+    ensure!(whole.starts_with(text), "{text:?} of {whole:?}");
+    // Of 300 tokens some 250 fit.
+    let is_long = 2 * text.len() > whole.len() && text.len() < whole.len();
+    ensure!(is_long, "{} of {} bytes", text.len(), whole.len());
+    Ok(())
 }

@@ -84,7 +84,7 @@ impl Caches<'_> {
         let new = gpu.allocate("key-value cache", make).await?;
         let old = &mut buffers.kv[layer];
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        new.copy_from(&mut encoder, config, (old, before), sizes);
+        new.copy_from(&mut encoder, config, (&*old, before), sizes);
         gpu.queue.submit([encoder.finish()]);
         let n_bytes = old.n_bytes();
         *old = new;
