@@ -6,6 +6,7 @@ use assert_cmd::Command;
 use libtest_mimic::Trial;
 
 use crate::adapter;
+use crate::compare::same;
 use crate::program::{Run, command, output};
 
 /// Faults that `ZTT_FAULT` plants, each with words of the program's error.
@@ -103,23 +104,17 @@ fn every_moment() -> Result<()> {
 
 /// Caches that cannot grow: the text up to there is given out, all of it.
 fn no_room() -> Result<()> {
-    let arguments = [
-        "run",
-        "builtin",
-        "ROMEO:",
-        "-n",
-        "300",
-        "--temperature",
-        "0",
-        "--ahead",
-        "3",
-    ];
-    let whole = output(command(&arguments))?.stdout;
-    let text = ends_in_one_line(&arguments, 1, ("room", "no memory"))?.stdout;
+    let run = ["run", "builtin", "ROMEO:", "-n", "300"];
+    let arguments = |ahead| [&run[..], &["--temperature", "0", "--ahead", ahead]].concat();
+    let whole = output(command(&arguments("1")))?.stdout;
+    let text = ends_in_one_line(&arguments("1"), 1, ("room", "no memory"))?.stdout;
     let text = text.trim_end_matches('\n');
     ensure!(whole.starts_with(text), "{text:?} of {whole:?}");
     // Of 300 tokens some 250 fit.
     let is_long = 2 * text.len() > whole.len() && text.len() < whole.len();
     ensure!(is_long, "{} of {} bytes", text.len(), whole.len());
-    Ok(())
+    // Tokens under way are given out first, and by then there is memory again.
+    let mut command = command(&arguments("3"));
+    command.env("ZTT_FAULT", "room:1");
+    same("the text", &[output(command)?.stdout], &[whole])
 }

@@ -53,7 +53,8 @@ impl Fixture {
         let mut ids = model.tokenizer()?.encode(&text)?;
         ensure!(ids.len() >= N_CTX, "{} tokens", ids.len());
         ids.truncate(N_CTX);
-        let upload = DeviceModel::upload(gpu, &model, &mut |_| {});
+        let mut ignored = |_| {};
+        let upload = DeviceModel::upload(gpu, &model, &mut ignored);
         let device_model = Arc::new(pollster::block_on(upload)?);
         Ok(Self {
             model,

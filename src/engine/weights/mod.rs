@@ -19,7 +19,7 @@ use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::role::Role;
 use crate::model::tensor::Tensor;
-use crate::model::weights::{Linear, Norm, Pool};
+use crate::model::weights::{Linear, Norm, Pool, Reader};
 use order::paired;
 use upload::{Uploader, fits_textures};
 
@@ -51,7 +51,8 @@ impl Weights {
         let mut uploader = Uploader::new(gpu, &target, &reader, matrices, progress);
         let mut outer = reader.outer()?;
         let positions = outer.linears.remove(&Role::Positions);
-        let gate = outer.linears.remove(&Role::ExitGate).map(vector);
+        let gate = outer.linears.remove(&Role::ExitGate);
+        let gate = gate.map(|gate| vector(&reader, gate)).transpose()?;
         let mut outer = uploader.by_role(outer, c, 0).await?;
         let gate = gate.map(|gate| (Role::ExitGate, uploader.norm(&gate)));
         outer.norms.extend(gate);
@@ -100,11 +101,11 @@ fn learned_positions(gpu: &Gpu, tensor: &Tensor) -> Result<wgpu::Buffer> {
 }
 
 /// A linear map of one output as norms are kept: in f32, weights and bias.
-fn vector(linear: Linear) -> Norm {
-    Norm {
-        weight: linear.matrices[0].to_f32(),
+fn vector(reader: &Reader, linear: Linear) -> Result<Norm> {
+    Ok(Norm {
+        weight: reader.rows(&linear.matrices[0], 0..1)?.to_f32(),
         bias: linear.bias,
-    }
+    })
 }
 
 /// All rows of a tensor in f32, padded with zeros.
