@@ -6,6 +6,7 @@
 //! softmax with the zero token.
 
 mod activation;
+mod cache;
 mod maps;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 use std::ops::Range;
 
 use crate::error::Result;
+use crate::kernels::KvType;
 use crate::model::Model;
 use crate::model::block::PostNorm;
 use crate::model::config::KvPolicy;
@@ -22,6 +24,7 @@ use crate::model::weights::{ByRole, Norm};
 use crate::rope::{RopeTable, rotate};
 use crate::schedule::{EffectiveLayer, Rule, Score, Step, Walk};
 use activation::activate;
+use cache::{Cache, KeyValue, Rounding};
 use maps::{add_f32, capped, dot, linear, normed};
 
 /// The result of one position.
@@ -44,8 +47,9 @@ pub struct Reference<'m> {
     outer: ByRole<'m>,
     layers: Vec<ByRole<'m>>,
     ropes: Vec<RopeTable>,
-    /// Keys and values, `[parameter layer][cycle][position]`, each `[n_kv_heads * head_dim]`.
-    cache: Vec<Vec<Vec<KeyValue>>>,
+    cache: Cache,
+    /// Of keys and values; `None`: doubles are kept.
+    rounding: Option<Rounding>,
     n_positions: usize,
 }
 
@@ -62,12 +66,6 @@ struct Position {
     output: Output,
 }
 
-#[derive(Clone)]
-struct KeyValue {
-    key: Vec<f64>,
-    value: Vec<f64>,
-}
-
 impl<'m> Reference<'m> {
     /// Prepares `model` to run `walk`.
     pub fn new(model: &'m Model, walk: Walk) -> Result<Self> {
@@ -80,10 +78,16 @@ impl<'m> Reference<'m> {
             outer,
             layers,
             ropes: model.config.ropes.iter().map(RopeTable::new).collect(),
-            cache: vec![vec![Vec::new(); walk.n_cycles]; model.config.n_layers],
+            cache: Cache::new(model.config.n_layers, walk.n_cycles),
+            rounding: None,
             n_positions: 0,
             walk,
         })
+    }
+
+    /// From now on keys and values are rounded as a device rounds them whose cache is of this type.
+    pub fn round_kv(&mut self, kv_type: KvType) {
+        self.rounding = Some(Rounding::new(kv_type, &self.model.config));
     }
 
     /// From now on keys and values of skipped cycles come from there.
@@ -93,8 +97,7 @@ impl<'m> Reference<'m> {
 
     /// Forgets all positions from `n` on.
     pub fn truncate(&mut self, n: usize) {
-        let rows = self.cache.iter_mut().flatten();
-        rows.for_each(|rows| rows.truncate(n));
+        self.cache.truncate(n);
         self.n_positions = self.n_positions.min(n);
     }
 
@@ -184,10 +187,10 @@ impl<'m> Reference<'m> {
         for layer in layers {
             let row = match self.walk.kv {
                 KvPolicy::Propagate => self.project(layer, x, position).1,
-                KvPolicy::Share => self.cache[layer][last][position].clone(),
+                KvPolicy::Share => self.cache.rows(layer, last)[position].clone(),
             };
             for cycle in last + 1..self.walk.n_cycles {
-                self.keep(layer, cycle, position, row.clone());
+                self.cache.keep(layer, cycle, position, row.clone());
             }
         }
     }
@@ -197,7 +200,7 @@ impl<'m> Reference<'m> {
     fn layer(&mut self, step: EffectiveLayer, x: &mut [f64], position: usize) -> f64 {
         let layer = step.layer;
         let (q, row) = self.project(layer, x, position);
-        self.keep(layer, step.cycle(), position, row);
+        self.cache.keep(layer, step.cycle(), position, row);
         let (heads, zero_attention) = self.attention(step, &q);
         let block = &self.model.config.blocks[layer];
         let linears = &self.layers[layer].linears;
@@ -210,13 +213,6 @@ impl<'m> Reference<'m> {
         let post = (block.mlp_norms.post, Role::MlpPostNorm);
         self.add_branch(layer, post, branch, x);
         zero_attention
-    }
-
-    /// Keeps the key and value of a position, be it in the place of others.
-    fn keep(&mut self, layer: usize, cycle: usize, position: usize, row: KeyValue) {
-        let rows = &mut self.cache[layer][cycle];
-        rows.truncate(position);
-        rows.push(row);
     }
 
     /// The residual stream as a branch reads it: normed, where the block has a norm there.
@@ -269,7 +265,11 @@ impl<'m> Reference<'m> {
         if norm_after_rope == Some(true) {
             self.norm_qk(layer, &mut q, &mut key);
         }
-        (q, KeyValue { key, value })
+        let mut row = KeyValue { key, value };
+        if let Some(rounding) = &self.rounding {
+            rounding.round(&mut row);
+        }
+        (q, row)
     }
 
     /// The RMS norm of queries and keys: of a head each, or of all heads, as many values as it has
@@ -289,7 +289,7 @@ impl<'m> Reference<'m> {
     fn attention(&self, step: EffectiveLayer, q: &[f64]) -> (Vec<f64>, f64) {
         let c = &self.model.config;
         let block = &c.blocks[step.layer].attention;
-        let rows = &self.cache[step.layer][step.cycle()];
+        let rows = self.cache.rows(step.layer, step.cycle());
         let window = block.window.unwrap_or(rows.len());
         let rows = &rows[rows.len().saturating_sub(window)..];
         let group = c.n_heads / c.n_kv_heads;

@@ -51,6 +51,16 @@ pub fn rotate(angles: &[(f64, f64)], head: &mut [f64]) {
     }
 }
 
+/// The dimension of a head that becomes dimension `d` on a device, where rotary pairs are side by
+/// side: in checkpoints, dimension `i` is paired with `i + rotary_dim / 2`. Dimensions that are not
+/// turned stay where they are.
+pub fn unpaired(d: usize, rotary_dim: usize) -> usize {
+    match d < rotary_dim {
+        true => d / 2 + d % 2 * (rotary_dim / 2),
+        false => d,
+    }
+}
+
 /// A frequency, stretched. `Llama3` is the rule of LLaMA 3.1's reference code: by how often the
 /// original context holds the wavelength, below `low_freq_factor` times divide, above
 /// `high_freq_factor` times keep, and blend in between.

@@ -31,7 +31,7 @@ struct Params {
 // [listed row][split][head], each as `part_of` says.
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
 
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one), 2 q8_0
 override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u; // at most 32
@@ -47,6 +47,8 @@ override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 #import shared/rows
 #import shared/octet
 #import shared/kv_buffer
+#import shared/kv_q8
+#import shared/q8_get
 #import shared/attention
 #import shared/soft_cap
 #import shared/attention_tile
@@ -116,11 +118,11 @@ fn main(
         }
         for (var key = 0u; key < min(BLOCK, tile.end - first); key++) {
             let place = tile.start + first + key;
-            let value_at = 8u * kv_index(params.cycle, VALUE, tile.kv_head, place, 0u);
+            let value_row = kv_row(params.cycle, VALUE, tile.kv_head, place);
             for (var k = 0u; k < dimensions_of_lane(); k++) {
                 // Past the last dimension the last one is repeated, and its result is dropped.
                 let d = min(lane + k * WORKGROUP_SIZE, params.head_dim - 1u);
-                let value = kv_element(value_at + d);
+                let value = kv_element(value_row, d);
                 for (var i = 0u; i < n_items; i++) {
                     let at = 4u * i + k;
                     output[at] = fma(weight_tile[i * BLOCK + key], value, output[at]);

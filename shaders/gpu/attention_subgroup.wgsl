@@ -32,7 +32,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
 
 override WORKGROUP_SIZE: u32 = 128u; // a power of two from 64 to 1024
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one), 2 q8_0
 override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u; // at most 32, and at most the lanes of a subgroup
@@ -49,6 +49,9 @@ override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 #import shared/rows
 #import shared/octet
 #import shared/kv_buffer
+#import shared/kv_q8
+#import shared/q8_get
+#import shared/kv_words
 #import shared/attention
 #import shared/soft_cap
 #import shared/item_softmax
@@ -58,26 +61,6 @@ override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 // and sum. A subgroup has a lane for each octet, and eight lanes or more.
 var<workgroup> subgroup_values: array<vec4<f32>, 2u * WORKGROUP_SIZE>;
 var<workgroup> subgroup_softmax: array<vec2<f32>, WORKGROUP_SIZE / 8u>;
-
-// What the cache holds of an octet; the second half only of f32.
-struct Words {
-    low: vec4<u32>,
-    high: vec4<u32>,
-}
-
-fn kv_words(at: u32) -> Words {
-    if KV_FORMAT == 1u {
-        return Words(kv[at], vec4<u32>());
-    }
-    return Words(kv[2u * at], kv[2u * at + 1u]);
-}
-
-fn kv_octet(words: Words) -> Octet {
-    if KV_FORMAT == 1u {
-        return unpack_f16(words.low);
-    }
-    return Octet(bitcast<vec4<f32>>(words.low), bitcast<vec4<f32>>(words.high));
-}
 
 // Writes what was staged of item `i`: the output and zero attention, or the part of a split.
 fn finish(tile: Tile, i: u32, item: Item, lane: u32, subgroup_size: u32) {
@@ -129,33 +112,33 @@ fn main(
     let octet = lane % lanes_of_key();
     var items = items_of(tile, octet, lane / lanes_of_key());
     let octet_at = min(octet, HEAD_OCTETS - 1u);
-    let key_at = kv_index(params.cycle, KEY, tile.kv_head, tile.start, octet_at);
-    let value_at = kv_index(params.cycle, VALUE, tile.kv_head, tile.start, octet_at);
+    let key_at = kv_at(KEY, tile.kv_head, tile.start, octet_at);
+    let value_at = kv_at(VALUE, tile.kv_head, tile.start, octet_at);
     let n_runs = WORKGROUP_SIZE / lanes_of_key();
     let step = KEYS_PER_STEP * n_runs;
     let first = tile.split_begin + (tile.begin - tile.split_begin) / step * step;
     for (var at = first; at < tile.end; at += step) {
         let keys = at + lane / lanes_of_key() + n_runs * vec4<u32>(0u, 1u, 2u, 3u);
         // Keys that no row of the tile sees are not read.
-        let read = clamp(keys, vec4<u32>(tile.begin), vec4<u32>(tile.end - 1u)) * HEAD_OCTETS;
-        let k0 = kv_words(key_at + read.x);
-        let k1 = kv_words(key_at + read.y);
+        let read = clamp(keys, vec4<u32>(tile.begin), vec4<u32>(tile.end - 1u)) * kv_stride();
+        let k0 = kv_words(key_at + read.x, octet_at);
+        let k1 = kv_words(key_at + read.y, octet_at);
         var k2 = Words();
         var k3 = Words();
         if KEYS_PER_STEP == 4u {
-            k2 = kv_words(key_at + read.z);
-            k3 = kv_words(key_at + read.w);
+            k2 = kv_words(key_at + read.z, octet_at);
+            k3 = kv_words(key_at + read.w, octet_at);
         }
-        let v0 = kv_words(value_at + read.x);
-        let v1 = kv_words(value_at + read.y);
+        let v0 = kv_words(value_at + read.x, octet_at);
+        let v1 = kv_words(value_at + read.y, octet_at);
         var v2 = Words();
         var v3 = Words();
         if KEYS_PER_STEP == 4u {
-            v2 = kv_words(value_at + read.z);
-            v3 = kv_words(value_at + read.w);
+            v2 = kv_words(value_at + read.z, octet_at);
+            v3 = kv_words(value_at + read.w, octet_at);
         }
-        let k = Four(kv_octet(k0), kv_octet(k1), kv_octet(k2), kv_octet(k3));
-        let v = Four(kv_octet(v0), kv_octet(v1), kv_octet(v2), kv_octet(v3));
+        let k = four_of(k0, k1, k2, k3, octet_at);
+        let v = four_of(v0, v1, v2, v3, octet_at);
         items = items_with_keys(items, keys, k, v);
     }
     // The items move up, so that this code is there once, without variables indexed by variables.

@@ -47,7 +47,8 @@ override HAS_ROPE: u32 = 0u;
 #import shared/weight_format
 #import shared/weights
 #import shared/kv_buffer
-#import shared/qkv_put_buffer
+#import shared/q_put_buffer
+#import shared/kv_put_buffer
 #import shared/qkv
 #import shared/activation
 #import shared/outputs

@@ -1,5 +1,5 @@
 // Queries, keys and values from projected rows: queries and keys pass a norm of their own.
-// One invocation stands for eight values of one head of a listed row.
+// One workgroup stands for whole heads of a listed row, a lane for eight values of one.
 
 struct Params {
     // Outputs, and which of the queries, keys and values the first one is, a multiple of eight.
@@ -25,9 +25,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read> angles: array<vec4<f32>>; // [position][pair] cos, sin
 // Queries, [row][head][8 HEAD_OCTETS].
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<storage, read_write> kv: array<vec4<u32>>; // see `shared/kv_buffer`
+@group(0) @binding(6) var<storage, read_write> kv: array<vec2<u32>>; // see `shared/kv_buffer`
 
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override KV_FORMAT: u32 = 0u; // 0 f32 (four pairs of words an octet), 1 f16 (two), 2 q8_0
 override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
@@ -38,19 +38,23 @@ override QK_NORM: u32 = 0u;
 #import shared/rows
 #import shared/octet
 #import shared/kv_buffer
-#import shared/qkv_put_buffer
+#import shared/kv_q8
+#import shared/q_put_buffer
+#import shared/kv_put_pairs
 #import shared/qkv
 #import shared/workgroup_sum
 #import shared/head_norm
+#import shared/q8_round
+#import shared/q8_store
 
 const WORKGROUP_SIZE: u32 = 64u;
 
 var<workgroup> lane_values: array<f32, 64>;
+var<workgroup> lane_pairs: array<vec2<u32>, 64>;
 
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     if group.y >= n_listed(params.list) {
@@ -58,8 +62,16 @@ fn main(
     }
     let row = listed(params.list, group.y);
     let scales = width_scales(row, lane);
-    if 8u * id.x < params.n_out {
-        let octet = params.first_output / 8u + id.x;
-        put_qkv(row, position_of(row), 8u * octet, normed_octet(row, octet, scales));
+    let n_lanes = WORKGROUP_SIZE / HEAD_OCTETS * HEAD_OCTETS;
+    let octet = params.first_output / 8u + group.x * n_lanes + lane;
+    let is_present = lane < n_lanes && 8u * octet < params.first_output + params.n_out;
+    var values = Octet();
+    if is_present {
+        values = normed_octet(row, octet, scales);
+    }
+    if KV_FORMAT == 2u {
+        store_q8(row, octet, values, is_present, lane);
+    } else if is_present {
+        put_qkv(row, position_of(row), 8u * octet, values);
     }
 }

@@ -1,7 +1,7 @@
 // A tile of `attention`: listed rows by neighbouring query heads, and a split of the keys. A file
 // of its own for its length: `attention` alone imports it. Expects the overrides and the workgroup
-// memory of that file, `q`, `kv`, `rows`, `octet`, `kv_buffer`, `attention`, and `cycle`, `list`
-// and `pool_heads` in `params`.
+// memory of that file, `q`, `kv`, `rows`, `octet`, `kv_buffer`, `kv_q8`, `q8_get`, `attention`, and
+// `cycle`, `list` and `pool_heads` in `params`.
 
 struct Tile {
     first_slot: u32,
@@ -100,7 +100,17 @@ fn load_queries(tile: Tile, lane: u32) {
     workgroupBarrier();
 }
 
+// Pair `pair` of words of the cache, for q8_0.
+fn kv_pair(pair: u32) -> vec2<u32> {
+    return pair_of_two(kv[pair / 2u], pair);
+}
+
 fn kv_get(part: u32, head: u32, place: u32, octet: u32) -> Octet {
+    if KV_FORMAT == 2u {
+        let row = kv_row(params.cycle, part, head, place) * q8_pairs();
+        let scale = q8_scale(kv_pair(row + q8_scale_pair(octet)), octet);
+        return q8_octet(kv_pair(row + octet), scale);
+    }
     let at = kv_index(params.cycle, part, head, place, octet);
     if KV_FORMAT == 1u {
         return unpack_f16(kv[at]);
@@ -108,8 +118,16 @@ fn kv_get(part: u32, head: u32, place: u32, octet: u32) -> Octet {
     return Octet(bitcast<vec4<f32>>(kv[2u * at]), bitcast<vec4<f32>>(kv[2u * at + 1u]));
 }
 
-// One element of the KV cache.
-fn kv_element(element: u32) -> f32 {
+// Dimension `d` of a head's row of the KV cache.
+fn kv_element(row: u32, d: u32) -> f32 {
+    if KV_FORMAT == 2u {
+        let octet = d / 8u;
+        let pair = kv_pair(row * q8_pairs() + octet);
+        let word = select(pair.x, pair.y, (d & 4u) != 0u);
+        let number = bitcast<i32>(word << (24u - 8u * (d & 3u))) >> 24u;
+        return f32(number) * q8_scale(kv_pair(row * q8_pairs() + q8_scale_pair(octet)), octet);
+    }
+    let element = 8u * HEAD_OCTETS * row + d;
     if KV_FORMAT == 1u {
         let pair = unpack2x16float(kv[element / 8u][element / 2u % 4u]);
         return select(pair.x, pair.y, element % 2u == 1u);

@@ -20,7 +20,7 @@ struct Params {
 // [listed row, head][key / 4]
 @group(0) @binding(4) var scores: texture_storage_2d<rgba32float, write>;
 
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one), 2 q8_0
 override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
@@ -32,6 +32,8 @@ override SOFT_CAP: u32 = 0u; // 1: scores have a soft cap
 #import shared/rows
 #import shared/octet
 #import shared/kv_texture
+#import shared/kv_q8
+#import shared/q8_get
 #import shared/kv_get_texture
 #import shared/attention
 #import shared/soft_cap

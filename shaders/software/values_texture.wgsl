@@ -31,7 +31,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> out: array<f32>; // see `out_at`
 @group(0) @binding(7) var<storage, read_write> zeros: array<f32>; // [row][middle layer][head]
 
-override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one)
+override KV_FORMAT: u32 = 0u; // 0 f32 (two vec4<u32> an octet), 1 f16 (one), 2 q8_0
 override N_HEADS: u32 = 1u;
 override N_KV_HEADS: u32 = 1u;
 override HEAD_OCTETS: u32 = 8u;
@@ -43,6 +43,8 @@ override WRITES_ZEROS: u32 = 0u; // 1: zero attention is written
 #import shared/rows
 #import shared/octet
 #import shared/kv_texture
+#import shared/kv_q8
+#import shared/q8_get
 #import shared/kv_get_texture
 #import shared/attention
 #import shared/soft_cap

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::engine::MAX_BATCH;
 use crate::gpu::adapter::{AdapterChoice, BACKENDS};
 use crate::gpu::{CLASSES, KernelClass, Skip};
-use crate::kernels::KvType;
+use crate::kernels::{KV_TYPES, KvType};
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
 use crate::model::quant::{QUANTS, Quant};
@@ -167,7 +167,8 @@ pub struct DeviceArgs {
     #[command(flatten)]
     pub adapter: AdapterArgs,
 
-    /// How keys and values are kept: f16 (approximate, half the memory), f32 (exact)
+    /// How keys and values are kept: f16 (approximate, half the memory), f32 (exact), q8_0 (coarser,
+    /// about half of f16)
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
           env = "ZTT_KV_TYPE", help_heading = "Device")]
     pub kv_type: KvType,
@@ -311,7 +312,7 @@ fn kernels(text: &str) -> Result<KernelClass, String> {
 }
 
 pub fn kv_type(text: &str) -> Result<KvType, String> {
-    named(text, &[KvType::F16, KvType::F32].map(|kv| (kv.name(), kv)))
+    named(text, KV_TYPES)
 }
 
 pub fn quant(text: &str) -> Result<Quant, String> {

@@ -125,7 +125,7 @@ pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
 
-    /// How keys and values are kept: f16, f32
+    /// How keys and values are kept: f16, f32, q8_0
     #[arg(long, value_name = "TYPE,...", value_delimiter = ',', value_parser = kv_type,
           default_value = "f16", help_heading = "Device")]
     kv_type: Vec<KvType>,

@@ -28,7 +28,7 @@ pub struct Args {
           help_heading = "Cache")]
     ctx: Option<usize>,
 
-    /// How keys and values are kept: f16, f32
+    /// How keys and values are kept: f16, f32, q8_0
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = "f16",
           env = "ZTT_KV_TYPE", help_heading = "Cache")]
     kv_type: KvType,
@@ -59,7 +59,7 @@ fn document(model: &Model, walk: &Walk, n_ctx: usize, kv: KvType) -> Value {
         let of_layer = |layer| kv_bytes(c, layer, walk.n_cycles, n_ctx, kv);
         layers.map(of_layer).fold(0, u64::saturating_add)
     };
-    let by_type = |&kv: &KvType| {
+    let by_type = |&(_, kv): &(&str, KvType)| {
         json!({
             "kv_type": kv.name(),
             "bytes": cache(n_ctx, kv),

@@ -134,6 +134,16 @@ impl<'m> Engine<'m> {
         Ok(Self::new(model, options, backend, &walk, rules))
     }
 
+    /// Runs `model` in plain Rust on the host, with keys and values rounded as a device rounds them
+    /// whose cache is of the options' type: to compare devices with.
+    pub fn on_host_as_stored(model: &'m Model, options: &Options) -> Result<Self> {
+        let (walk, rules) = walk(model, options)?;
+        let mut host = Host::new(model, &walk, options.n_sequences)?;
+        host.round_kv(options.kv_type);
+        let backend = Backend::Host(Box::new(host));
+        Ok(Self::new(model, options, backend, &walk, rules))
+    }
+
     /// Runs `model` on the best adapter of the machine, or on the host where there is none.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ pub struct Options {
     pub n_sequences: usize,
     /// Positions that the cache of a sequence has room for.
     pub n_ctx: usize,
-    /// How the KV cache on a device is stored. The host's reference keeps doubles.
+    /// How the KV cache on a device is stored. The host keeps doubles, but for
+    /// [`Engine::on_host_as_stored`](super::Engine::on_host_as_stored).
     pub kv_type: KvType,
     /// Whether calls will ask for the logits of all positions, or of one of each sequence; decides
     /// how much memory is kept.

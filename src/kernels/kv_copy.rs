@@ -70,19 +70,25 @@ pub fn call<'a>(target: &Target, cache: Cache<'a>, rows: &'a Buffer, list: u32) 
         kv: [from, to],
         ..
     } = cache;
-    let n_octets = 2 * heads.n_kv_heads * heads.octets;
-    let n_words = n_octets * 8 * kv_type.n_bytes() as u32 / 4;
+    let n_rows = 2 * heads.n_kv_heads;
+    let n_octets = heads.octets as usize;
+    let row_bytes = kv_type.row_bytes(n_octets) as u32;
+    let n_words = n_rows * row_bytes / 4;
     let rows = Resource::Buffer(rows);
-    let (kernel, lanes, resources, params) = match target.uses_textures() {
+    let (kernel, x, resources, params) = match target.uses_textures() {
+        // An invocation copies a texel.
         true => {
+            let n_texels = n_rows * kv_type.row_texels(n_octets) as u32;
             let params = TextureParams {
                 kv_places_log2: cache.places,
                 list,
                 n_copies,
             };
             let resources = vec![rows, from, to];
-            (&TEXTURE, TEXTURE_WORKGROUP_SIZE, resources, params.bytes())
+            let x = n_texels.div_ceil(TEXTURE_WORKGROUP_SIZE);
+            (&TEXTURE, x, resources, params.bytes())
         }
+        // An invocation copies a pair of words.
         false => {
             let params = Params {
                 kv_places: cache.places,
@@ -90,7 +96,8 @@ pub fn call<'a>(target: &Target, cache: Cache<'a>, rows: &'a Buffer, list: u32) 
                 cycle,
                 n_copies,
             };
-            (&KERNEL, WORKGROUP_SIZE, vec![rows, to], params.bytes())
+            let x = (n_words / 2).div_ceil(WORKGROUP_SIZE);
+            (&KERNEL, x, vec![rows, to], params.bytes())
         }
     };
     Call {
@@ -102,7 +109,7 @@ pub fn call<'a>(target: &Target, cache: Cache<'a>, rows: &'a Buffer, list: u32) 
         ],
         params,
         resources,
-        x: n_octets.div_ceil(lanes),
+        x,
         rows_per_group: 1,
         cost: Cost {
             read_per_row: words(n_words),

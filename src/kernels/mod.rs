@@ -13,6 +13,7 @@ pub mod exit;
 pub mod gate_score;
 pub mod gather_rows;
 pub mod kv_copy;
+mod kv_type;
 pub mod layer_norm;
 pub mod linear;
 pub mod next_rows;
@@ -28,6 +29,7 @@ pub mod tiles;
 pub mod top_k;
 pub mod zero_score;
 
+pub use kv_type::{KV_TYPES, KvType};
 pub use text::compose;
 
 use crate::gpu::{Access, Binding, Call, Cost, Kernel, Target, on_buffers};
@@ -164,38 +166,6 @@ fn weight_format(dtype: Dtype) -> (&'static str, u32) {
         Dtype::Quantized(Quant::Q4_0) => 4,
     };
     ("WEIGHT_FORMAT", format)
-}
-
-/// How an element of the key-value cache is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KvType {
-    F32,
-    F16,
-}
-
-/// Every way to store the key-value cache, the exact one first.
-pub const KV_TYPES: &[KvType] = &[KvType::F32, KvType::F16];
-
-impl KvType {
-    pub fn name(self) -> &'static str {
-        match self {
-            KvType::F32 => "f32",
-            KvType::F16 => "f16",
-        }
-    }
-
-    /// Bytes of one element.
-    pub fn n_bytes(self) -> usize {
-        match self {
-            KvType::F32 => 4,
-            KvType::F16 => 2,
-        }
-    }
-
-    /// The value of the shaders' `KV_FORMAT`.
-    fn constant(self) -> (&'static str, u32) {
-        ("KV_FORMAT", u32::from(self == KvType::F16))
-    }
 }
 
 /// A call of a kernel without constants, one workgroup for each row of the grid.

@@ -1,5 +1,5 @@
-//! Queries, keys and values from projected rows, for families that norm queries and keys:
-//! `qkv_store` and `qkv_store_texture`.
+//! Queries, keys and values from projected rows, for families that norm queries and keys, and for
+//! caches that are written by whole heads: `qkv_store` and `qkv_store_texture`.
 
 use wgpu::{Buffer, Features};
 
@@ -122,10 +122,11 @@ pub fn call<'a>(target: &Target, projected: Projected<'a>, qkv: Qkv<'a>) -> Call
         first_cycle: qkv.first_cycle,
         n_cycles: qkv.n_cycles,
     };
+    let octets = qkv.heads.octets;
     let norm = projected.norm;
     let norm_heads = norm.map_or(0, |norm| norm.n_heads(qkv.heads));
     let norm_cost = Cost {
-        read: words(8 * qkv.heads.octets * norm_heads),
+        read: words(8 * octets * norm_heads),
         read_per_row: words(n_out),
         // A square and a sum, and two products.
         flops_per_row: norm.map_or(0, |_| u64::from(4 * n_out)),
@@ -152,7 +153,8 @@ pub fn call<'a>(target: &Target, projected: Projected<'a>, qkv: Qkv<'a>) -> Call
             qkv.q,
             qkv.kv,
         ],
-        x: (n_out / 8).div_ceil(WORKGROUP_SIZE),
+        // A workgroup holds whole heads.
+        x: (n_out / (8 * octets)).div_ceil(WORKGROUP_SIZE / octets),
         rows_per_group: 1,
         cost: norm_cost.plus(qkv.cost(n_out)),
     }

@@ -152,7 +152,7 @@ fn bad_variables() -> Result<()> {
         ("ZTT_SKIP", "never", "count, return"),
         ("ZTT_AHEAD", "0", "--ahead"),
         ("ZTT_BACKEND", "gl", "vulkan"),
-        ("ZTT_KV_TYPE", "f8", "f16, f32"),
+        ("ZTT_KV_TYPE", "f8", "f16, f32, q8_0"),
     ];
     for (variable, value, word) in bad {
         let run = with(&[(variable, value)], &["builtin", "ROMEO:"])?;

@@ -8,6 +8,7 @@ use crate::engine::memory::sizes::MAX_BATCH;
 use crate::engine::options::Logits;
 use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::error::Result;
+use crate::kernels::KvType;
 use crate::kernels::draw::NO_TOKEN;
 use crate::model::Model;
 use crate::model::config::KvPolicy;
@@ -45,6 +46,12 @@ impl<'m> Host<'m> {
             sequences: (0..n).map(sequence).collect::<Result<_>>()?,
             results: VecDeque::new(),
         })
+    }
+
+    /// From now on keys and values are rounded as a device rounds them whose cache is of this type.
+    pub fn round_kv(&mut self, kv_type: KvType) {
+        let sequences = self.sequences.iter_mut();
+        sequences.for_each(|sequence| sequence.reference.round_kv(kv_type));
     }
 }
 

@@ -87,9 +87,9 @@ impl Asked<'_> {
     /// What would fit, in words that end an error.
     fn advice(&self) -> String {
         let asked = self.options.kv_type;
-        let others = KV_TYPES.iter().filter(|&&kv_type| kv_type != asked);
+        let types = KV_TYPES.iter().map(|&(_, kv_type)| kv_type);
         let mut best = (self.longest(asked), asked);
-        for &kv_type in others {
+        for kv_type in types.filter(|&kv_type| kv_type != asked) {
             let n_ctx = self.longest(kv_type);
             if n_ctx > best.0 {
                 best = (n_ctx, kv_type);

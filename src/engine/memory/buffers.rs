@@ -28,7 +28,7 @@ pub struct Buffers {
     /// or multiply it; a placeholder for others.
     pub branch: wgpu::Buffer,
     /// f32 `[row][head][head_stride]` of queries, keys and values, where blocks norm them before
-    /// they go on; a placeholder for others.
+    /// they go on, or the cache takes whole heads; a placeholder for others.
     pub qkv: wgpu::Buffer,
     /// Position-encoded queries, f32 `[row][head][head_stride]`.
     pub q: Store,
@@ -135,9 +135,10 @@ impl Buffers {
             let angles = RopeTable::new(rope).to_f32(sizes.n_ctx, n_pairs);
             gpu.buffer_with("rope_angles", &angles, BufferUsages::STORAGE)
         };
-        // Only these blocks keep what they project.
+        // Only these blocks and caches keep what is projected.
         let mut attentions = config.blocks.iter().map(|block| &block.attention);
-        let qkv_width = match attentions.any(|attention| attention.qk_norm.is_some()) {
+        let has_norm = attentions.any(|attention| attention.qk_norm.is_some());
+        let qkv_width = match has_norm || sizes.kv_type.takes_whole_heads() {
             true => (config.n_heads + 2 * config.n_kv_heads) * padded(config.head_dim),
             false => 0,
         };

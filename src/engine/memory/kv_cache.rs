@@ -1,6 +1,6 @@
 //! The key-value cache of a parameter layer, in a buffer or a texture.
 
-use crate::engine::memory::layout::{TEXEL_BYTES, padded};
+use crate::engine::memory::layout::{OCTET, TEXEL_BYTES, padded};
 use crate::engine::memory::sizes::{LESS_CONTEXT, Sizes};
 use crate::error::Result;
 use crate::gpu::{Gpu, Resource, Target};
@@ -10,7 +10,8 @@ use crate::model::config::Config;
 /// The name of a KV cache in errors.
 const CACHE: &str = "the key-value cache of a layer";
 
-/// Bytes of the cache of parameter layer `layer`, of a text of `n_ctx` positions.
+/// Bytes of the cache of parameter layer `layer`, of a text of `n_ctx` positions, in a buffer. In a
+/// texture rows of heads are whole texels, which makes those of q8_0 a little longer.
 pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv: KvType) -> u64 {
     // Absurd sizes stay large instead of wrapping round: no adapter takes them.
     let n_places = (n_ctx as u64).saturating_mul(n_runs(config, layer, n_cycles));
@@ -19,7 +20,7 @@ pub fn kv_bytes(config: &Config, layer: usize, n_cycles: usize, n_ctx: usize, kv
 
 /// Bytes of a head's keys, or values, at one place.
 fn place_bytes(config: &Config, kv: KvType) -> u64 {
-    (padded(config.head_dim) as u64).saturating_mul(kv.n_bytes() as u64)
+    kv.row_bytes(padded(config.head_dim) / OCTET) as u64
 }
 
 /// Runs of places in the cache of a parameter layer: keys and values of each head in each cycle.
@@ -230,7 +231,7 @@ struct Shape {
 
 impl Shape {
     fn of(target: &Target, config: &Config, sizes: Sizes) -> Self {
-        let texels = place_bytes(config, sizes.kv_type) as usize / TEXEL_BYTES;
+        let texels = sizes.kv_type.row_texels(padded(config.head_dim) / OCTET);
         let n_places = sizes.n_places();
         let places_log2 = n_places.min(target.texture_limit() / texels).max(1).ilog2();
         let n_rows = n_places.div_ceil(1 << places_log2);

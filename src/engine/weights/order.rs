@@ -4,6 +4,7 @@ use crate::engine::memory::layout::padded;
 use crate::model::config::Config;
 use crate::model::role::Role;
 use crate::model::weights::Linear;
+use crate::rope::unpaired;
 
 /// How the outputs of stacked matrices follow each other on the device.
 #[derive(Clone, Copy)]
@@ -61,16 +62,6 @@ impl Order {
                 (d < head_dim).then_some(head * head_dim + source)
             }
         }
-    }
-}
-
-/// The dimension of a head that becomes dimension `d` where rotary pairs are side by side: in
-/// checkpoints, dimension `i` is paired with `i + rotary_dim / 2`. Dimensions that are not turned
-/// stay where they are.
-fn unpaired(d: usize, rotary_dim: usize) -> usize {
-    match d < rotary_dim {
-        true => d / 2 + d % 2 * (rotary_dim / 2),
-        false => d,
     }
 }
 

@@ -140,13 +140,13 @@ pub fn calls<'a>(
 
 fn cost(a: &Attention) -> Cost {
     let queries = u64::from(a.heads.n_heads * a.head_dim);
-    let keys = u64::from(a.heads.n_kv_heads * a.head_dim);
+    let row_bytes = a.kv_type.row_bytes(a.heads.octets as usize) as u64;
     Cost {
         // The zero token's key, and the queries' way in and out.
         read: a.zero.map_or(0, |zero| words(zero.n_heads * a.head_dim)),
         read_per_row: 4 * queries,
         written_per_row: 4 * queries,
-        read_per_key: 2 * keys * a.kv_type.n_bytes() as u64,
+        read_per_key: 2 * u64::from(a.heads.n_kv_heads) * row_bytes,
         flops_per_row: 2 * queries * u64::from(a.zero.is_some()),
         flops_per_pair: 4 * queries,
         window: match a.window {

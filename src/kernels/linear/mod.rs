@@ -96,6 +96,7 @@ pub struct Qkv<'a> {
     pub q: Resource<'a>,
     /// The KV cache in a buffer or a texture; see `shared/kv_buffer.wgsl`, `shared/kv_texture.wgsl`.
     pub kv: Resource<'a>,
+    /// Linear maps write no type that [takes whole heads](KvType::takes_whole_heads).
     pub kv_type: KvType,
     /// Places of the cache, in a texture the logarithm of those in a row of texels.
     pub kv_places: u32,
@@ -330,10 +331,11 @@ impl Qkv<'_> {
         let kv_heads = 2 * self.heads.n_kv_heads;
         let q_heads = (n_out / head).saturating_sub(kv_heads);
         let turned = head * (q_heads + self.heads.n_kv_heads) * has_rope;
+        let row_bytes = self.kv_type.row_bytes(self.heads.octets as usize) as u64;
         Cost {
             read_per_row: words(head * has_rope),
             written_per_row: words(head * q_heads)
-                + u64::from(head * kv_heads * self.n_cycles) * self.kv_type.n_bytes() as u64,
+                + u64::from(kv_heads * self.n_cycles) * row_bytes,
             // Two products and a sum each.
             flops_per_row: u64::from(3 * turned),
             ..Cost::default()

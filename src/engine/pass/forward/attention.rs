@@ -62,16 +62,20 @@ impl Forward<'_> {
             first_output,
             ..Projection::new(role, matrix, x, &b.qkv).normed(norm)
         };
-        let (Some(weights), Some(norm)) = (&w.qk_norm, attention.qk_norm) else {
+        let weights = w.qk_norm.as_ref();
+        let norm = weights
+            .zip(attention.qk_norm)
+            .map(|(weights, norm)| qkv_store::QkNormWeights { weights, norm });
+        if norm.is_none() && !to.kv_type.takes_whole_heads() {
             let to = Some(to);
             self.project(r, over, Projection { to, ..projection });
             return;
-        };
+        }
         self.project(r, over, projection);
         let projected = qkv_store::Projected {
             values: &b.qkv,
             stride: matrix.n_out,
-            norm: Some(qkv_store::QkNormWeights { weights, norm }),
+            norm,
             head_dim: self.config.head_dim as u32,
             eps: self.config.norm_eps as f32,
             rows: &b.rows,
