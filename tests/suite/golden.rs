@@ -21,7 +21,7 @@ use crate::fixtures::{f32s, i32s, path, trial};
 use crate::random::Random;
 use crate::thorough;
 
-const CASES: &[&str] = &[
+pub const CASES: &[&str] = &[
     "llama-key-only",
     "llama-key-value",
     "llama-long",
@@ -135,6 +135,12 @@ fn folder(case: &str) -> PathBuf {
     }
 }
 
+/// The model of a case, each layer as often as the file says.
+pub fn open(case: &str) -> Result<Model> {
+    let folder = folder(case);
+    Ok(Model::open(folder.to_str().context("path")?, Fetch::Never)?)
+}
+
 /// The model with the layers in cycles that the variants of its case name, all the same.
 fn looped<'a>(model: Model, variants: impl Iterator<Item = &'a String>) -> Result<Model> {
     let mut loops = Vec::new();
@@ -165,8 +171,7 @@ fn on_every_variant(
     let (_, header) = SafeTensors::read_metadata(&bytes)?;
     let variants = header.metadata().as_ref().context("no variants")?;
     let ids: Vec<u32> = i32s(&golden, "ids")?.iter().map(|&id| id as u32).collect();
-    let model = Model::open(folder.to_str().context("path")?, Fetch::Never)?;
-    let model = looped(model, variants.values())?;
+    let model = looped(open(case)?, variants.values())?;
     let upload =
         |gpu| pollster::block_on(DeviceModel::upload(gpu, &model, &mut |_| {})).map(Arc::new);
     let device_model = gpu.map(upload).transpose()?;

@@ -26,6 +26,7 @@ mod growth;
 mod hostile_tokenizers;
 mod hub;
 mod kernels;
+mod kv_types;
 mod loading;
 mod looped;
 mod measuring;
@@ -82,6 +83,7 @@ fn main() {
     trials.extend(hostile_tokenizers::trials());
     trials.extend(hub::trials());
     trials.extend(adapter::on_each(kernels::trials));
+    trials.extend(adapter::on_each(kv_types::trials));
     trials.extend(loading::trials());
     trials.extend(looped::trials());
     trials.extend(measuring::trials());

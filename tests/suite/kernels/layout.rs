@@ -6,7 +6,7 @@ use ztt_wgpu::kernels::KvType;
 
 use super::image::Image;
 
-/// A KV cache `[cycle][key, value][kv head][place][dimension]`: the order of a buffer.
+/// A KV cache `[cycle][key, value][kv head][place]` of rows of a head: the order of a buffer.
 #[derive(Clone, Copy)]
 pub struct Layout {
     pub n_cycles: usize,
@@ -30,25 +30,41 @@ impl Layout {
         }
     }
 
+    /// Which of all heads' rows is that of a place.
+    fn row(&self, [cycle, part, head, place]: [usize; 4]) -> usize {
+        ((cycle * 2 + part) * self.n_kv_heads + head) * self.n_places + place
+    }
+
     /// Index of the first element of a head's row.
-    pub fn element(&self, [cycle, part, head, place]: [usize; 4]) -> usize {
-        (((cycle * 2 + part) * self.n_kv_heads + head) * self.n_places + place) * self.stride
+    pub fn element(&self, at: [usize; 4]) -> usize {
+        self.row(at) * self.stride
+    }
+
+    /// Index of the first word of a head's row.
+    pub fn word(&self, at: [usize; 4]) -> usize {
+        self.row(at) * self.row_words()
     }
 
     /// Words of all elements.
     pub fn n_words(&self) -> usize {
-        self.element([self.n_cycles, 0, 0, 0]) * self.kv_type.n_bytes() / 4
+        self.word([self.n_cycles, 0, 0, 0])
     }
 
-    fn row_words(&self) -> usize {
-        self.stride * self.kv_type.n_bytes() / 4
+    /// Words of a head's row.
+    pub fn row_words(&self) -> usize {
+        self.kv_type.row_bytes(self.stride / 8) / 4
+    }
+
+    /// Words from one place to the next in a texture.
+    fn texel_words(&self) -> usize {
+        4 * self.kv_type.row_texels(self.stride / 8)
     }
 
     /// Rows of texels, and the words of one.
     fn size(&self) -> [usize; 2] {
         let columns = 1 << PLACES_LOG2;
         let height = self.n_places.div_ceil(columns) * self.n_kv_heads;
-        [height, columns * self.row_words()]
+        [height, columns * self.texel_words()]
     }
 
     /// Where in a texture the words of each head's row lie, in a buffer's order.
@@ -60,7 +76,7 @@ impl Layout {
                 (0..layout.n_places).map(move |place| {
                     let (x, y) = (place % (1 << PLACES_LOG2), place >> PLACES_LOG2);
                     let row = layer * height + y * layout.n_kv_heads + head;
-                    row * width + x * layout.row_words()
+                    row * width + x * layout.texel_words()
                 })
             })
         })
@@ -84,5 +100,23 @@ impl Layout {
         let n = self.row_words();
         let rows = self.places().map(|place| &texels[place..place + n]);
         rows.flatten().copied().collect()
+    }
+
+    /// Words of rows as elements in f32.
+    pub fn elements(&self, words: &[u32]) -> Vec<u32> {
+        let decode = |row: &[u32]| self.kv_type.decode(row, self.stride / 8);
+        let rows = words.chunks(self.row_words()).flat_map(decode);
+        rows.map(f32::to_bits).collect()
+    }
+
+    /// Words of rows of `values`, rounded to nearest; rows that begin with a NaN have no number.
+    pub fn rounded(&self, values: &[f32]) -> Vec<u32> {
+        /// Two NaN in f16.
+        const NANS: u32 = 0x7e00_7e00;
+        let encode = |row: &[f32]| match row[0].is_nan() && self.kv_type == KvType::Q8_0 {
+            true => vec![NANS; self.row_words()],
+            false => self.kv_type.encode(row),
+        };
+        values.chunks(self.stride).flat_map(encode).collect()
     }
 }

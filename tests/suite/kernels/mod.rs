@@ -21,7 +21,6 @@ mod sampling;
 mod zero_score;
 
 use anyhow::{Result, ensure};
-use half::f16;
 use libtest_mimic::Trial;
 use wgpu::BufferUsages;
 use ztt_wgpu::gpu::plan::{Plan, Rows};
@@ -65,7 +64,7 @@ const POISON: u32 = 0x7fc0_dead;
 
 const DTYPES: [Dtype; 5] = [Dtype::F32, Dtype::F16, Dtype::Bf16, Q8_0, Q4_0];
 
-const KV_TYPES: [KvType; 2] = [KvType::F32, KvType::F16];
+const KV_TYPES: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Q8_0];
 
 /// Between 0.01 and 1 in size, so that no format has subnormal numbers; one in 40 is 50 to 100
 /// times larger.
@@ -298,31 +297,6 @@ fn padded(n: usize) -> usize {
 fn pack(halves: &[u16]) -> Vec<u32> {
     let word = |pair: &[u16]| u32::from(pair[0]) | u32::from(*pair.get(1).unwrap_or(&0)) << 16;
     halves.chunks(2).map(word).collect()
-}
-
-/// Words of a KV cache as elements in f32.
-fn elements(kv_type: KvType, words: &[u32]) -> Vec<u32> {
-    match kv_type {
-        KvType::F32 => words.to_vec(),
-        KvType::F16 => {
-            let halves: &[u16] = bytemuck::cast_slice(words);
-            halves
-                .iter()
-                .map(|&h| f16::from_bits(h).to_f32().to_bits())
-                .collect()
-        }
-    }
-}
-
-/// Words of a KV cache from `values`, rounded to nearest.
-fn cache_words(kv_type: KvType, values: &[f32]) -> Vec<u32> {
-    match kv_type {
-        KvType::F32 => bits(values),
-        KvType::F16 => {
-            let halves: Vec<u16> = values.iter().map(|&v| f16::from_f32(v).to_bits()).collect();
-            pack(&halves)
-        }
-    }
 }
 
 /// The tolerance for results of `exp` and `tanh`, which hardware computes more coarsely.

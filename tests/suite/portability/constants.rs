@@ -37,7 +37,7 @@ const CONSTANTS: &[Constant] = &[
     choice("HAS_POSITIONS", &[0, 1]),
     choice("HAS_ROPE", &[0, 1]),
     choice("HAS_ZERO", &[0, 1]),
-    choice("KV_FORMAT", &[0, 1]),
+    choice("KV_FORMAT", &[0, 1, 2]),
     choice("NORM", &[0, 1, 2]),
     choice("OUTPUT", &[0, 1]),
     choice("PLACE", &[0, 1, 2, 3]),
@@ -131,7 +131,11 @@ fn is_asked_for(set: &Set) -> bool {
     let alike = |a: &str, b: &str| value(a).zip(value(b)).is_none_or(|(a, b)| a == b);
     let stage = match value("OUTPUT") {
         Some(0) => is("KV_FORMAT", 0) && is("HAS_ROPE", 0) && alike("HAS_BIAS", "ACCUMULATE"),
-        Some(_) => is("ACCUMULATE", 0) && alike("HAS_BIAS", "HAS_ROPE"),
+        // Linear maps write no blocks of q8_0.
+        Some(_) => {
+            let by_octets = value("KV_FORMAT") != Some(2);
+            is("ACCUMULATE", 0) && alike("HAS_BIAS", "HAS_ROPE") && by_octets
+        }
         None => true,
     };
     let items = value("HEADS_PER_TILE").unwrap_or(1) * value("ROWS_PER_TILE").unwrap_or(1);

@@ -19,16 +19,40 @@ use crate::random::Random;
 /// Room that texts on the device have at first, which grows several times.
 const FIRST_ROOM: usize = 8;
 
-/// Scores with more than this between them have room for a threshold.
-const WIDE: f32 = 3e-4;
+/// How far a device may be from a host that rounds keys and values alike.
+#[derive(Clone, Copy)]
+struct Slack {
+    /// Times the relative error of a row of logits with keys and values in f32.
+    logits: f64,
+    /// A score less than this from a threshold may lie on its other side on a device.
+    score: f64,
+}
 
-/// A score less than this from a threshold may lie on its other side on a device.
-const CLOSE: f64 = 1e-4;
+impl Slack {
+    /// A value whose last bits differ may be rounded to the neighbouring number: in f16 of some
+    /// thousands, in q8_0 of some hundreds.
+    fn of(kv_type: KvType) -> Self {
+        let (logits, score) = match kv_type {
+            KvType::F32 => (1.0, 1e-4),
+            KvType::F16 => (20.0, 1e-3),
+            KvType::Q8_0 => (200.0, 5e-3),
+        };
+        Self { logits, score }
+    }
+
+    /// Scores with more than this between them have room for a threshold.
+    fn wide(self) -> f32 {
+        3.0 * self.score as f32
+    }
+}
+
+/// Types of the cache; half of all cases have f32, where least is hidden.
+const KV_TYPES: [KvType; 4] = [KvType::F32, KvType::F32, KvType::F16, KvType::Q8_0];
 
 /// The part of an error's text that says that a comparison failed.
 pub const DIFFERENT: &str = "device and host differ";
 
-fn options(model: &Model, random: &mut Random) -> Options {
+fn options(model: &Model, random: &mut Random, planted: Option<Planted>) -> Options {
     let cycles = model.config.cycles();
     Options {
         cap: (random.below(4) == 0).then(|| between(random, 1, cycles)),
@@ -40,7 +64,10 @@ fn options(model: &Model, random: &mut Random) -> Options {
         n_sequences: between(random, 1, 4),
         // Sequences with fewer keys than a block of them, and with more.
         n_ctx: one_of(random, &[40, 72, 100]),
-        kv_type: KvType::F32,
+        kv_type: match one_of(random, &KV_TYPES) {
+            kv_type if planted.is_none() => kv_type,
+            _ => KvType::F32,
+        },
         logits: Logits::All,
     }
 }
@@ -49,13 +76,14 @@ fn options(model: &Model, random: &mut Random) -> Options {
 fn thresholds(model: &Model, options: &Options, random: &mut Random) -> Result<Vec<f64>> {
     let ids = (0..24).map(|_| random.below(model.config.vocab) as u32);
     let ids: Vec<u32> = ids.collect();
-    let mut host = Engine::on_host(model, options)?;
+    let mut host = Engine::on_host_as_stored(model, options)?;
     let outputs = pollster::block_on(host.forward(&ids, Logits::Last))?;
+    let slack = Slack::of(options.kv_type);
     let mut scores: Vec<f32> = outputs.into_iter().flat_map(|o| o.scores).collect();
     scores.sort_by(f32::total_cmp);
     let n_outer = scores.len() / 6;
     let gaps = scores[n_outer..scores.len() - n_outer].windows(2);
-    let wide = gaps.filter(|gap| gap[1] - gap[0] > WIDE);
+    let wide = gaps.filter(|gap| gap[1] - gap[0] > slack.wide());
     Ok(wide.map(|gap| f64::from(gap[0] + gap[1]) / 2.0).collect())
 }
 
@@ -91,6 +119,8 @@ pub struct Case<'m> {
     few: usize,
     /// Relative error of a row of logits.
     allowed: f64,
+    /// Scores that near a threshold may lie on either side.
+    close: f64,
     vocab: usize,
     planted: Option<Planted>,
 }
@@ -102,14 +132,16 @@ impl<'m> Case<'m> {
         mut random: Random,
         planted: Option<Planted>,
     ) -> Result<Self> {
-        let options = options(model, &mut random);
+        let options = options(model, &mut random, planted);
+        let slack = Slack::of(options.kv_type);
         let mut case = Self {
-            host: Engine::on_host(model, &options)?,
+            host: Engine::on_host_as_stored(model, &options)?,
             device: Engine::on_device(model, device_model, &options)?,
             texts: Vec::new(),
             thresholds: thresholds(model, &options, &mut random)?,
             few: between(&mut random, 2, 8),
-            allowed: tolerance(model),
+            allowed: slack.logits * tolerance(model),
+            close: slack.score,
             vocab: model.config.vocab,
             planted,
             random,
@@ -251,7 +283,7 @@ impl<'m> Case<'m> {
             }
             let outputs = pollster::block_on(self.host.run(&rows))?;
             let mut decided = rows.iter().zip(&outputs);
-            let close = decided.find(|(row, output)| is_undecided(&row.rule, output));
+            let close = decided.find(|(row, output)| is_undecided(&row.rule, output, self.close));
             let Some(undecided) = close.map(|(row, _)| row.sequence) else {
                 return Ok(outputs);
             };
@@ -320,12 +352,12 @@ impl<'m> Case<'m> {
 }
 
 /// Whether a device may decide otherwise when the row leaves.
-fn is_undecided(rule: &Rule, output: &Output) -> bool {
+fn is_undecided(rule: &Rule, output: &Output, close: f64) -> bool {
     let is_near = |t: f64| {
         output
             .scores
             .iter()
-            .any(|&s| (f64::from(s) - t).abs() < CLOSE)
+            .any(|&s| (f64::from(s) - t).abs() < close)
     };
     rule.threshold.is_some_and(is_near)
 }

@@ -9,7 +9,7 @@ use ztt_wgpu::kernels::attention::{Attention, Operands, Tile, ZeroToken, calls};
 use super::super::image::Image;
 use super::super::layout::Layout;
 use super::super::{Expected, Listing, POISON, Within};
-use super::super::{bits, buffer, cache_words, elements, padded, run_all, tolerance, values};
+use super::super::{bits, buffer, padded, run_all, tolerance, values};
 use super::{Case, Form, Pool, Zero};
 use crate::compare::same;
 use crate::random::Random;
@@ -101,11 +101,9 @@ impl Data {
                 kv[at..][..context * stride].copy_from_slice(&vectors(context, random));
             }
         }
-        let kv = cache_words(case.kv_type, &kv);
-        let held: Vec<f32> = elements(case.kv_type, &kv)
-            .into_iter()
-            .map(f32::from_bits)
-            .collect();
+        let kv = layout.rounded(&kv);
+        let held = layout.elements(&kv).into_iter().map(f32::from_bits);
+        let held: Vec<f32> = held.collect();
         let (has_zero, has_value, pool) = match case.zero {
             Zero::None => (false, false, Pool::One),
             Zero::Key(pool) => (true, false, pool),

@@ -26,6 +26,9 @@ const SHAPES: &[(usize, usize, usize)] = &[
     (4, 2, 128),
     (2, 1, 256),
     (18, 2, 8),
+    (4, 2, 32),
+    (4, 2, 40),
+    (4, 2, 96),
 ];
 
 /// Positions that hold a key. They come in blocks of 64.
@@ -239,10 +242,10 @@ fn cases() -> Vec<Case> {
                 }
                 // A software adapter takes long to compile large heads: these take turns.
                 let kv_types = match head_dim {
-                    0..80 => &KV_TYPES[..],
-                    _ => &KV_TYPES[i % 2..][..1],
+                    0..80 => KV_TYPES.to_vec(),
+                    _ => vec![KV_TYPES[i % 2], KvType::Q8_0],
                 };
-                cases.extend(kv_types.iter().map(|&kv_type| Case {
+                cases.extend(kv_types.into_iter().map(|kv_type| Case {
                     n_heads,
                     n_kv_heads,
                     head_dim,
@@ -261,35 +264,57 @@ fn cases() -> Vec<Case> {
     thorough::sample(cases)
 }
 
+/// Where the first KV head's key of position 1 of a sequence begins.
+fn a_key(data: &Data) -> usize {
+    let start = data.listing.cache_starts[data.listing.listed[0]] as usize;
+    data.layout.word([CYCLE, 0, 0, start + 1])
+}
+
 /// A wrong key, a wrong zero token, a missing cap, or a row too many must be found.
 fn control(gpu: &Gpu, form: Form) -> Result<()> {
-    let case = form.case(Case {
+    let of_type = |kv_type| Case {
         n_heads: 9,
         n_kv_heads: 3,
         head_dim: 16,
         context: 65,
         n_ctx: 65,
         n_listed: 5,
-        kv_type: KvType::F32,
+        kv_type,
         zero: Zero::Value(Pool::Heads),
         window: u32::MAX,
         soft_cap: None,
         zeros: true,
-    });
-    let fails = |plant: fn(&mut Data)| {
-        let mut data = Data::new(&case, form.takes_several_sequences());
+    };
+    let case = form.case(of_type(KvType::F32));
+    let fails_in = |case: &Case, plant: fn(&mut Data)| {
+        let mut data = Data::new(case, form.takes_several_sequences());
         data.check(gpu, form)?;
         plant(&mut data);
         anyhow::Ok(data.check(gpu, form).is_err())
     };
+    let fails = |plant: fn(&mut Data)| fails_in(&case, plant);
     ensure!(
         fails(|data| {
-            // Position 1 of a sequence: the first KV head's key.
-            let start = data.listing.cache_starts[data.listing.listed[0]] as usize;
-            let at = data.layout.element([CYCLE, 0, 0, start + 1]);
+            let at = a_key(data);
             data.kv[at] = (f32::from_bits(data.kv[at]) + 0.3).to_bits();
         })?,
         "a wrong key passes"
+    );
+    let of_q8_0 = form.case(of_type(KvType::Q8_0));
+    ensure!(
+        fails_in(&of_q8_0, |data| {
+            let at = a_key(data);
+            data.kv[at] ^= 0x4040_4040;
+        })?,
+        "wrong numbers pass"
+    );
+    ensure!(
+        fails_in(&of_q8_0, |data| {
+            // After 16 numbers.
+            let at = a_key(data) + 4;
+            data.kv[at] ^= 0x0400;
+        })?,
+        "a wrong scale passes"
     );
     ensure!(
         fails(|data| data.pool[data.zero_key] += 0.3)?,

@@ -23,10 +23,9 @@ pub fn copy(
     let random = &mut Random::new(head_dim as u64);
     let listing = scattered(n_listed);
     let layout = layout(n_kv_heads, head_dim, kv_type);
-    let per_word = 4 / kv_type.n_bytes();
     let mut kv = bits(&values(random, layout.n_words()));
     let mut expected = kv.clone();
-    let word = |at: [usize; 4]| layout.element(at) / per_word;
+    let word = |at: [usize; 4]| layout.word(at);
     for &row in &listing.listed {
         let place = listing.place(row);
         for part in 0..2 {
@@ -34,7 +33,7 @@ pub fn copy(
                 let from = word([cycle, part, head, place]);
                 for i in 1..=n_copies {
                     let to = word([cycle + i, part, head, place]);
-                    expected.copy_within(from..from + layout.stride / per_word, to);
+                    expected.copy_within(from..from + layout.row_words(), to);
                 }
             }
         }

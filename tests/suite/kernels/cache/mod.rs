@@ -2,6 +2,7 @@
 
 mod copy;
 mod reference;
+mod rows;
 mod store;
 
 use anyhow::{Result, ensure};
@@ -25,8 +26,11 @@ const SHAPES: &[(usize, usize, usize, usize)] = &[
     (4, 2, 12, 5),
     (9, 3, 16, 9),
     (9, 1, 20, 2),
+    (4, 2, 32, 5),
+    (4, 2, 40, 2),
     (6, 2, 64, 5),
     (2, 1, 80, 9),
+    (4, 2, 96, 2),
     (12, 1, 128, 1),
     (3, 3, 256, 2),
     // An odd head is possible without rotary embedding.
@@ -114,7 +118,7 @@ pub fn trials() -> Vec<Trial> {
             let mut dtypes = DTYPES.iter().copied().cycle();
             let mut cases = Vec::new();
             for &shape in SHAPES {
-                for kv_type in KV_TYPES {
+                for &kv_type in kv_types(source) {
                     let of_shape = (0..4).zip(&mut dtypes);
                     cases.extend(of_shape.map(|(flags, dtype)| (shape, kv_type, flags, dtype)));
                 }
@@ -138,12 +142,22 @@ pub fn trials() -> Vec<Trial> {
                     copy(&gpu, n_kv_heads, head_dim, n_listed, kv_type, in_texture, 0)?;
                 }
             }
-            let wrong = copy(&gpu, 3, 16, 5, KvType::F16, in_texture, 1);
-            ensure!(wrong.is_err(), "a wrong word passes");
+            for kv_type in KV_TYPES {
+                let wrong = copy(&gpu, 3, 16, 5, kv_type, in_texture, 1);
+                ensure!(wrong.is_err(), "{kv_type:?}: a wrong word passes");
+            }
             Ok(())
         }));
     }
     trials
+}
+
+/// The types of a cache that a kernel writes.
+fn kv_types(source: Source) -> &'static [KvType] {
+    match source {
+        Source::Stored(_) => &[KvType::F32, KvType::F16, KvType::Q8_0],
+        _ => &[KvType::F32, KvType::F16],
+    }
 }
 
 fn class_of(source: Source, in_texture: bool) -> KernelClass {
@@ -156,7 +170,7 @@ fn class_of(source: Source, in_texture: bool) -> KernelClass {
 
 fn control(gpu: &Gpu, source: Source, in_texture: bool) -> Result<()> {
     for (i, dtype) in DTYPES.into_iter().enumerate() {
-        let kv_type = KV_TYPES[i % KV_TYPES.len()];
+        let kv_type = kv_types(source)[i % kv_types(source).len()];
         let shape = (9, 3, 16, 5);
         let mut store = Store::new(shape, dtype, kv_type, true, true, source, in_texture);
         store.check(gpu)?;

@@ -13,7 +13,8 @@ use super::super::image::Image;
 use super::super::layout::Layout;
 use super::super::matrix::{stored, weights_texture};
 use super::super::{Expected, Listing, POISON, Within};
-use super::super::{buffer, elements, padded, run_all, target, values};
+use super::super::{buffer, padded, run_all, target, values};
+use super::rows::Rows;
 use super::{EPS, F16_TOLERANCE, N_PLACES, Source, TOLERANCE};
 use super::{class_of, layout, n_in, projected, reference, scattered};
 use crate::compare::same;
@@ -45,8 +46,9 @@ pub struct Store {
     q: Vec<u32>,
     kv: Vec<u32>,
     expected_q: Expected,
-    /// The expected KV cache, in elements.
+    /// The expected KV cache, in elements; in q8_0 in words.
     expected_kv: Expected,
+    expected_rows: Rows,
 }
 
 impl Store {
@@ -84,6 +86,7 @@ impl Store {
         }
         let matrix = stored(dtype, &weights, n_in);
         let bias = heads(n_out / stride, random);
+        let is_stored = matches!(source, Source::Stored(_));
         let qk_norm = match source {
             Source::Stored(norm) => norm,
             _ => None,
@@ -113,10 +116,12 @@ impl Store {
                 }
             }
         }
-        if source.kind().is_none() && kv_type == KvType::F16 {
-            // More than f16 can hold: becomes the largest that it can.
-            let value = listing.listed[0] * row_width + n_out - stride;
-            rows[value] = -1e6;
+        // More than the cache can hold: becomes the largest that it can.
+        let value = listing.listed[0] * row_width + n_out - stride;
+        match kv_type {
+            KvType::F16 if is_stored => rows[value] = -1e6,
+            KvType::Q8_0 if is_stored => rows[value] = f32::NEG_INFINITY,
+            _ => {}
         }
         let n_pairs = stride / 2;
         let angles: Vec<f32> = (0..N_PLACES * n_pairs)
@@ -129,7 +134,8 @@ impl Store {
         let q = vec![POISON; listing.n_rows() * n_heads * stride];
         let kv = vec![POISON; layout.n_words()];
         let mut expected_q = Expected::new(&q);
-        let mut expected_kv = Expected::new(&elements(kv_type, &kv));
+        let mut expected_kv = Expected::new(&layout.elements(&kv));
+        let mut expected_rows = Rows::new(&kv);
         for &row in &listing.listed {
             let (position, place) = (listing.positions[row] as usize, listing.place(row));
             let input = &rows[row * row_width..][..row_width];
@@ -155,13 +161,19 @@ impl Store {
             for cycle in first_cycle..first_cycle + n_cycles {
                 for (part, heads) in [&keys, &values].into_iter().enumerate() {
                     for (i, head) in heads.iter().enumerate() {
+                        let at = [cycle, part, i, place];
+                        if kv_type == KvType::Q8_0 {
+                            let is_same = part == 1 || (qk_norm.is_none() && !rope);
+                            expected_rows.put(layout.word(at), head, is_same);
+                            continue;
+                        }
                         let mut values = head.clone();
                         if kv_type == KvType::F16 {
                             values
                                 .iter_mut()
                                 .for_each(|v| *v = v.clamp(-65504.0, 65504.0));
                         }
-                        expected_kv.put(layout.element([cycle, part, i, place]), values);
+                        expected_kv.put(layout.element(at), values);
                     }
                 }
             }
@@ -200,6 +212,7 @@ impl Store {
             kv,
             expected_q,
             expected_kv,
+            expected_rows,
         }
     }
 
@@ -216,13 +229,14 @@ impl Store {
                 .check(&format!("queries, {what}"), &q, within)?,
             _ => same(&format!("queries, {what}"), &q, &self.q)?,
         }
+        let what = format!("cache, {what}");
         let within = match self.layout.kv_type {
             KvType::F32 => within,
             KvType::F16 => Within::Relative(F16_TOLERANCE),
+            KvType::Q8_0 => return self.expected_rows.check(&what, &kv),
         };
-        let kv = elements(self.layout.kv_type, &kv);
         self.expected_kv
-            .check(&format!("cache, {what}"), &kv, within)
+            .check(&what, &self.layout.elements(&kv), within)
     }
 
     fn target(&self, gpu: &Gpu) -> Target {
