@@ -120,7 +120,15 @@ impl Store {
         let value = listing.listed[0] * row_width + n_out - stride;
         match kv_type {
             KvType::F16 if is_stored => rows[value] = -1e6,
-            KvType::Q8_0 if is_stored => rows[value] = f32::NEG_INFINITY,
+            KvType::Q8_0 if is_stored => {
+                rows[value] = f32::NEG_INFINITY;
+                // The scale is 1, and halves are rounded down.
+                if let (Some(&row), 4..) = (listing.listed.get(1), head_dim) {
+                    let value = row * row_width + n_out - stride;
+                    rows[value..value + 4].copy_from_slice(&[-127.0, 2.5, -2.5, 0.5]);
+                    rows[value + 4..value + head_dim.min(32)].fill(1.0);
+                }
+            }
             _ => {}
         }
         let n_pairs = stride / 2;
