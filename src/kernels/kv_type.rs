@@ -81,7 +81,7 @@ impl KvType {
             KvType::F32 => values.iter().map(|v| v.to_bits()).collect(),
             KvType::F16 => {
                 let most = f16::MAX.to_f32();
-                let half = |v: &f32| f16::from_f32(v.clamp(-most, most)).to_le_bytes();
+                let half = |&v: &f32| f16::from_f32(v.clamp(-most, most)).to_le_bytes();
                 words(&values.iter().flat_map(half).collect::<Vec<u8>>())
             }
             KvType::Q8_0 => words(&encode_q8_0(values)),
