@@ -86,7 +86,7 @@ fn kept() -> Result<()> {
 
 /// A text: greedy, a random model says one token for ever.
 fn text(model: &str, flags: &[&str]) -> Result<String> {
-    let fixed = ["run", model, "In the beginning", "-n", "12"];
+    let fixed = ["run", model, "What say you", "-n", "12"];
     let drawn = ["--ignore-eos", "--temperature", "1", "--seed", "3"];
     succeed(&[&fixed[..], &drawn, flags].concat())
 }

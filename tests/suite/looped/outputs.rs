@@ -123,7 +123,7 @@ fn exits(place: &[&str]) -> Result<()> {
 
 /// The text of a run, and its summary.
 fn drawn(model: &str, flags: &[&str]) -> Result<(String, Value)> {
-    let fixed = ["run", model, "In the beginning", "-n", "16", "--json"];
+    let fixed = ["run", model, "What say you", "-n", "16", "--json"];
     let more = ["--ignore-eos", "--temperature", "1", "--seed", "3"];
     let lines = json_lines(&succeed(&[&fixed[..], &more, flags].concat())?)?;
     let (summary, tokens) = lines.split_last().context("no lines")?;
