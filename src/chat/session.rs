@@ -8,7 +8,7 @@ use crate::engine::sampling::{Sampler, SamplingOptions};
 use crate::error::{Error, Result};
 use crate::generate::{Cached, Finish, StopRules, Summary, Token, generate_after};
 use crate::model::Model;
-use crate::model::chat_template::ChatTemplate;
+use crate::model::chat_template::{ChatTemplate, Variables};
 use crate::model::plain_content::PlainContent;
 use crate::model::tokenizer::Tokenizer;
 
@@ -85,6 +85,15 @@ impl<'m> ChatSession<'m> {
     pub fn with_plain_content(self) -> Result<Self> {
         let plain = Some(PlainContent::new(&self.tokenizer)?);
         Ok(Self { plain, ..self })
+    }
+
+    /// Sets variables of the chat template, for all turns.
+    ///
+    /// # Errors
+    /// Those of [`ChatTemplate::with_variables`].
+    pub fn with_variables(self, variables: &Variables) -> Result<Self> {
+        let template = self.template.with_variables(variables)?;
+        Ok(Self { template, ..self })
     }
 
     /// The model's tokenizer.

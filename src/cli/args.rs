@@ -6,6 +6,7 @@ use crate::engine::MAX_BATCH;
 use crate::gpu::adapter::{AdapterChoice, BACKENDS};
 use crate::gpu::{CLASSES, KernelClass, Skip};
 use crate::kernels::{KV_TYPES, KvType};
+use crate::model::chat_template::Variables;
 use crate::model::config::{ExitRule, KV_POLICIES, KvPolicy, REDUCES, Reduce};
 use crate::model::generation::REPEAT_PENALTIES;
 use crate::model::quant::{QUANTS, Quant};
@@ -296,6 +297,11 @@ pub fn layer_loop(text: &str) -> Result<LayerLoop, String> {
         })
     });
     parts.ok_or_else(|| "expected layers and how often they run, such as `4-15x2`".to_string())
+}
+
+/// Variables of a chat template, as a JSON object.
+pub fn variables(text: &str) -> Result<Variables, String> {
+    Variables::parse(text).map_err(|e| e.to_string())
 }
 
 fn backend(text: &str) -> Result<wgpu::Backend, String> {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 
-use super::args::{EngineArgs, LoopedModelArgs};
+use super::args::{EngineArgs, LoopedModelArgs, variables};
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
 use super::{complain, output, setup, stderr, summary};
@@ -23,6 +23,7 @@ use crate::engine::Logits;
 use crate::error::Error;
 use crate::generate::{Finish, Token};
 use crate::model::Model;
+use crate::model::chat_template::Variables;
 use command::Command;
 use lines::Lines;
 
@@ -49,6 +50,10 @@ pub struct Args {
     #[arg(long, help_heading = "Text")]
     ctx_shift: bool,
 
+    /// Variables of the chat template, a JSON object such as `{"enable_thinking": false}`
+    #[arg(long, value_name = "JSON", value_parser = variables, help_heading = "Text")]
+    chat_template_kwargs: Option<Variables>,
+
     /// Take messages for plain text: special tokens written in them are not recognised
     #[arg(long, help_heading = "Text")]
     plain_content: bool,
@@ -72,11 +77,13 @@ pub fn main(args: Args) -> Result<()> {
     };
     let model = args.model.open()?.with_quant(args.engine.device.quant)?;
     // Before the weights are loaded.
-    model.chat_template()?;
+    let variables = args.chat_template_kwargs.unwrap_or_default();
+    model.chat_template()?.with_variables(&variables)?;
     let sampling = args.generation.sampling(&model);
     let seed = sampling.seed;
     let ready = setup::engine(&args.engine, &model, Logits::Last)?;
-    let mut session = ChatSession::new(&model, ready.engine)?;
+    let session = ChatSession::new(&model, ready.engine)?;
+    let mut session = session.with_variables(&variables)?;
     if args.plain_content {
         session = session.with_plain_content()?;
     }

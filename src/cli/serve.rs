@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 
-use super::args::{EngineArgs, LoopedModelArgs, at_least_one, parallel};
+use super::args::{EngineArgs, LoopedModelArgs, at_least_one, parallel, variables};
 use super::generation::{SamplingArgs, max_tokens};
 use super::{setup, stderr};
 use crate::engine::Logits;
+use crate::model::chat_template::Variables;
 use crate::serve::{
     AllowedHost, AllowedOrigin, Callers, Limits, Server, Settings, Signals, Statistics, runtime,
 };
@@ -77,6 +78,11 @@ pub struct Args {
           help_heading = "Server")]
     max_body: usize,
 
+    /// Variables of the chat template, a JSON object such as `{"enable_thinking": false}`;
+    /// those of a request come before them
+    #[arg(long, value_name = "JSON", value_parser = variables, help_heading = "Server")]
+    chat_template_kwargs: Option<Variables>,
+
     /// Take messages for plain text: special tokens written in them are not recognised
     #[arg(long, help_heading = "Server")]
     plain_content: bool,
@@ -136,6 +142,9 @@ pub fn main(args: Args) -> Result<()> {
     let options = setup::options(&args.engine, &model, Logits::Last)?;
     let options = options.with_sequences(args.parallel);
     // Before the weights are loaded.
+    if let Some(variables) = &args.chat_template_kwargs {
+        model.chat_template()?.with_variables(variables)?;
+    }
     setup::warn(model.tokenizer()?.warnings());
     let runtime = runtime().context("cannot start a server")?;
     let address = (args.host, args.port);
@@ -173,6 +182,7 @@ fn settings(args: &Args, model: &crate::model::Model) -> Settings {
         timeout: Duration::from_secs(args.timeout),
         grace: GRACE,
         plain_content: args.plain_content,
+        variables: args.chat_template_kwargs.clone().unwrap_or_default(),
         api_key: args.api_key.clone(),
         callers: Callers {
             hosts: match args.api_key.is_some() && args.allow_host.is_empty() {

@@ -25,6 +25,7 @@ mod strings;
 mod text_filters;
 mod to_json;
 mod tokens;
+mod variables;
 mod worker;
 mod wrapping;
 
@@ -36,11 +37,13 @@ use jiff::civil::DateTime;
 use minijinja::Error as Failure;
 use minijinja::value::Serde;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use environment::environment;
-use limits::{MAX_BYTES, MAX_DEPTH, fail, steps_for, time_for, within_limits};
+use limits::{MAX_BYTES, MAX_DEPTH, count, fail, steps_for, time_for, within_limits};
 use special_tokens::special_tokens;
+use variables::has_name;
+pub use variables::{EXPECTED, Variables};
 use worker::on_own_stack;
 
 use super::Text;
@@ -58,12 +61,14 @@ const MAX_LINE: usize = 1000;
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// A template that has been read without an error.
+#[derive(Clone)]
 pub struct ChatTemplate {
     /// How errors name the file.
     file: String,
     /// The source as the engine takes it.
     source: Arc<str>,
     special_tokens: Arc<BTreeMap<String, String>>,
+    variables: Arc<Variables>,
     /// The time for `strftime_now`: the clock's, where nothing is set.
     now: Option<DateTime>,
 }
@@ -77,6 +82,8 @@ struct Context<'a> {
     add_generation_prompt: bool,
     #[serde(flatten)]
     special_tokens: &'a BTreeMap<String, String>,
+    #[serde(flatten)]
+    variables: &'a Map<String, Value>,
 }
 
 impl ChatTemplate {
@@ -131,6 +138,7 @@ impl ChatTemplate {
                 file: file.to_string(),
                 source,
                 special_tokens: Arc::new(special_tokens),
+                variables: Arc::default(),
                 now: None,
             }),
             Err(e) => Err(Error::file(file, "a chat template", line(e))),
@@ -143,6 +151,37 @@ impl ChatTemplate {
             now: Some(now),
             ..self
         }
+    }
+
+    /// Sets variables besides those of every template, over those that are set already.
+    ///
+    /// # Errors
+    /// [`Error::Option`] where [`Self::refused`] names one of them.
+    pub fn with_variables(&self, variables: &Variables) -> Result<Self> {
+        if let Some((name, found)) = self.refused(variables) {
+            return Err(Error::Option {
+                option: "--chat-template-kwargs",
+                expected: EXPECTED.to_string(),
+                found: format!("`{name}`, {found}"),
+            });
+        }
+        Ok(Self {
+            variables: Arc::new(variables.over(&self.variables)),
+            ..self.clone()
+        })
+    }
+
+    /// The first of `variables` that cannot be set for this template, and what it is: a special
+    /// token, or a name that the template does not have.
+    pub fn refused<'v>(&self, variables: &'v Variables) -> Option<(&'v str, &'static str)> {
+        variables.iter().find_map(|(name, _)| {
+            let found = match self.special_tokens.contains_key(name) {
+                true => "one that the tokenizer sets",
+                false if has_name(&self.source, name) => return None,
+                false => "one that it does not read",
+            };
+            Some((name.as_str(), found))
+        })
     }
 
     /// An error about messages that the template does not take.
@@ -190,7 +229,9 @@ impl ChatTemplate {
             let message = format!("messages with more than {MAX_DEPTH} values inside each other");
             return Err(failed(message));
         };
+        let values = values.saturating_add(self.variables.n_values());
         let (source, special_tokens) = (self.source.clone(), self.special_tokens.clone());
+        let variables = self.variables.clone();
         let now = self.now;
         let rendered = on_own_stack(time_for(values), move || {
             let context = Context {
@@ -199,6 +240,7 @@ impl ChatTemplate {
                 documents: None,
                 add_generation_prompt,
                 special_tokens: &special_tokens,
+                variables: variables.fields(),
             };
             within_limits(values, || {
                 let environment = environment(now, steps_for(values));
@@ -238,23 +280,6 @@ impl io::Write for Limited {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// How many values `values` are with those inside them, unless these are deeper than `depth`.
-fn count(values: &[Value], depth: usize) -> Option<usize> {
-    let within = |value: &Value| match value {
-        Value::Array(items) => count(items, depth.checked_sub(1)?),
-        Value::Object(fields) => {
-            let depth = depth.checked_sub(1)?;
-            fields.values().try_fold(0, |n: usize, value| {
-                Some(n + count(std::slice::from_ref(value), depth)?)
-            })
-        }
-        _ => Some(0),
-    };
-    values
-        .iter()
-        .try_fold(0, |n: usize, value| Some(n + 1 + within(value)?))
 }
 
 /// A message as transformers gives it to templates: fields that are null are not there, and the
@@ -330,6 +355,37 @@ mod tests {
         let source =
             "{{ bos_token + strftime_now('%d %b %Y') }}{{ eos_token }}|{{ tools is none }}";
         assert_eq!(render(source, &[]).unwrap(), "<s>09 Mar 2025|True");
+    }
+
+    #[test]
+    fn variables_are_set_and_their_values_count() {
+        let source = "{{ think is defined }} {{ think }} {{ tool_token }}{{ n is defined }}";
+        let tokens = BTreeMap::from([("tool_token".to_string(), "<t>".to_string())]);
+        let template = ChatTemplate::parse("t.jinja", source.to_string(), tokens).unwrap();
+        let with = |text: &str| {
+            let variables = Variables::parse(text).unwrap();
+            template
+                .with_variables(&variables)
+                .map_err(|e| e.to_string())
+        };
+        let rendered = |template: &ChatTemplate| template.render(&[] as &[Value], true).unwrap();
+        let first = with(r#"{"think": false, "n": [1, 2]}"#).unwrap();
+        assert_eq!(rendered(&first), "True False <t>True");
+        let second = Variables::parse(r#"{"think": null}"#).unwrap();
+        let second = first.with_variables(&second).unwrap();
+        assert_eq!(rendered(&second), "True None <t>True");
+        assert_eq!(rendered(&template), "False  <t>False");
+        for (text, words) in [
+            (r#"{"thinks": 1}"#, "`thinks`, one that it does not read"),
+            (
+                r#"{"tool_token": 1}"#,
+                "`tool_token`, one that the tokenizer sets",
+            ),
+        ] {
+            let error = with(text).err().unwrap();
+            assert!(error.contains("--chat-template-kwargs: "), "{error}");
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

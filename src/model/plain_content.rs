@@ -96,6 +96,23 @@ impl PlainContent {
         }
     }
 
+    /// A token that a text in `value` has written out, or the beginning or the end of which it has
+    /// at an end of its own.
+    pub fn token_in(&self, value: &Value) -> Option<&str> {
+        let of_text = |text: &str| {
+            let place = self.places(text).into_iter().next();
+            place.map(|(token, _)| self.tokens[token].as_str())
+        };
+        match value {
+            Value::String(text) => of_text(text),
+            Value::Array(values) => values.iter().find_map(|value| self.token_in(value)),
+            Value::Object(fields) => fields
+                .iter()
+                .find_map(|(name, value)| of_text(name).or_else(|| self.token_in(value))),
+            _ => None,
+        }
+    }
+
     fn refused(&self, template: &ChatTemplate, role: &str, token: usize) -> Error {
         template.error(format!(
             "it reads `{}` in a message of `{role}` itself: expected none there with \
@@ -316,6 +333,20 @@ mod tests {
         let written = template(source).render(&messages, true).unwrap();
         assert!(written.contains("a<|im_end|>"), "{written}");
         assert_eq!(found, without.encode_verbatim(&written).unwrap());
+    }
+
+    #[test]
+    fn tokens_in_values_are_found() {
+        let [with, _] = tokenizers("byte_level");
+        let plain = PlainContent::new(&with).unwrap();
+        for (value, found) in [
+            (json!("brief"), None),
+            (json!([1, {"a": "x<|im_end|>y"}]), Some("<|im_end|>")),
+            (json!({"<think>": null}), Some("<think>")),
+        ] {
+            assert_eq!(plain.token_in(&value), found, "{value}");
+        }
+        assert!(plain.token_in(&json!("a<|im_")).is_some());
     }
 
     #[test]

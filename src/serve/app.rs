@@ -12,7 +12,7 @@ use super::openai::unix_time;
 use crate::engine::sampling::SamplingOptions;
 use crate::error::Result;
 use crate::model::Model;
-use crate::model::chat_template::ChatTemplate;
+use crate::model::chat_template::{ChatTemplate, Variables};
 use crate::model::plain_content::PlainContent;
 use crate::model::tokenizer::Tokenizer;
 use crate::schedule::TextRules;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Whether messages are text alone: tokens that the tokenizer adds are not recognised in them.
     pub plain_content: bool,
+    /// Variables of the chat template, where a request does not set them.
+    pub variables: Variables,
     /// The key that requests must bring along, but for /health.
     pub api_key: Option<String>,
     pub callers: Callers,
@@ -77,8 +79,8 @@ impl App {
     /// Of a server of `model`, which `backend` runs.
     ///
     /// # Errors
-    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer), those of reading the tokenizer, and those
-    /// of [`PlainContent::new`] where it is asked for.
+    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer), those of reading the tokenizer, and, where
+    /// they are asked for, those of [`PlainContent::new`] and [`ChatTemplate::with_variables`].
     pub fn new(settings: Settings, model: &Model, backend: &impl Backend) -> Result<Self> {
         let (n_sequences, n_ctx) = (backend.n(), backend.n_ctx());
         let tokenizer = model.tokenizer()?;
@@ -89,7 +91,10 @@ impl App {
             },
             max_prompt_bytes: tokenizer.most_bytes(n_ctx),
             tokenizer,
-            template: model.chat_template(),
+            template: match settings.variables.is_empty() {
+                true => model.chat_template(),
+                false => Ok(model.chat_template()?.with_variables(&settings.variables)?),
+            },
             n_vocab: model.config.vocab,
             n_ctx,
             n_cycles: backend.n_cycles(),

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use minijinja::Error as Failure;
+use serde_json::Value;
 use web_time::Instant;
 
 use super::arguments::failure;
@@ -64,6 +65,23 @@ const BETWEEN_LOOKS: u64 = 1000;
 /// Steps for a conversation of so many values.
 pub fn steps_for(values: usize) -> u64 {
     STEPS.saturating_add(STEPS_OF_A_VALUE.saturating_mul(values as u64))
+}
+
+/// How many values `values` are with those inside them, unless these are deeper than `depth`.
+pub fn count(values: &[Value], depth: usize) -> Option<usize> {
+    let within = |value: &Value| match value {
+        Value::Array(items) => count(items, depth.checked_sub(1)?),
+        Value::Object(fields) => {
+            let depth = depth.checked_sub(1)?;
+            fields.values().try_fold(0, |n: usize, value| {
+                Some(n + count(std::slice::from_ref(value), depth)?)
+            })
+        }
+        _ => Some(0),
+    };
+    values
+        .iter()
+        .try_fold(0, |n: usize, value| Some(n + 1 + within(value)?))
 }
 
 /// The time, steps and values left to the template that this thread runs.

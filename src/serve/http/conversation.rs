@@ -5,20 +5,22 @@ use axum::http::StatusCode;
 use super::error::ApiError;
 use super::prepare::{Times, check_length};
 use crate::error::{Error, Result as PlainResult};
-use crate::model::chat_template::ChatTemplate;
+use crate::model::chat_template::{ChatTemplate, EXPECTED, Variables};
 use crate::serve::app::App;
-use crate::serve::openai::{BODY, RequestMessage, Role};
+use crate::serve::openai::{BODY, ChatRequest, RequestMessage, Role};
 
 /// The tokens of a conversation, up to where the answer begins.
 pub fn ids(
     app: &App,
     mut messages: Vec<RequestMessage>,
+    variables: &Variables,
     times: Times,
 ) -> Result<Vec<u32>, ApiError> {
     let template = app.template.as_ref().map_err(|e| {
         let none = ApiError::new(StatusCode::BAD_REQUEST, e.to_string());
         none.with_param("messages")
     })?;
+    let template = &with_variables(app, template, variables)?;
     if !template.mentions("developer") {
         let developers = messages.iter_mut().filter(|m| m.role == Role::Developer);
         developers.for_each(|message| message.role = Role::System);
@@ -37,6 +39,36 @@ pub fn ids(
         return Err(ApiError::from(Error::EmptyPrompt).with_param("messages"));
     }
     Ok(ids)
+}
+
+/// The template with the variables of a request.
+fn with_variables(
+    app: &App,
+    template: &ChatTemplate,
+    variables: &Variables,
+) -> PlainResult<ChatTemplate> {
+    let refuse = |name: &str, expected: &str, found: &str| Error::Field {
+        file: BODY.to_string(),
+        field: format!("{}.{name}", ChatRequest::VARIABLES),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    };
+    if let Some((name, found)) = template.refused(variables) {
+        return Err(refuse(name, EXPECTED, found));
+    }
+    // The template writes them as its own text.
+    for (name, value) in variables.iter() {
+        let token = app.plain.as_ref().and_then(|plain| plain.token_in(value));
+        if let Some(token) = token {
+            let expected = "no special token with `--plain-content`";
+            return Err(refuse(
+                name,
+                expected,
+                &format!("`{token}`, or a part of it"),
+            ));
+        }
+    }
+    template.with_variables(variables)
 }
 
 /// The text that the template writes. It sees the content of a message in one string, or, where it

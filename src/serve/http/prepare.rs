@@ -50,7 +50,7 @@ pub fn chat(app: &App, body: &[u8], times: Times) -> Result<Prepared, ApiError> 
     check_model(app, &request.generation)?;
     check_count(app, request.generation.n, 1)?;
     check_depth(app, &request.generation)?;
-    let prompt = conversation::ids(app, request.messages, times)?;
+    let prompt = conversation::ids(app, request.messages, &request.variables, times)?;
     let (generation, n_top) = (request.generation, request.n_top);
     prepare(app, Format::Chat, vec![prompt], generation, n_top, times)
 }

@@ -6,13 +6,15 @@ use super::fields::{check_names, parse};
 use super::parsing::BODY;
 use super::{Generation, RequestMessage};
 use crate::error::Result;
+use crate::model::chat_template::Variables;
 use crate::model::json::{Object, kind};
 
 /// The most `top_logprobs`, as OpenAI has it.
 const MAX_TOP: usize = 20;
 
 /// The fields that are read here.
-const FIELDS: [&str; 4] = [
+const FIELDS: [&str; 5] = [
+    ChatRequest::VARIABLES,
     "logprobs",
     "max_completion_tokens",
     "messages",
@@ -22,12 +24,17 @@ const FIELDS: [&str; 4] = [
 /// A conversation to be answered.
 pub struct ChatRequest {
     pub messages: Vec<RequestMessage>,
+    /// Of the chat template.
+    pub variables: Variables,
     pub generation: Generation,
     /// See [`Job::n_top`](crate::serve::batching::Job::n_top).
     pub n_top: Option<usize>,
 }
 
 impl ChatRequest {
+    /// The field with variables of the chat template.
+    pub const VARIABLES: &str = "chat_template_kwargs";
+
     /// Reads a body.
     ///
     /// # Errors
@@ -35,7 +42,7 @@ impl ChatRequest {
     /// [`Error::Field`](crate::Error::Field) where a field is not known, not implemented, missing,
     /// or has an impossible value.
     pub fn parse(body: &[u8]) -> Result<Self> {
-        let fields = parse(body, &["messages"])?;
+        let fields = parse(body, &["messages", Self::VARIABLES])?;
         check_names(&fields, &[&FIELDS, &Generation::FIELDS])?;
         let body = Object::new(BODY, &fields);
         let mut generation = Generation::read(&body)?;
@@ -44,6 +51,7 @@ impl ChatRequest {
             .or(generation.max_tokens);
         Ok(Self {
             messages: messages(&body)?,
+            variables: variables(&body)?,
             generation,
             n_top: n_top(&body)?,
         })
@@ -65,6 +73,16 @@ fn n_top(body: &Object) -> Result<Option<usize>> {
             let expected = "none where `logprobs` is not true";
             Err(body.error("top_logprobs", expected, "one"))
         }
+    }
+}
+
+/// Values that are false count: they set their variables.
+fn variables(body: &Object) -> Result<Variables> {
+    const FIELD: &str = ChatRequest::VARIABLES;
+    match body.asked(FIELD) {
+        None => Ok(Variables::default()),
+        Some(Value::Object(fields)) => Variables::read(&Object::nested(BODY, FIELD, fields)),
+        Some(other) => Err(body.error(FIELD, "an object", &kind(other))),
     }
 }
 
@@ -108,6 +126,7 @@ mod tests {
         let expected = [(Role::Developer, "Be brief."), (Role::User, "ab")];
         assert_eq!(texts, expected.map(|(role, text)| (role, text.to_string())));
         assert_eq!(request.n_top, Some(2));
+        assert!(request.variables.is_empty());
         let generation = request.generation;
         assert_eq!(generation.max_tokens, Some(7));
         assert_eq!(
@@ -120,6 +139,7 @@ mod tests {
     fn fields_that_are_left_open_are_as_if_absent() {
         for left_open in ["null", "false", "[]", "{}"] {
             let fields = ["logprobs", "max_completion_tokens", "model", "top_logprobs"];
+            let fields = [&fields[..], &[ChatRequest::VARIABLES]].concat();
             let fields = fields.iter().chain(&Generation::FIELDS);
             let fields = fields.map(|name| format!(r#", "{name}": {left_open}"#));
             let fields: String = fields.collect();
@@ -176,6 +196,14 @@ mod tests {
             (
                 &format!(r#"{hello}, "stop": ["1", "2", "3", "4", "5"]"#),
                 "`stop`",
+            ),
+            (
+                &format!(r#"{hello}, "chat_template_kwargs": "a""#),
+                "`chat_template_kwargs`: expected an object, found `a`",
+            ),
+            (
+                &format!(r#"{hello}, "chat_template_kwargs": {{"tools": false}}"#),
+                "`chat_template_kwargs.tools`",
             ),
             (&format!(r#"{hello}, "n": 0"#), "`n`"),
             (&format!(r#"{hello}, "top_k": -2"#), "`top_k`"),

@@ -11,6 +11,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
 use ztt_wgpu::engine::{Engine, Options, Row};
+use ztt_wgpu::model::chat_template::Variables;
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use ztt_wgpu::reference::Output;
 use ztt_wgpu::schedule::TextRules;
@@ -104,6 +105,7 @@ fn settings() -> Settings {
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(10),
         plain_content: false,
+        variables: Variables::default(),
         api_key: None,
         callers: Callers::default(),
         limits: Limits::default(),
