@@ -79,13 +79,13 @@ impl Score {
         }
     }
 
-    /// The threshold of rows that are asked to leave at `asked`. A gate's chance of 1 or more is
-    /// never reached, whatever rounding does.
+    /// The threshold of rows that are asked to leave at `asked`.
     pub fn threshold(self, asked: Option<f64>) -> Option<f64> {
-        match self {
-            Score::ZeroAttention(_) => asked,
-            Score::Gate => asked.filter(|&chance| chance < 1.0),
-        }
+        let source = match self {
+            Score::ZeroAttention(_) => ScoreSource::ZeroAttention,
+            Score::Gate => ScoreSource::Gate,
+        };
+        source.threshold(asked)
     }
 }
 

@@ -92,7 +92,7 @@ pub struct EngineArgs {
     #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
     pub cycles: Option<usize>,
 
-    /// Leave the cycles when the zero-attention score reaches this [default: the model's]
+    /// Leave the cycles when the score reaches this [default: the model's]
     #[arg(long, value_name = "S", value_parser = finite, allow_negative_numbers = true,
           conflicts_with = "no_exit", help_heading = "Early exit")]
     pub exit_threshold: Option<f64>,
@@ -120,7 +120,7 @@ pub struct RuleArgs {
     #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
     pub min_cycles: Option<usize>,
 
-    /// How the scores of a cycle's layers become one: mean, max, min, first, last
+    /// How the zero attention of a cycle's layers becomes one score: mean, max, min, first, last
     #[arg(long, value_name = "HOW", value_parser = reduce, help_heading = "Early exit")]
     pub exit_reduce: Option<Reduce>,
 
@@ -128,7 +128,8 @@ pub struct RuleArgs {
     #[arg(long, value_name = "POLICY", value_parser = kv_policy, help_heading = "Early exit")]
     pub exit_kv: Option<KvPolicy>,
 
-    /// Whether tokens of the prompt leave the cycles, too: yes, no [default: the model's, else yes]
+    /// Whether tokens of the prompt leave the cycles, too: yes, no [default: the model's, else yes,
+    /// and no with a learned gate]
     #[arg(long, value_name = "YES|NO", value_parser = yes_or_no, help_heading = "Early exit")]
     pub exit_prompt: Option<bool>,
 }

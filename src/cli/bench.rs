@@ -10,7 +10,7 @@ use super::args::{
     parallel, quant, repetitions,
 };
 use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
-use super::{compare, printable, progress, setup, stderr};
+use super::{compare, printable, progress, scores, setup, stderr};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::KvType;
@@ -308,11 +308,11 @@ fn open_models(args: &Args) -> Result<Vec<Model>> {
 /// Every combination that is asked for.
 fn tests(args: &Args, model: &Model) -> Result<Vec<Test>> {
     let rule = model.config.exit();
-    if args.sweep_exit && model.config.score.is_none() {
-        bail!(
-            "--sweep-exit: expected a model with zero tokens, found `{}` without",
-            model.name
-        );
+    if args.sweep_exit {
+        scores::check("--sweep-exit", model)?;
+    }
+    if args.exit_threshold.iter().any(|t| t.0.is_some()) {
+        scores::check("--exit-threshold", model)?;
     }
     let thresholds: Vec<Option<f64>> = match (args.sweep_exit, args.exit_threshold.is_empty()) {
         (true, _) => (0..10)

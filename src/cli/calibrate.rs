@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use super::args::{DeviceArgs, ModelArgs, RuleArgs, percent};
 use super::perplexity::policies;
 use super::text::{TextArgs, bar, options};
-use super::{output, setup, stderr};
+use super::{output, scores, setup, stderr};
 use crate::engine::Options;
 use crate::evaluate::calibrate::{Bound, Calibration, Half, LEAST_TOKENS, calibrate};
 use crate::evaluate::figures::Figures;
@@ -37,7 +37,7 @@ pub struct Args {
           allow_hyphen_values = true, help_heading = "Result")]
     max_loss: f64,
 
-    /// Put the block into the config.json of the checkpoint folder
+    /// Put the choice into the config.json of the checkpoint folder
     #[arg(long, help_heading = "Result")]
     write: bool,
 
@@ -69,9 +69,15 @@ pub fn main(args: Args) -> Result<()> {
         progress: &|n| bar.inc(n as u64),
         engine: &RefCell::default(),
     };
+    let gate = model.config.gate_threshold();
+    let policies = match (args.rule.exit_kv, gate) {
+        // No field says otherwise.
+        (None, Some(_)) => vec![base.exit.kv],
+        (asked, _) => policies(asked),
+    };
     let bound = Bound {
         n_cycles: model.config.cycles(),
-        policies: &policies(args.rule.exit_kv),
+        policies: &policies,
         max_rise_percent: args.max_loss,
     };
     let calibration = pollster::block_on(calibrate(&trials, &bound))?;
@@ -84,23 +90,54 @@ pub fn main(args: Args) -> Result<()> {
             model.name
         );
     };
-    give_out(&calibration, base.exit, file.as_deref())
+    if gate.is_some() {
+        let model = model.config.exit();
+        setup::warn(&without_field(&args.rule, &model));
+    }
+    give_out(&calibration, base.exit, gate, file.as_deref())
 }
 
 /// Refuses a model without early exit.
 fn check(model: &Model) -> Result<()> {
-    let name = &model.name;
-    if model.config.score.is_none() {
-        bail!("calibrate: expected a model with zero tokens, found `{name}` without");
-    }
+    scores::check("calibrate", model)?;
     match model.config.cycles() {
-        1 => bail!("calibrate: expected a model of at least 2 cycles, found `{name}` with 1"),
+        1 => bail!(
+            "calibrate: expected a model of at least 2 cycles, found `{}` with 1",
+            model.name
+        ),
         _ => Ok(()),
     }
 }
 
-/// The figures for people, the block for `config.json`, and the file where it is to be written.
-fn give_out(calibration: &Calibration, rule: ExitRule, file: Option<&Path>) -> Result<()> {
+/// What is said of flags that the config of a gated model has no fields for: none where they are
+/// as the `model` itself is run.
+fn without_field(rule: &RuleArgs, model: &ExitRule) -> Vec<String> {
+    let min_cycles = rule.min_cycles.filter(|&n| n != model.min_cycles);
+    let kv = rule.exit_kv.filter(|&kv| kv != model.kv);
+    let prompt = rule.exit_prompt.filter(|&yes| yes);
+    let flags = [
+        min_cycles.map(|n| format!("`--min-cycles {n}`")),
+        kv.map(|kv| format!("`--exit-kv {}`", kv.name())),
+        prompt.map(|_| "`--exit-prompt yes`".to_string()),
+    ];
+    let flags: Vec<String> = flags.into_iter().flatten().collect();
+    match flags.is_empty() {
+        true => Vec::new(),
+        false => vec![format!(
+            "config.json has no field for {}: give the model the same when it is run",
+            flags.join(", ")
+        )],
+    }
+}
+
+/// The figures for people, the fields for `config.json`, and the file where they are to be written.
+/// `gate` is the field for the threshold of a learned gate.
+fn give_out(
+    calibration: &Calibration,
+    rule: ExitRule,
+    gate: Option<&str>,
+    file: Option<&Path>,
+) -> Result<()> {
     let rule = ExitRule {
         threshold: Some(calibration.threshold),
         kv: calibration.kv,
@@ -115,10 +152,10 @@ fn give_out(calibration: &Calibration, rule: ExitRule, file: Option<&Path>) -> R
         half(&calibration.second)
     ));
     if let Some(file) = file {
-        exit_block::write(file, &rule)?;
+        exit_block::write(file, &rule, gate)?;
         stderr::line(format!("wrote {}", file.display()));
     }
-    output::json_line(&mut output::stdout(), &exit_block::to_json(&rule))
+    output::json_line(&mut output::stdout(), &exit_block::to_json(&rule, gate))
 }
 
 fn half(half: &Half) -> String {
@@ -134,4 +171,35 @@ fn half(half: &Half) -> String {
         line("the choice", &half.choice),
         half.rise_percent()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::KvPolicy;
+
+    #[test]
+    fn flags_without_a_field_are_named() {
+        let model = ExitRule {
+            kv: KvPolicy::Share,
+            ..ExitRule::default()
+        };
+        let rule = |min_cycles, exit_kv, exit_prompt| RuleArgs {
+            min_cycles,
+            exit_reduce: None,
+            exit_kv,
+            exit_prompt,
+        };
+        let same = rule(Some(1), Some(KvPolicy::Share), Some(false));
+        assert!(without_field(&same, &model).is_empty());
+        let other = rule(Some(2), Some(KvPolicy::Propagate), Some(true));
+        let said = without_field(&other, &model).concat();
+        for flag in [
+            "`--min-cycles 2`",
+            "`--exit-kv propagate`",
+            "`--exit-prompt yes`",
+        ] {
+            assert!(said.contains(flag), "{said}");
+        }
+    }
 }

@@ -292,10 +292,9 @@ fn exit_json(c: &Config) -> Value {
 
 fn exit(c: &Config) -> String {
     let rule = &c.exit;
-    let threshold = match c.score {
-        Some(ScoreSource::Gate) => rule.threshold.filter(|&chance| chance < 1.0),
-        Some(ScoreSource::ZeroAttention) | None => rule.threshold,
-    };
+    let threshold = c
+        .score
+        .map_or(rule.threshold, |s| s.threshold(rule.threshold));
     match threshold {
         None => "never".to_string(),
         Some(threshold) => format!(

@@ -28,6 +28,7 @@ mod progress;
 mod prompt;
 mod quantize;
 mod run;
+mod scores;
 mod serve;
 mod setup;
 mod stderr;

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::args::{DeviceArgs, LoopedModelArgs, RuleArgs, at_least_one, finite};
 use super::measuring::{facts, format, format_for_stdout};
 use super::setup::{self, Placed};
 use super::text::{TextArgs, bar, options};
-use super::{output, stderr};
+use super::{output, scores, stderr};
 use crate::engine::Options;
 use crate::evaluate::sweep::{Setting, Trials, settings};
 use crate::evaluate::windows;
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "C", value_parser = at_least_one, help_heading = "Early exit")]
     cycles: Option<usize>,
 
-    /// Leave the cycles when the zero-attention score reaches this; several make a sweep
+    /// Leave the cycles when the score reaches this; several make a sweep
     /// [default: the model's]
     #[arg(long, value_name = "S,...", value_delimiter = ',', value_parser = finite,
           allow_negative_numbers = true, conflicts_with = "no_exit", help_heading = "Early exit")]
@@ -110,15 +110,12 @@ pub fn main(args: Args) -> Result<()> {
 fn asked(args: &Args, model: &Model, n_cycles: usize) -> Result<Vec<Setting>> {
     let given = &args.exit_threshold;
     let is_sweep = args.sweep || given.len() > 1;
-    if (is_sweep || !given.is_empty()) && model.config.score.is_none() {
+    if is_sweep || !given.is_empty() {
         let option = match args.sweep {
             true => "--sweep",
             false => "--exit-threshold",
         };
-        bail!(
-            "{option}: expected a model with zero tokens, found `{}` without",
-            model.name
-        );
+        scores::check(option, model)?;
     }
     if is_sweep {
         let thresholds = match given.is_empty() {

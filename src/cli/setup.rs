@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, EngineArgs};
 use super::measuring::facts;
-use super::{progress, stderr};
+use super::{progress, scores, stderr};
 use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, check_fit};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -73,8 +73,9 @@ pub fn n_ctx(asked: Option<usize>, model: &Model) -> Result<usize> {
     }
 }
 
-/// How the flags ask for `model` to be run.
+/// How the flags ask for `model` to be run. Fails where it cannot follow them.
 pub fn options(args: &EngineArgs, model: &Model, logits: Logits) -> Result<Options> {
+    scores::check_flags(args, model)?;
     Ok(Options {
         cap: args.cycles,
         exit: args.exit_rule(model.config.exit()),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, RuleArgs, at_least_one};
-use super::{progress, prompt, setup};
+use super::{progress, prompt, scores, setup};
 use crate::engine::{Logits, Options};
 use crate::error::Error;
 use crate::model::Model;
@@ -81,6 +81,7 @@ pub fn options(
     device: &DeviceArgs,
     model: &Model,
 ) -> Result<Options> {
+    scores::check_reduce(rule, model)?;
     let exit = rule.over(model.config.exit());
     Walk::new(&model.config, cycles, &exit)?;
     Ok(Options {

@@ -121,7 +121,7 @@ pub fn main(args: Args) -> Result<()> {
             model: name,
             adapter: &ready.facts,
             rule: args.engine.exit_rule(model.config.exit()),
-            has_scores: model.config.score.is_some(),
+            score: model.config.score,
         };
         output::write_file(path, &page::html(&setting, &trace)?)?;
     }

@@ -97,6 +97,12 @@ impl Config {
         self.exit.clone()
     }
 
+    /// The field for the threshold of the model's learned gate, where it has one.
+    pub fn gate_threshold(&self) -> Option<&'static str> {
+        let keys = self.family.loops.as_ref()?;
+        keys.gate_threshold
+    }
+
     /// The most cycles that the model can run: those it stores where a pool has rows for them.
     pub fn most_cycles(&self) -> usize {
         match self.score {

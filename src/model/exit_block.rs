@@ -1,4 +1,5 @@
-//! The `exit` block of `config.json`: how a rule is written, and put into a file.
+//! The exit rule in `config.json`, the block `ztt.exit` or a field of the family: how it is written,
+//! and put into a file.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,14 @@ use super::{BUILTIN, TEXT_LIMIT};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// The block as `ztt.exit` holds it; without a threshold that field is left out.
-pub fn to_json(rule: &ExitRule) -> Value {
+/// The block as `ztt.exit` holds it; without a threshold that field is left out. For a learned gate
+/// it is the field `gate` alone, which is a family's own.
+pub fn to_json(rule: &ExitRule, gate: Option<&str>) -> Value {
     let mut block = json!({});
+    if let Some(field) = gate {
+        block[field] = rule.threshold.into();
+        return block;
+    }
     if let Some(threshold) = rule.threshold {
         block["threshold"] = threshold.into();
     }
@@ -46,21 +52,26 @@ pub fn config_file(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Replaces the block in a `config.json`. All other fields keep their values and their order; the
+/// Replaces the block in a `config.json`, or the field `gate`. All other fields keep their values and their order; the
 /// file is indented by two spaces.
 ///
 /// # Errors
 /// [`Error::Field`] where the file has no `ztt` block, [`Error::Io`] where it cannot be written;
 /// the file is then as it was.
-pub fn write(file: &Path, rule: &ExitRule) -> Result<()> {
+pub fn write(file: &Path, rule: &ExitRule, gate: Option<&str>) -> Result<()> {
     let text = files::text(file, TEXT_LIMIT)?;
-    let text = with_exit(&file.display().to_string(), &text, rule)?;
+    let text = with_exit(&file.display().to_string(), &text, rule, gate)?;
     files::write(file, text.as_bytes())
 }
 
-/// The text of a `config.json` with its block replaced; `file` names it in errors.
-fn with_exit(file: &str, text: &str, rule: &ExitRule) -> Result<String> {
+/// The text of a `config.json` with its block replaced, or the field `gate`; `file` names it in
+/// errors.
+fn with_exit(file: &str, text: &str, rule: &ExitRule, gate: Option<&str>) -> Result<String> {
     let mut config = parse_object(file, text)?;
+    if let Some(field) = gate {
+        config.insert(field.to_string(), rule.threshold.into());
+        return Ok(format!("{:#}\n", Value::Object(config)));
+    }
     let Some(Value::Object(ztt)) = config.get_mut("ztt") else {
         return Err(Error::Field {
             file: file.to_string(),
@@ -69,7 +80,7 @@ fn with_exit(file: &str, text: &str, rule: &ExitRule) -> Result<String> {
             found: "none".to_string(),
         });
     };
-    ztt.insert("exit".to_string(), to_json(rule));
+    ztt.insert("exit".to_string(), to_json(rule, None));
     Ok(format!("{:#}\n", Value::Object(config)))
 }
 
@@ -86,7 +97,7 @@ mod tests {
             ..ExitRule::default()
         };
         let text = r#"{"z": 1, "ztt": {"exit": {"kv": "share"}, "cycles": 3}, "a": 0.5}"#;
-        let changed = with_exit("f", text, &rule).unwrap();
+        let changed = with_exit("f", text, &rule, None).unwrap();
         let compact: Value = serde_json::from_str(&changed).unwrap();
         assert_eq!(
             compact.to_string(),
@@ -95,6 +106,16 @@ mod tests {
                 r#""kv":"share"},"cycles":3},"a":0.5}"#
             )
         );
-        assert!(with_exit("f", r#"{"ztt": 1}"#, &rule).is_err());
+        assert!(with_exit("f", r#"{"ztt": 1}"#, &rule, None).is_err());
+        let text = r#"{"z": 1, "early_exit_threshold": 1.0, "a": 0.5}"#;
+        let gate = Some("early_exit_threshold");
+        let changed = with_exit("f", text, &rule, gate).unwrap();
+        let compact: Value = serde_json::from_str(&changed).unwrap();
+        assert_eq!(
+            compact.to_string(),
+            r#"{"z":1,"early_exit_threshold":0.35,"a":0.5}"#
+        );
+        let printed = to_json(&rule, gate).to_string();
+        assert_eq!(printed, r#"{"early_exit_threshold":0.35}"#);
     }
 }

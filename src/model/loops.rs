@@ -39,6 +39,15 @@ impl ScoreSource {
             ScoreSource::Gate => "learned gate",
         }
     }
+
+    /// The threshold of rows that are asked to leave at `asked`. A gate's chance of 1 or more is
+    /// never reached, whatever rounding does.
+    pub fn threshold(self, asked: Option<f64>) -> Option<f64> {
+        match self {
+            ScoreSource::ZeroAttention => asked,
+            ScoreSource::Gate => asked.filter(|&chance| chance < 1.0),
+        }
+    }
 }
 
 impl Loops {

@@ -56,6 +56,8 @@ pub struct App {
     pub plain: Option<PlainContent>,
     pub n_vocab: usize,
     pub n_ctx: usize,
+    /// Cycles have scores, on which positions may leave.
+    pub has_scores: bool,
     /// The most cycles that a position runs.
     pub n_cycles: usize,
     /// Of requests that bring none.
@@ -97,6 +99,7 @@ impl App {
             },
             n_vocab: model.config.vocab,
             n_ctx,
+            has_scores: model.config.score.is_some(),
             n_cycles: backend.n_cycles(),
             rules: backend.rules(),
             bos: model.bos(),

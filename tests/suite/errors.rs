@@ -74,7 +74,7 @@ fn measuring_arguments() -> Result<()> {
     bench(
         &[&plain, "--sweep-exit"],
         1,
-        &["--sweep-exit", "zero tokens", "llama-plain"],
+        &["--sweep-exit", "with scores", "llama-plain"],
     )?;
     bench(
         &["--synthetic", "7b"],

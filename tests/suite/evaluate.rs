@@ -471,12 +471,12 @@ fn refused() -> Result<()> {
     fails(
         &["calibrate", &plain, "--file", &text],
         1,
-        &["expected a model with zero tokens", &plain],
+        &["expected a model with scores", &plain],
     )?;
     fails(
         &["perplexity", &plain, "--file", &text, "--sweep"],
         1,
-        &["--sweep", "expected a model with zero tokens", &plain],
+        &["--sweep", "expected a model with scores", &plain],
     )?;
     fails(&["calibrate"], 2, &["--file"])?;
     fails(&["perplexity"], 2, &["--file"])?;

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::files;
 use crate::reference::Output;
 
-/// F32 `logits` `[T, vocab]`, I32 `cycles` `[T]`, and with a pool F32 `scores` `[T, cycles]`.
+/// F32 `logits` `[T, vocab]`, I32 `cycles` `[T]`, and with scores F32 `scores` `[T, cycles]`.
 pub fn write(path: &Path, outputs: &[Output], vocab: usize) -> Result<()> {
     let logits: Vec<f32> = outputs
         .iter()

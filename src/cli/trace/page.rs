@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::measure::number::{percent, short, significant};
 use crate::measure::report::AdapterFacts;
 use crate::model::config::{ExitRule, KV_POLICIES, REDUCES};
+use crate::model::loops::ScoreSource;
 use crate::page;
 use crate::page::shades::{DEPTH, SCORE, Shade};
 use details::Details;
@@ -27,7 +28,8 @@ pub struct Setting<'a> {
     pub model: &'a str,
     pub adapter: &'a AdapterFacts,
     pub rule: ExitRule,
-    pub has_scores: bool,
+    /// What makes the scores of cycles; `None`: they have none.
+    pub score: Option<ScoreSource>,
 }
 
 #[derive(Serialize)]
@@ -43,7 +45,7 @@ struct Page<'a> {
     depth_shades: Vec<Shade>,
     score_shades: Vec<Shade>,
     tokens: Vec<Token>,
-    /// `None` without a pool.
+    /// `None` without scores.
     heat_map: Option<HeatMap>,
     bars: Vec<Bar>,
     details: Details,
@@ -53,6 +55,13 @@ struct Page<'a> {
 struct Fact {
     name: &'static str,
     value: String,
+}
+
+impl Setting<'_> {
+    /// The score at which positions leave, if they do.
+    fn threshold(&self) -> Option<f64> {
+        self.score?.threshold(self.rule.threshold)
+    }
 }
 
 /// A piece of the text.
@@ -76,11 +85,11 @@ struct Bar {
 /// The page of `trace`, complete in itself.
 pub fn html(setting: &Setting, trace: &Trace) -> Result<String> {
     let (positions, n_cycles) = (&trace.positions, trace.n_cycles);
-    let threshold = setting.rule.threshold;
+    let threshold = setting.threshold();
     let texts = pieces(&trace.ids, trace.tokenizer.as_ref())?;
     let heat_map = setting
-        .has_scores
-        .then(|| HeatMap::new(positions, n_cycles, threshold));
+        .score
+        .map(|_| HeatMap::new(positions, n_cycles, threshold));
     let page = Page {
         look: page::LOOK,
         style: STYLE,
@@ -100,7 +109,7 @@ pub fn html(setting: &Setting, trace: &Trace) -> Result<String> {
     page::render("trace", TEMPLATE, &page)
 }
 
-/// The facts at the head of the page, with the exit rule where the model has zero tokens.
+/// The facts at the head of the page, with the exit rule where cycles have scores.
 fn facts(setting: &Setting, positions: &[Position], n_cycles: usize) -> Vec<Fact> {
     let total: usize = positions.iter().map(|p| p.cycles).sum();
     let mean = total as f64 / positions.len().max(1) as f64;
@@ -112,15 +121,18 @@ fn facts(setting: &Setting, positions: &[Position], n_cycles: usize) -> Vec<Fact
             format!("{} of {n_cycles}", significant(mean, 3)),
         ),
     ];
-    if setting.has_scores {
+    if let Some(source) = setting.score {
         let rule = &setting.rule;
-        let threshold = rule.threshold.map_or("none".to_string(), short);
+        let threshold = setting.threshold().map_or("none".to_string(), short);
         facts.extend([
+            fact("score", source.name().to_string()),
             fact("exit threshold", threshold),
             fact("min cycles", rule.min_cycles.to_string()),
-            fact("reduce", name_of(REDUCES, rule.reduce).into()),
-            fact("KV policy", name_of(KV_POLICIES, rule.kv).into()),
         ]);
+        if source == ScoreSource::ZeroAttention {
+            facts.push(fact("reduce", name_of(REDUCES, rule.reduce).into()));
+        }
+        facts.push(fact("KV policy", name_of(KV_POLICIES, rule.kv).into()));
     }
     facts
 }
@@ -191,7 +203,7 @@ mod tests {
             model: "a</title>",
             adapter: &adapter,
             rule: ExitRule::default(),
-            has_scores: true,
+            score: Some(ScoreSource::ZeroAttention),
         };
         html(&setting, &trace(n)).unwrap()
     }

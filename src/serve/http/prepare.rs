@@ -142,8 +142,15 @@ fn check_count(app: &App, n: usize, n_prompts: usize) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_param(param))
 }
 
-/// Refuses more cycles than the model runs here.
+/// Refuses more cycles than the model runs here, and exits on scores that it does not have.
 fn check_depth(app: &App, generation: &Generation) -> Result<(), ApiError> {
+    if generation.depth.asks_for_exits() && !app.has_scores {
+        const FIELD: &str = "ztt.exit_threshold";
+        let message = format!(
+            "request: `{FIELD}`: expected none, as the cycles of the model have no scores, found one"
+        );
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_param(FIELD));
+    }
     let most = app.n_cycles;
     match generation.depth.cycles {
         Some(n) if n > most => {

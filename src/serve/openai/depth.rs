@@ -49,6 +49,11 @@ impl Depth {
         })
     }
 
+    /// Whether positions are to leave on scores.
+    pub fn asks_for_exits(&self) -> bool {
+        self.threshold.is_some()
+    }
+
     /// The rules of a text, where `defaults` has what the request does not.
     pub fn over(&self, defaults: TextRules) -> TextRules {
         TextRules {
