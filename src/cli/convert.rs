@@ -1,4 +1,4 @@
-//! `convert`: a Zero Token Transformer out of a plain checkpoint.
+//! `convert`: a Zero Token Transformer out of a plain checkpoint, or of one that loops.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -24,18 +24,19 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Keep this many of the first layers before the cycled ones
-    #[arg(long, value_name = "H", default_value_t = 2, help_heading = "Layers")]
-    head: usize,
+    /// Keep this many of the first layers before the cycled ones [default: 2, and 0 of a model that
+    /// loops]
+    #[arg(long, value_name = "H", help_heading = "Layers")]
+    head: Option<usize>,
 
-    /// Keep this many of the last layers after the cycled ones
-    #[arg(long, value_name = "T", default_value_t = 2, help_heading = "Layers")]
-    tail: usize,
+    /// Keep this many of the last layers after the cycled ones [default: 2, and 0 of a model that
+    /// loops]
+    #[arg(long, value_name = "T", help_heading = "Layers")]
+    tail: Option<usize>,
 
-    /// Run the layers between them this often
-    #[arg(long, value_name = "N", value_parser = at_least_one, default_value_t = 2,
-          help_heading = "Layers")]
-    cycles: usize,
+    /// Run the layers between them this often [default: 2, and as often as a model loops]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Layers")]
+    cycles: Option<usize>,
 
     /// Of the layers between them keep these, counted from 0 [default: all]
     #[arg(long, value_name = "FIRST-LAST", value_parser = layers, help_heading = "Layers")]
@@ -44,10 +45,15 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<()> {
     let model = args.model.open()?;
+    let loops = model.config.loops;
+    let (head, tail, cycles) = match model.config.middle_layers() {
+        0 => (2, 2, 2),
+        _ => (loops.head_layers, loops.tail_layers, loops.cycles),
+    };
     let plan = Plan {
-        head: args.head,
-        tail: args.tail,
-        cycles: args.cycles,
+        head: args.head.unwrap_or(head),
+        tail: args.tail.unwrap_or(tail),
+        cycles: args.cycles.unwrap_or(cycles),
         middle: args.middle,
     };
     let converted = Converted::new(&model, &plan)?;

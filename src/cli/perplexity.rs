@@ -129,8 +129,10 @@ fn asked(args: &Args, model: &Model, n_cycles: usize) -> Result<Vec<Setting>> {
         ));
     }
     let rule = args.rule.over(model.config.exit());
-    let threshold = given.first().copied().or(rule.threshold);
-    let may_exit = !args.no_exit && model.config.score.is_some();
+    let source = model.config.score;
+    let own = source.and_then(|source| source.threshold(rule.threshold));
+    let threshold = given.first().copied().or(own);
+    let may_exit = !args.no_exit && source.is_some();
     let exit = threshold
         .filter(|_| may_exit)
         .map(|threshold| Setting::Exit {

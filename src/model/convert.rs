@@ -1,8 +1,9 @@
-//! A plain checkpoint made a Zero Token Transformer: the starting point for fine-tuning.
+//! A plain checkpoint, or one that runs all of its layers in cycles without a norm between them, made
+//! a Zero Token Transformer: the starting point for fine-tuning.
 //!
 //! Some of the layers are kept, in their order, and divided into head, middle and tail. The result
-//! has no zero-token pool: its zero attention is exactly 0, so that with all layers kept and one
-//! cycle it gives the original's logits. No pool could promise that. The score `q · zk` is linear
+//! has no zero-token pool: its zero attention is exactly 0, so that with all layers kept and as many
+//! cycles as it has it gives the original's logits. No pool could promise that. The score `q · zk` is linear
 //! in the query, and queries point everywhere (those of RMS-normed rows, without a bias, fill an
 //! ellipsoid round 0): a key that some queries ignore is one that others attend to. So the pool is
 //! made by the training program, which lets its attention in step by step.
@@ -17,6 +18,7 @@ use super::config::Config;
 use super::family::{Family, Window};
 use super::json::parse_object;
 use super::stored::StoredTensor;
+use super::tokenizer::TOKENIZER_TYPE;
 use super::{CONFIG, Model, save};
 use crate::error::{Error, Result};
 use crate::files::{Existing, NewFolder};
@@ -46,15 +48,21 @@ impl<'m> Converted<'m> {
     /// Converts `model` as `plan` says.
     ///
     /// # Errors
-    /// [`Error::File`] where the model is a Zero Token Transformer already, [`Error::Option`]
-    /// where the plan does not fit its layers.
+    /// [`Error::File`] where the model is a Zero Token Transformer already, or none can compute what
+    /// it does; [`Error::Option`] where the plan does not fit its layers.
     pub fn new(model: &'m Model, plan: &Plan) -> Result<Self> {
-        if model.config.middle_layers() > 0 {
-            let found = match model.config.pool {
-                Some(_) => "a Zero Token Transformer",
-                None => "a model that runs its layers in cycles",
-            };
-            return Err(Error::file(&model.name, "a plain checkpoint", found));
+        let refused = |found: &str| {
+            let expected = "a plain checkpoint, or one of cycles without a norm between them";
+            Err(Error::file(&model.name, expected, found))
+        };
+        if model.config.pool.is_some() {
+            return refused("a Zero Token Transformer");
+        }
+        if model.config.loops.norm {
+            let name = model.config.family.name;
+            return refused(&format!(
+                "one of `{name}` with a norm after every cycle, which a Zero Token Transformer has not"
+            ));
         }
         let kept = kept_layers(plan, model.config.n_layers)?;
         let config = config(model, plan, &kept)?;
@@ -140,12 +148,16 @@ fn config(model: &Model, plan: &Plan, kept: &[usize]) -> Result<String> {
     };
     let mut fields = parse_object(&text.file, &text.text)?;
     let family = model.config.family;
+    let base = match family.loops.as_ref().and_then(|keys| keys.plain) {
+        Some(plain) => without_loops(model, &mut fields, plain),
+        None => family.name,
+    };
     let is_there = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     let layers = family.keys.as_spelled(is_there).layers;
     let mut set = |field: &str, value: Value| fields.insert(field.to_string(), value);
     set("architectures", json!(["ZttForCausalLM"]));
     set("model_type", json!("ztt"));
-    set("base_model_type", json!(family.name));
+    set("base_model_type", json!(base));
     set(family.keys.layers, json!(kept.len()));
     set(layers, json!(kept.len()));
     model.say_untied(&mut fields);
@@ -159,6 +171,23 @@ fn config(model: &Model, plan: &Plan, kept: &[usize]) -> Result<String> {
     });
     fields.insert("ztt".to_string(), ztt);
     Ok(format!("{:#}\n", Value::Object(fields)))
+}
+
+/// Makes the fields of a family whose layers all run in cycles those of the family `plain`, whose
+/// name this returns. What is said of cycles goes, and what refers to the family's own code.
+fn without_loops<'p>(model: &Model, fields: &mut Map<String, Value>, plain: &'p str) -> &'p str {
+    let family = model.config.family;
+    let loops = family.loops.iter();
+    let loops = loops.flat_map(|keys| [Some(keys.cycles), keys.weights, keys.skip_norm]);
+    let gone = loops.flatten().chain(family.refused.iter().copied());
+    let gone = gone.chain(family.keys.head_dim.iter().copied());
+    for field in gone.chain(["auto_map"]) {
+        fields.shift_remove(field);
+    }
+    let head_dim = family.keys.head_dim[0];
+    fields.insert(head_dim.to_string(), json!(model.config.head_dim));
+    fields.insert(TOKENIZER_TYPE.to_string(), json!(family.name));
+    plain
 }
 
 /// Settings by stored layer follow the layers they are of.

@@ -97,6 +97,8 @@ pub struct LoopKeys {
     pub skip_norm: Option<&'static str>,
     /// The threshold of the learned gate, in families with one.
     pub gate_threshold: Option<&'static str>,
+    /// The family of the same layers without cycles, where there is one.
+    pub plain: Option<&'static str>,
 }
 
 /// The normalisation of the residual stream and of branches.

@@ -15,6 +15,7 @@ mod plain;
 mod steps;
 mod stream;
 
+pub(super) use class::TOKENIZER_TYPE;
 use joining::Joining;
 use naming::Files;
 pub(super) use plain::FIRST_STAND_IN;

@@ -74,7 +74,7 @@ impl Converted {
 }
 
 /// The logits of every position, by `trace` of `model` with `arguments`.
-fn logits(model: &str, arguments: &[&str]) -> Result<Vec<f32>> {
+pub fn logits(model: &str, arguments: &[&str]) -> Result<Vec<f32>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("logits.safetensors");
     let shown = file.display().to_string();

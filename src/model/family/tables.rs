@@ -148,6 +148,7 @@ const OURO: Family = Family {
         last_cycle: Some("early_exit_step"),
         skip_norm: None,
         gate_threshold: Some("early_exit_threshold"),
+        plain: None,
     }),
     tensors: TensorNames {
         names: &[OURO_NAMES, LLAMA_NAMES],
@@ -171,6 +172,7 @@ const NANBEIGE: Family = Family {
         last_cycle: None,
         skip_norm: Some("skip_loop_final_norm"),
         gate_threshold: None,
+        plain: Some("llama"),
     }),
     refused: &[
         "enable_double_loop_split",

@@ -16,6 +16,10 @@ use crate::error::{Error, Result, first_line};
 use crate::model::Text;
 use crate::model::json::{Object, parse_object};
 
+/// The field of a converted model for the model type that the tokenizer's class goes by, where that
+/// is not the base's.
+pub const TOKENIZER_TYPE: &str = "tokenizer_model_type";
+
 const QWEN_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The class that transformers reads a checkpoint's tokenizer with.
@@ -48,7 +52,7 @@ impl Class {
         let text = |name: &str| model.get(name).and_then(Value::as_str);
         // A converted model splits text as the one it was made of.
         let model_type = match text("model_type") {
-            Some("ztt") => text("base_model_type"),
+            Some("ztt") => text(TOKENIZER_TYPE).or_else(|| text("base_model_type")),
             other => other,
         };
         let by_model = match model_type {

@@ -284,6 +284,11 @@ fn usage(place: &[&str]) -> Result<()> {
         ensure!(exits[..n - 1].iter().all(|n| *n == json!(0)), "{full}");
         let shallow = ask(json!({"cycles": 1}))?;
         same(model, &[&shallow["ztt"]["mean_cycles"]], &[&json!(1.0)])?;
+        if model == NANBEIGE {
+            let body = json!({"messages": messages, "ztt": {"exit_threshold": 0.5}});
+            let error = server.refuses(CHAT, &body, 400)?;
+            ensure!(error["param"] == "ztt.exit_threshold", "{error}");
+        }
         if model == OURO {
             let exiting = ask(json!({"exit_threshold": 0.6, "exit_prompt": true}))?;
             let mean = exiting["ztt"]["mean_cycles"].as_f64().context("mean")?;

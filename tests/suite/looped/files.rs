@@ -1,4 +1,4 @@
-//! Looped models in other files: `quantize` and `pack`.
+//! Looped models in other files: `quantize`, `pack` and `convert`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,11 +6,14 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value, json};
 use ztt_wgpu::model::quant::QUANTS;
 
-use super::{NANBEIGE, OURO, folder};
+use super::{Edited, NANBEIGE, OURO, folder};
 use crate::adapter;
-use crate::compare::same;
+use crate::compare::{all_close, same};
+use crate::convert::logits;
+use crate::errors::fails;
 use crate::fixtures::{path, trial};
 use crate::program::succeed;
 use crate::serve::server::HOST;
@@ -26,6 +29,11 @@ pub fn trials() -> Vec<Trial> {
             |_| quantised(&[]),
         ),
         trial("looped::a_packed_file_runs_like_its_folder", packed),
+        trial(
+            "looped::a_ztt_of_cycles_without_norms_runs_alike",
+            converted,
+        ),
+        trial("looped::convert_refuses_norms_between_cycles", normed),
     ]
 }
 
@@ -114,6 +122,51 @@ fn packed() -> Result<()> {
         succeed(&["pack", &folder(model), "-o", &file])?;
         let expected = text(&folder(model), &HOST)?;
         same(model, &[text(&file, &HOST)?], &[expected])?;
+    }
+    Ok(())
+}
+
+/// A model whose only norm is the last one is a ZTT without a pool.
+fn converted() -> Result<()> {
+    let model = Edited::of(NANBEIGE)?
+        .set("config.json", "skip_loop_final_norm", json!(true))?
+        .set("config.json", "head_dim", Value::Null)?;
+    let elsewhere = tempfile::tempdir()?;
+    let start = elsewhere.path().join("start");
+    let output = start.display().to_string();
+    succeed(&["convert", &model.name(), "-o", &output])?;
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(start.join("config.json"))?)?;
+    let found = ["model_type", "base_model_type", "head_dim"].map(|field| &config[field]);
+    same(
+        "config",
+        &found,
+        &[&json!("ztt"), &json!("llama"), &json!(16)],
+    )?;
+    let found = ["head_layers", "tail_layers", "cycles"].map(|field| &config["ztt"][field]);
+    same("block", &found, &[&json!(0), &json!(0), &json!(2)])?;
+    for gone in ["num_loops", "kv_channels", "skip_loop_final_norm"] {
+        ensure!(config.get(gone).is_none(), "{config}");
+    }
+    let text = ["In the beginning was the word."];
+    let arguments = [&text[..], &HOST].concat();
+    let expected = logits(&model.name(), &arguments)?;
+    all_close("logits", &logits(&output, &arguments)?, &expected, 1e-5)?;
+    let shallow = logits(&output, &[&arguments[..], &["--cycles", "1"]].concat())?;
+    ensure!(
+        all_close("one cycle", &shallow, &expected, 1e-3).is_err(),
+        "the second cycle changes nothing"
+    );
+    Ok(())
+}
+
+/// No ZTT has such norms.
+fn normed() -> Result<()> {
+    let elsewhere = tempfile::tempdir()?;
+    let output = elsewhere.path().join("start").display().to_string();
+    for model in [OURO, NANBEIGE] {
+        let norm = format!("`{model}` with a norm after every cycle");
+        let arguments = ["convert", &folder(model), "-o", &output];
+        fails(&arguments, 1, &["a plain checkpoint", &norm])?;
     }
     Ok(())
 }
