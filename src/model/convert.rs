@@ -1,12 +1,12 @@
-//! A plain checkpoint, or one that runs all of its layers in cycles without a norm between them, made
-//! a Zero Token Transformer: the starting point for fine-tuning.
+//! A plain checkpoint, or one that runs all of its layers in cycles without a norm between them,
+//! made a Zero Token Transformer: the starting point for fine-tuning.
 //!
 //! Some of the layers are kept, in their order, and divided into head, middle and tail. The result
-//! has no zero-token pool: its zero attention is exactly 0, so that with all layers kept and as many
-//! cycles as it has it gives the original's logits. No pool could promise that. The score `q · zk` is linear
-//! in the query, and queries point everywhere (those of RMS-normed rows, without a bias, fill an
-//! ellipsoid round 0): a key that some queries ignore is one that others attend to. So the pool is
-//! made by the training program, which lets its attention in step by step.
+//! has no zero-token pool: its zero attention is exactly 0, so that with all layers kept, and as
+//! many cycles as the original has, it gives the original's logits. No pool could promise that. The
+//! score `q · zk` is linear in the query, and queries point everywhere (those of RMS-normed rows,
+//! without a bias, fill an ellipsoid round 0): a key that some queries ignore is one that others
+//! attend to. So the pool is made by the training program, which lets its attention in step by step.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -48,8 +48,8 @@ impl<'m> Converted<'m> {
     /// Converts `model` as `plan` says.
     ///
     /// # Errors
-    /// [`Error::File`] where the model is a Zero Token Transformer already, or none can compute what
-    /// it does; [`Error::Option`] where the plan does not fit its layers.
+    /// [`Error::File`] where the model is a Zero Token Transformer already, or none can compute
+    /// what it does; [`Error::Option`] where the plan does not fit its layers.
     pub fn new(model: &'m Model, plan: &Plan) -> Result<Self> {
         let refused = |found: &str| {
             let expected = "a plain checkpoint, or one of cycles without a norm between them";
@@ -61,7 +61,7 @@ impl<'m> Converted<'m> {
         if model.config.loops.norm {
             let name = model.config.family.name;
             return refused(&format!(
-                "one of `{name}` with a norm after every cycle, which a Zero Token Transformer has not"
+                "one of `{name}` with a norm after every cycle, which no Zero Token Transformer has"
             ));
         }
         let kept = kept_layers(plan, model.config.n_layers)?;

@@ -1,5 +1,5 @@
-//! The exit rule in `config.json`, the block `ztt.exit` or a field of the family: how it is written,
-//! and put into a file.
+//! The exit rule in `config.json`, the block `ztt.exit` or a field of the family: how it is
+//! written, and put into a file.
 
 use std::path::{Path, PathBuf};
 
@@ -52,8 +52,8 @@ pub fn config_file(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Replaces the block in a `config.json`, or the field `gate`. All other fields keep their values and their order; the
-/// file is indented by two spaces.
+/// Replaces the block in a `config.json`, or the field `gate`. All other fields keep their values
+/// and their order; the file is indented by two spaces.
 ///
 /// # Errors
 /// [`Error::Field`] where the file has no `ztt` block, [`Error::Io`] where it cannot be written;

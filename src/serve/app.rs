@@ -81,8 +81,9 @@ impl App {
     /// Of a server of `model`, which `backend` runs.
     ///
     /// # Errors
-    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer), those of reading the tokenizer, and, where
-    /// they are asked for, those of [`PlainContent::new`] and [`ChatTemplate::with_variables`].
+    /// [`Error::NoTokenizer`](crate::Error::NoTokenizer), those of reading the tokenizer, and,
+    /// where they are asked for, those of [`PlainContent::new`] and
+    /// [`ChatTemplate::with_variables`].
     pub fn new(settings: Settings, model: &Model, backend: &impl Backend) -> Result<Self> {
         let (n_sequences, n_ctx) = (backend.n(), backend.n_ctx());
         let tokenizer = model.tokenizer()?;

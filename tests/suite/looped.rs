@@ -2,8 +2,10 @@
 //! published names of tensors and fields (`tests/fixtures/looped/make.py`).
 
 mod chats;
+mod commands;
 mod files;
 mod outputs;
+mod variables;
 
 use std::path::Path;
 
@@ -23,8 +25,10 @@ const NANBEIGE: &str = "nanbeige";
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     trials.extend(chats::trials());
+    trials.extend(commands::trials());
     trials.extend(files::trials());
     trials.extend(outputs::trials());
+    trials.extend(variables::trials());
     trials
 }
 

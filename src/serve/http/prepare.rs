@@ -147,7 +147,7 @@ fn check_depth(app: &App, generation: &Generation) -> Result<(), ApiError> {
     if generation.depth.asks_for_exits() && !app.has_scores {
         const FIELD: &str = "ztt.exit_threshold";
         let message = format!(
-            "request: `{FIELD}`: expected none, as the cycles of the model have no scores, found one"
+            "request: `{FIELD}`: expected none for a model whose cycles have no scores, found one"
         );
         return Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_param(FIELD));
     }
