@@ -93,6 +93,9 @@ mod tests {
         let converted = json!({"model_type": "ztt", "base_model_type": "qwen2"});
         let found = of_files(&[("config.json", converted)]);
         assert_eq!(found["unk_token"], "<|endoftext|>");
+        let looped = json!({"model_type": "ztt", "base_model_type": "qwen2",
+                            "tokenizer_model_type": "nanbeige"});
+        assert!(of_files(&[("config.json", looped)]).is_empty());
         let padding = json!({"padding": {"pad_token": "<pad>", "pad_id": 5}});
         let found = of_files(&[model("llama"), ("tokenizer.json", padding)]);
         assert_eq!(found["pad_token"], "<pad>");
