@@ -91,6 +91,7 @@ pub mod files;
 pub mod generate;
 pub mod gpu;
 pub mod kernels;
+pub mod kv_type;
 #[cfg(feature = "cli")]
 pub mod measure;
 pub mod model;

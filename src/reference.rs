@@ -14,7 +14,7 @@ mod tests;
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::kernels::KvType;
+use crate::kv_type::KvType;
 use crate::model::Model;
 use crate::model::block::PostNorm;
 use crate::model::config::KvPolicy;

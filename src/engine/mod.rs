@@ -1,6 +1,7 @@
 //! The engine: it runs a model on a device or on the host, and turns token ids into logits and
 //! tokens.
 
+mod budget;
 mod decode;
 mod decoding;
 mod memory;
@@ -14,8 +15,8 @@ pub mod weights;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use budget::check_fit;
 pub use decoding::Decoding;
-pub use memory::budget::check_fit;
 pub use memory::kv_cache::kv_bytes;
 pub use memory::rows::Place;
 pub use memory::sizes::MAX_BATCH;

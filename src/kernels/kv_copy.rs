@@ -7,6 +7,7 @@ use super::{
     words,
 };
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
+use crate::kernels::kv_format;
 
 params! {
     Params {
@@ -103,7 +104,7 @@ pub fn call<'a>(target: &Target, cache: Cache<'a>, rows: &'a Buffer, list: u32) 
     Call {
         kernel,
         constants: vec![
-            kv_type.constant(),
+            kv_format(kv_type),
             ("N_KV_HEADS", heads.n_kv_heads),
             ("HEAD_OCTETS", heads.octets),
         ],

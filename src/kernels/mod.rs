@@ -13,7 +13,6 @@ pub mod exit;
 pub mod gate_score;
 pub mod gather_rows;
 pub mod kv_copy;
-mod kv_type;
 pub mod layer_norm;
 pub mod linear;
 pub mod next_rows;
@@ -29,7 +28,7 @@ pub mod tiles;
 pub mod top_k;
 pub mod zero_score;
 
-pub use kv_type::{KV_TYPES, KvType};
+pub use crate::kv_type::{KV_TYPES, KvType};
 pub use text::compose;
 
 use crate::gpu::{Access, Binding, Call, Cost, Kernel, Target, on_buffers};
@@ -166,6 +165,16 @@ fn weight_format(dtype: Dtype) -> (&'static str, u32) {
         Dtype::Quantized(Quant::Q4_0) => 4,
     };
     ("WEIGHT_FORMAT", format)
+}
+
+/// The value of the shaders' `KV_FORMAT`.
+fn kv_format(kv_type: KvType) -> (&'static str, u32) {
+    let format = match kv_type {
+        KvType::F32 => 0,
+        KvType::F16 => 1,
+        KvType::Q8_0 => 2,
+    };
+    ("KV_FORMAT", format)
 }
 
 /// A call of a kernel without constants, one workgroup for each row of the grid.

@@ -6,6 +6,7 @@ use wgpu::{Buffer, Features};
 use super::linear::Qkv;
 use super::{Heads, WORKGROUP_SIZE, bound, kernel, on_textures, params, read, read_write, words};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource, Target};
+use crate::kernels::kv_format;
 use crate::model::block::{QkNorm, QkSpan};
 
 params! {
@@ -133,7 +134,7 @@ pub fn call<'a>(target: &Target, projected: Projected<'a>, qkv: Qkv<'a>) -> Call
         ..Cost::default()
     };
     let mut constants = vec![
-        qkv.kv_type.constant(),
+        kv_format(qkv.kv_type),
         ("HAS_ROPE", qkv.angles.is_some().into()),
         ("QK_NORM", norm.map_or(0, |norm| norm.constant())),
     ];

@@ -7,7 +7,7 @@ use super::block_config::{parse_biases, parse_blocks};
 use super::family::{Family, NormKind, PositionKind};
 use super::generation::token_ids;
 use super::json::{Object, kind, parse_object};
-use super::loops::{Loops, ScoreSource, gate_exit, most_cycles};
+use super::loops::{Loops, ScoreSource, most_cycles};
 use super::quant::{QUANTS, Quant};
 use super::role::Role;
 use super::rope_config::parse_rope;
@@ -310,4 +310,14 @@ fn refuse_layer_configs(json: &Object) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The exit rule of a model with a learned gate: `threshold` names the field of the chance to have
+/// left by now at which a position leaves.
+fn gate_exit(json: &Object, threshold: &str) -> Result<ExitRule> {
+    Ok(ExitRule {
+        threshold: json.number(threshold)?,
+        kv: KvPolicy::Share,
+        ..ExitRule::default()
+    })
 }

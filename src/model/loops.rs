@@ -3,7 +3,6 @@
 use super::family::LoopKeys;
 use super::json::Object;
 use super::sizes::MAX_LAYERS;
-use super::ztt::{ExitRule, KvPolicy};
 use crate::error::{Error, Result};
 
 /// The most cycles of a model that stores nothing by cycle: it may run more than its config says.
@@ -124,14 +123,4 @@ impl Loops {
 /// The most cycles of `n_middle` layers.
 pub fn most_cycles(n_middle: usize) -> usize {
     MOST_CYCLES.min(MAX_LAYERS / n_middle)
-}
-
-/// The exit rule of a model with a learned gate: `threshold` names the field of the chance to have
-/// left by now at which a position leaves.
-pub(super) fn gate_exit(json: &Object, threshold: &str) -> Result<ExitRule> {
-    Ok(ExitRule {
-        threshold: json.number(threshold)?,
-        kv: KvPolicy::Share,
-        ..ExitRule::default()
-    })
 }

@@ -1,6 +1,6 @@
 //! Keys and values of the positions seen so far.
 
-use crate::kernels::KvType;
+use crate::kv_type::KvType;
 use crate::model::config::Config;
 use crate::rope::unpaired;
 

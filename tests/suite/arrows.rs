@@ -15,6 +15,7 @@ const ROOMS: &[&str] = &[
     "files",
     "model",
     "rope",
+    "kv_type",
     "schedule",
     "reference",
     "gpu",

@@ -400,12 +400,13 @@ fn inspect() -> Result<()> {
         "{}",
         d["kv_cache_bytes"]
     );
-    let position = 8 * 2 * 3 * 32;
-    for (i, kv_type, n_bytes) in [(0, "f32", 4), (1, "f16", 2)] {
+    // The scales of a head's row of q8_0 take 8 bytes.
+    let rows = 8 * 2 * 3;
+    for (i, kv_type, n_bytes) in [(0, "f16", 64), (1, "f32", 128), (2, "q8_0", 40)] {
         let found = &d["kv_cache_by_type"][i];
         ensure!(found["kv_type"] == kv_type, "{found}");
-        ensure!(found["bytes_per_position"] == n_bytes * position, "{found}");
-        ensure!(found["bytes"] == 384 * n_bytes * position, "{found}");
+        ensure!(found["bytes_per_position"] == n_bytes * rows, "{found}");
+        ensure!(found["bytes"] == 384 * n_bytes * rows, "{found}");
     }
     let layers: Vec<_> = d["walk"]
         .as_array()

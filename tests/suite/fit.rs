@@ -54,7 +54,7 @@ fn too_little_memory() -> Result<()> {
     const MIB: u64 = 8;
     let model = long(60_000)?;
     let name = model.name();
-    for (kv_type, words) in [("f16", "` fits)"), ("f32", " --kv-type f16` fits)")] {
+    for (kv_type, words) in [("q8_0", "` fits)"), ("f32", " --kv-type q8_0` fits)")] {
         let flags = |n_ctx: usize| [format!("--ctx={n_ctx}"), format!("--kv-type={kv_type}")];
         let line = refused(&name, &flags(60_000).each_ref().map(String::as_str), MIB)?;
         for part in ["weights", "key-value cache", "activations", words] {
@@ -66,7 +66,7 @@ fn too_little_memory() -> Result<()> {
         );
         let n_ctx = advised(&line)?;
         ensure!(n_ctx > 1000, "{line}");
-        let with = |n_ctx: usize| [format!("--ctx={n_ctx}"), "--kv-type=f16".to_string()];
+        let with = |n_ctx: usize| [format!("--ctx={n_ctx}"), "--kv-type=q8_0".to_string()];
         let fitting = run(
             &name,
             &with(n_ctx).each_ref().map(String::as_str),

@@ -128,11 +128,15 @@ pub fn trials() -> Vec<Trial> {
 
 /// The folder of a case: of a ZTT or a plain checkpoint, or else of another looped model.
 fn folder(case: &str) -> PathBuf {
-    let folder = path("golden").join(case);
-    match folder.is_dir() {
-        true => folder,
-        false => path("golden-looped").join(case),
+    match is_looped(case) {
+        true => path("golden-looped").join(case),
+        false => path("golden").join(case),
     }
+}
+
+/// Whether a case is of a looped model that is no ZTT.
+pub fn is_looped(case: &str) -> bool {
+    path("golden-looped").join(case).is_dir()
 }
 
 /// The model of a case, each layer as often as the file says.

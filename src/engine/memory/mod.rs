@@ -1,7 +1,6 @@
 //! Memory of a session on the device: sizes, lists of rows, activations, KV caches.
 
 pub mod activations;
-pub mod budget;
 pub mod buffers;
 pub mod growth;
 pub mod kv_cache;

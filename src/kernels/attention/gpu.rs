@@ -5,6 +5,7 @@ use super::tile::Tile;
 use super::{Attention, Operands, cost};
 use crate::gpu::{Call, Cost, Resource};
 use crate::kernels::WORKGROUP_SIZE;
+use crate::kernels::kv_format;
 
 /// Attention in buffers, and the merge of its splits where there are any; each with its role.
 pub(super) fn calls<'a>(
@@ -14,7 +15,7 @@ pub(super) fn calls<'a>(
 ) -> Vec<(Call<'a>, &'static str)> {
     let [rows, out, zeros] = [o.rows, o.out, o.zeros].map(Resource::Buffer);
     let params = a.params();
-    let mut constants = vec![a.kv_type.constant(), a.cap_constant()];
+    let mut constants = vec![kv_format(a.kv_type), a.cap_constant()];
     constants.extend(tile.constants());
     constants.extend(a.heads.constants());
     constants.extend(a.zero_constants());

@@ -5,6 +5,7 @@ use wgpu::Features;
 
 use super::{Attention, Operands, TEXTURE_FIELDS, cost};
 use crate::gpu::{Access, Call, Cost, Kernel, Resource};
+use crate::kernels::kv_format;
 use crate::kernels::{BatchKind, TEXTURE_WORKGROUP_SIZE, bound, kernel, params, read, read_write};
 
 params! {
@@ -71,7 +72,7 @@ pub static VALUES: Kernel = kernel!(
 pub(super) fn of_few_rows<'a>(lanes: u32, a: Attention, o: Operands<'a>) -> Call<'a> {
     let mut constants = vec![
         ("SUBGROUP_LANES", lanes),
-        a.kv_type.constant(),
+        kv_format(a.kv_type),
         a.cap_constant(),
     ];
     constants.extend(a.heads.constants());
@@ -116,7 +117,7 @@ pub(super) fn of_many_rows<'a>(kind: BatchKind, a: Attention, o: Operands<'a>) -
         ..Cost::default()
     };
     let mut constants = vec![
-        a.kv_type.constant(),
+        kv_format(a.kv_type),
         a.cap_constant(),
         ("ROWS_PER_TILE", rows_per_tile),
     ];

@@ -9,6 +9,7 @@ use wgpu::Buffer;
 
 use super::{BatchKind, Heads, KvType, weight_format, words};
 use crate::gpu::{Call, Cost, Kernel, KernelClass, Resource, Target};
+use crate::kernels::kv_format;
 use crate::model::tensor::Dtype;
 pub use epilogue::Epilogue;
 pub use shaders::{MATMUL, MATMUL_TEXTURE, MATVEC, MATVEC_SUBGROUP, MATVEC_TEXTURE};
@@ -261,7 +262,7 @@ impl<'a> Output<'a> {
         let mut constants = vec![
             ("OUTPUT", output),
             ("ACCUMULATE", accumulate.into()),
-            kv_type.constant(),
+            kv_format(kv_type),
             ("HAS_ROPE", has_rope.into()),
         ];
         constants.extend(epilogue.constants());

@@ -64,16 +64,6 @@ impl KvType {
         self == KvType::Q8_0
     }
 
-    /// The value of the shaders' `KV_FORMAT`.
-    pub(super) fn constant(self) -> (&'static str, u32) {
-        let format = match self {
-            KvType::F32 => 0,
-            KvType::F16 => 1,
-            KvType::Q8_0 => 2,
-        };
-        ("KV_FORMAT", format)
-    }
-
     /// The words of a head's row from its values, which are whole octets, as the shaders write
     /// them.
     pub fn encode(self, values: &[f32]) -> Vec<u32> {

@@ -1,9 +1,9 @@
 //! What a model and its texts take on a device, before anything is there.
 
-use super::buffers::{Buffers, angle_bytes};
-use super::kv_cache::kv_bytes;
-use super::layout::padded;
-use super::sizes::Sizes;
+use super::memory::buffers::{Buffers, angle_bytes};
+use super::memory::kv_cache::kv_bytes;
+use super::memory::layout::padded;
+use super::memory::sizes::Sizes;
 use crate::engine::options::{Options, walk};
 use crate::engine::weights::target_of;
 use crate::error::{Error, Result};
