@@ -23,12 +23,33 @@ pub struct Shape {
     pub vocab: usize,
     pub tied: bool,
     pub layers: usize,
-    /// Times the layers run. More than one makes it a Zero Token Transformer, all of whose layers
-    /// are cycled.
-    pub cycles: usize,
+    pub cycles: Cycles,
 }
 
-pub const SHAPES: [Shape; 5] = [
+/// Times that all layers run.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Cycles {
+    Once,
+    /// As a Zero Token Transformer.
+    Ztt(usize),
+    /// The number that the config has in this field.
+    Field(&'static str, usize),
+}
+
+pub const SHAPES: [Shape; 6] = [
+    Shape {
+        name: "SmolLM2-135M, a ZTT",
+        model_type: "llama",
+        hidden: 576,
+        intermediate: 1536,
+        heads: 9,
+        kv_heads: 3,
+        head_dim: 64,
+        vocab: 49_152,
+        tied: true,
+        layers: 30,
+        cycles: Cycles::Ztt(4),
+    },
     Shape {
         name: "SmolLM2-135M",
         model_type: "llama",
@@ -40,7 +61,7 @@ pub const SHAPES: [Shape; 5] = [
         vocab: 49_152,
         tied: true,
         layers: 30,
-        cycles: 1,
+        cycles: Cycles::Once,
     },
     Shape {
         name: "Llama-3.2-1B",
@@ -53,7 +74,7 @@ pub const SHAPES: [Shape; 5] = [
         vocab: 128_256,
         tied: true,
         layers: 16,
-        cycles: 1,
+        cycles: Cycles::Once,
     },
     Shape {
         name: "Qwen3-4B",
@@ -66,11 +87,11 @@ pub const SHAPES: [Shape; 5] = [
         vocab: 151_936,
         tied: true,
         layers: 36,
-        cycles: 1,
+        cycles: Cycles::Once,
     },
     Shape {
         name: "Ouro-1.4B",
-        model_type: "llama",
+        model_type: "ouro",
         hidden: 2048,
         intermediate: 5632,
         heads: 16,
@@ -79,21 +100,20 @@ pub const SHAPES: [Shape; 5] = [
         vocab: 49_152,
         tied: false,
         layers: 24,
-        cycles: 4,
+        cycles: Cycles::Field("total_ut_steps", 4),
     },
     Shape {
         name: "Nanbeige4.2-3B",
-        model_type: "llama",
+        model_type: "nanbeige",
         hidden: 3072,
-        // Reckoned: so wide, layers have the three billion parameters of the model's name.
-        intermediate: 10_496,
+        intermediate: 10_752,
         heads: 48,
         kv_heads: 8,
         head_dim: 128,
         vocab: 166_144,
         tied: false,
         layers: 22,
-        cycles: 2,
+        cycles: Cycles::Field("num_loops", 2),
     },
 ];
 
@@ -111,6 +131,8 @@ impl Shape {
                 true => quant.map(|_| Quant::OF_EMBEDDING),
                 false => quant,
             };
+            // Gates are not quantised.
+            let quant = quant.filter(|_| shape[0] > 1);
             let (dtype, shape, n_bytes) = stored(&shape, quant);
             let offsets = [end, end + n_bytes];
             end += n_bytes;
@@ -141,10 +163,14 @@ impl Shape {
             "rms_norm_eps": 1e-6,
             "tie_word_embeddings": self.tied,
         });
-        if self.cycles > 1 {
-            config["model_type"] = "ztt".into();
-            config["base_model_type"] = self.model_type.into();
-            config["ztt"] = json!({"head_layers": 0, "tail_layers": 0, "cycles": self.cycles});
+        match self.cycles {
+            Cycles::Once => {}
+            Cycles::Ztt(cycles) => {
+                config["model_type"] = "ztt".into();
+                config["base_model_type"] = self.model_type.into();
+                config["ztt"] = json!({"head_layers": 0, "tail_layers": 0, "cycles": cycles});
+            }
+            Cycles::Field(field, cycles) => config[field] = cycles.into(),
         }
         if let Some(quant) = quant {
             config["quantization_config"] = json!({"quant_method": quant.name()});
@@ -179,11 +205,19 @@ impl Shape {
                 of_layer.push(("self_attn.q_norm", vec![self.head_dim]));
                 of_layer.push(("self_attn.k_norm", vec![self.head_dim]));
             }
+            if self.model_type == "ouro" {
+                of_layer.push(("input_layernorm_2", vec![hidden]));
+                of_layer.push(("post_attention_layernorm_2", vec![hidden]));
+            }
             let named = |(name, shape)| (format!("model.layers.{i}.{name}.weight"), shape);
             all.extend(of_layer.into_iter().map(named));
         }
-        if self.cycles > 1 {
-            let pool = vec![self.cycles * layers, self.kv_heads, self.head_dim];
+        if self.model_type == "ouro" {
+            all.push(matrix("model.early_exit_gate.weight", 1, hidden));
+            all.push(("model.early_exit_gate.bias".to_string(), vec![1]));
+        }
+        if let Cycles::Ztt(cycles) = self.cycles {
+            let pool = vec![cycles * layers, self.kv_heads, self.head_dim];
             all.push((POOL.to_string(), pool));
         }
         all
