@@ -12,6 +12,6 @@ fuzz_target!(|text: &str| {
     };
     // Layers are limited by the tensors of a checkpoint, which is missing here.
     if config.n_layers <= 1000 && config.cycles() <= 100 {
-        let _ = Walk::new(&config, true, None, &config.exit());
+        let _ = Walk::new(&config, None, &config.exit());
     }
 });

@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         trial("looped::inspect", inspect),
         trial("looped::early_exit_step", early_exit_step),
         trial("looped::perplexity", perplexity),
+        trial("looped::layers_of_a_plain_model", layers),
     ];
     type Test = fn(&[&str]) -> Result<()>;
     let tests: [(&str, Test); 3] = [
@@ -162,6 +163,35 @@ fn early_exit_step() -> Result<()> {
     let expected = drawn(&folder(OURO), &[&HOST[..], &["--cycles", "2"]].concat())?;
     same("text", &[found.0], &[expected.0])?;
     same("cycles", &[&found.1["mean_cycles"]], &[&json!(2.0)])
+}
+
+/// One time is the model itself; more change it; what runs layers in cycles already is refused.
+fn layers() -> Result<()> {
+    let plain = path("golden/llama-plain").display().to_string();
+    let trace = |flags: &[&str]| {
+        let fixed = ["trace", &plain, "--ids", "1,2,3", "--json", "--top", "3"];
+        succeed(&[&fixed[..], &HOST, flags].concat())
+    };
+    let (alone, once) = (trace(&[])?, trace(&["--loop", "0-1x1"])?);
+    same("once", &[&once], &[&alone])?;
+    ensure!(
+        trace(&["--loop", "0-1x2"])? != alone,
+        "twice changes nothing"
+    );
+    let refused = |model: &str, layers: &str, status: i32, word: &str| -> Result<()> {
+        let run = run(&["inspect", model, "--loop", layers])?;
+        ensure!(run.status == status, "{layers}: {}", run.stderr);
+        ensure!(run.stderr.contains(word), "{layers}: {}", run.stderr);
+        ensure!(run.stderr.trim_end().lines().count() == 1, "{}", run.stderr);
+        Ok(())
+    };
+    refused("builtin", "1-2x2", 1, "runs layers in cycles")?;
+    refused(&folder(OURO), "0-1x2", 1, "runs layers in cycles")?;
+    refused(&plain, "1-99x2", 1, "layers from 0 to")?;
+    refused(&plain, "1-0x2", 1, "layers from 0 to")?;
+    refused(&plain, "0-0x0", 1, "cycles")?;
+    refused(&plain, "0-0x65", 1, "1 to 64 cycles")?;
+    refused(&plain, "0:1x2", 2, "4-15x2")
 }
 
 fn inspect() -> Result<()> {
