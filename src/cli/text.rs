@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, RuleArgs, at_least_one};
 use super::{progress, prompt, setup};
-use crate::engine::{Logits, Options};
+use crate::engine::{Drafts, Logits, Options};
 use crate::error::Error;
 use crate::model::Model;
 use crate::schedule::Walk;
@@ -90,6 +90,7 @@ pub fn options(
         n_ctx: setup::n_ctx(text.ctx, model)?,
         kv_type: device.kv_type,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod decode;
 mod decoding;
+mod drafts;
 mod memory;
 mod observe;
 mod options;
@@ -15,6 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use decoding::Decoding;
+pub use drafts::{Draft, DraftCounts, Drafter, Drafts, n_valid};
 pub use memory::budget::check_fit;
 pub use memory::kv_cache::kv_bytes;
 pub use memory::rows::Place;
@@ -72,6 +74,7 @@ pub struct Engine<'m> {
     n_cycles: usize,
     score: Option<Score>,
     rules: TextRules,
+    drafts: Drafts,
     sequences: Vec<SequenceState>,
     /// Batches under way: their rows, and the sequences before them.
     under_way: VecDeque<(Vec<Row>, Vec<SequenceState>)>,
@@ -188,6 +191,7 @@ impl<'m> Engine<'m> {
             n_cycles: walk.n_cycles,
             score: walk.score,
             rules,
+            drafts: options.drafts,
             sequences: vec![SequenceState::EMPTY; options.n_sequences],
             under_way: VecDeque::new(),
         }
@@ -251,6 +255,11 @@ impl<'m> Engine<'m> {
     /// Sets the rules of what is run from now on. Positions that are in the cache stay as they are.
     pub fn set_rules(&mut self, rules: TextRules) {
         self.rules = rules;
+    }
+
+    /// Where guesses of texts that bring no [`Drafts`] of their own come from: those of the options.
+    pub fn drafts(&self) -> Drafts {
+        self.drafts
     }
 
     /// From now on keys and values of skipped cycles come from there. Positions that are in the
@@ -408,15 +417,19 @@ impl<'m> Engine<'m> {
     /// Runs the given rows, at most [`MAX_BATCH`], in one pass; those of one sequence follow each
     /// other. One output for each, in their order.
     ///
+    /// Where a row of a sequence follows one that draws a token, its id is a guess of that token. It
+    /// draws as if the guess were true, and what it gives is of no use where it is not
+    /// ([`n_valid`]): whoever guessed truncates the sequence then.
+    ///
     /// # Errors
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs; [`Error::Option`]
     /// where a sequence would run deeper than its cache holds; [`Error::NotANumber`] when logits
-    /// that are asked for, or drawn from, are not finite.
+    /// that are asked for, or drawn from, are not finite, but for those of guesses.
     ///
     /// # Panics
     /// When there are more than [`MAX_BATCH`] rows, or more that get logits than the options have
-    /// room for; for a sequence that is not there, a token that was not drawn or that nothing draws,
-    /// and two tokens drawn in one sequence.
+    /// room for; for a sequence that is not there, and a token that was not drawn or that nothing
+    /// draws.
     pub async fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>> {
         self.forget_under_way();
         if rows.is_empty() {
@@ -454,9 +467,11 @@ impl<'m> Engine<'m> {
         self.sizes.room = self.executor_mut().reserve(longest).await?;
         let before = self.sequences.clone();
         let score = self.score;
-        let placed = rows.iter().map(|row| {
+        let guesses = guesses(rows);
+        let placed = rows.iter().zip(guesses).map(|(row, is_guess)| {
             let state = &mut self.sequences[row.sequence];
-            assert!(row.id.is_some() || state.is_drawn, "no token was drawn");
+            let is_known = row.id.is_some() || (state.is_drawn && !is_guess);
+            assert!(is_known, "no token was drawn");
             if row.wants.token {
                 state.sampler = state.sampler.drawing(state.n_positions);
             }
@@ -479,6 +494,7 @@ impl<'m> Engine<'m> {
                     text_start,
                 },
                 id: row.id,
+                is_guess,
                 wants: row.wants,
             }
         });
@@ -500,11 +516,11 @@ impl<'m> Engine<'m> {
             return Ok(outputs);
         };
         let mut lengths: Vec<usize> = before.iter().map(|state| state.n_positions).collect();
-        for (row, output) in rows.iter().zip(&outputs) {
+        for ((row, output), is_guess) in rows.iter().zip(&outputs).zip(guesses(&rows)) {
             let position = lengths[row.sequence];
             lengths[row.sequence] += 1;
             let is_finite = output.logits.iter().all(|logit| logit.is_finite());
-            if !is_finite || output.drawn == Some(NO_TOKEN) {
+            if !is_guess && (!is_finite || output.drawn == Some(NO_TOKEN)) {
                 self.forget_under_way();
                 self.sequences = before;
                 return Err(Error::NotANumber { position });
@@ -531,14 +547,11 @@ impl<'m> Engine<'m> {
     }
 
     /// # Panics
-    /// Where two rows of a sequence draw, or one that has no sampler.
+    /// Where a row of a sequence draws that has no sampler.
     fn check_draws(&self, rows: &[Row]) {
-        let mut drawing = vec![false; self.sequences.len()];
         for row in rows.iter().filter(|row| row.wants.token) {
             let sampler = self.sequences[row.sequence].sampler;
             assert!(!matches!(sampler, SamplerState::None), "nothing draws");
-            assert!(!drawing[row.sequence], "two draws of one sequence");
-            drawing[row.sequence] = true;
         }
     }
 
@@ -572,4 +585,13 @@ impl<'m> Engine<'m> {
             longest => Ok(longest),
         }
     }
+}
+
+/// Which rows of a batch follow one of their sequence that draws a token: their ids are guesses.
+fn guesses(rows: &[Row]) -> Vec<bool> {
+    let follows_a_draw = |(i, row): (usize, &Row)| {
+        let mut before = rows[..i].iter();
+        before.any(|other| other.sequence == row.sequence && other.wants.token)
+    };
+    rows.iter().enumerate().map(follows_a_draw).collect()
 }

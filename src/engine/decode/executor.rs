@@ -20,6 +20,8 @@ pub struct PlacedRow {
     pub place: Place,
     /// `None`: the token drawn last in its sequence.
     pub id: Option<u32>,
+    /// The id is a guess of the token drawn at the row before.
+    pub is_guess: bool,
     pub wants: Wants,
 }
 

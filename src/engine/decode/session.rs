@@ -144,6 +144,7 @@ impl Session {
         };
         let ids = rows.iter().map(|row| row.id.unwrap_or(FROM_HISTORY));
         self.write(&batch, &ids.collect::<Vec<u32>>());
+        self.write_guesses(&rows);
         let submitted = self.encode(batch).await?;
         self.under_way.push_back(submitted);
         Ok(())
@@ -185,6 +186,17 @@ impl Session {
         let rows = b.lists.host_part(&batch.places, &batch.outputs.rows);
         queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
         queue.write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
+    }
+
+    /// Puts guesses into the history: the rows after them draw as if they were true, and drawing
+    /// puts what is drawn into their places.
+    fn write_guesses(&self, rows: &[PlacedRow]) {
+        for row in rows.iter().filter(|row| row.is_guess) {
+            if let Some(id) = row.id {
+                let (sequence, place) = (row.place.sequence, row.place.in_text());
+                self.sampler.set_token(&self.model.gpu, sequence, place, id);
+            }
+        }
     }
 
     /// Submits the segments of a batch at once, with copies of their results.

@@ -32,6 +32,11 @@ impl Place {
         (first_position..first_position + n).map(place).collect()
     }
 
+    /// The place in the text of the row's token, modulo 2^32.
+    pub fn in_text(&self) -> usize {
+        (self.position as u32).wrapping_add(self.text_start) as usize
+    }
+
     /// The place in the text of the token that is drawn after the row.
     pub fn next_in_text(&self) -> usize {
         (self.position as u32 + 1).wrapping_add(self.text_start) as usize
