@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 
 use super::args::{EngineArgs, LoopedModelArgs};
+use super::drafts::DraftArgs;
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
 use super::{complain, output, setup, stderr, summary};
 use crate::chat::{Answer, AnswerOptions, ChatSession};
-use crate::engine::Logits;
 use crate::error::Error;
 use crate::generate::{Finish, Token};
 use crate::model::Model;
@@ -57,6 +57,9 @@ pub struct Args {
     generation: GenerationArgs,
 
     #[command(flatten)]
+    drafts: DraftArgs,
+
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -75,7 +78,8 @@ pub fn main(args: Args) -> Result<()> {
     model.chat_template()?;
     let sampling = args.generation.sampling(&model);
     let seed = sampling.seed;
-    let ready = setup::engine(&args.engine, &model, Logits::Last)?;
+    let engine_options = setup::text_options(&args.engine, &args.drafts, &model)?;
+    let ready = setup::engine(&args.engine.device, &model, &engine_options)?;
     let mut session = ChatSession::new(&model, ready.engine)?;
     if args.plain_content {
         session = session.with_plain_content()?;

@@ -13,6 +13,7 @@ mod compare;
 mod completions;
 mod convert;
 mod devices;
+mod drafts;
 mod generation;
 mod inspect;
 mod interrupt;

@@ -1,5 +1,7 @@
 //! How guesses turned out.
 
+use serde_json::{Value, json};
+
 /// Guesses of a text by their place in a draft, and how many were true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DraftCounts {
@@ -43,6 +45,16 @@ impl DraftCounts {
     /// Guesses made, and those that were kept.
     pub fn totals(&self) -> (usize, usize) {
         (self.drafted.iter().sum(), self.accepted.iter().sum())
+    }
+
+    /// The object of reports.
+    pub fn json(&self) -> Value {
+        json!({
+            "drafted": self.drafted,
+            "accepted": self.accepted,
+            "passes": self.n_passes,
+            "tokens_per_pass": self.tokens_a_pass(),
+        })
     }
 
     /// Tokens a pass; 0 where there was none.

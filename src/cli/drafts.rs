@@ -1,0 +1,36 @@
+//! Arguments of `run`, `chat`, `serve` and `bench`: tokens that are guessed before they are drawn.
+
+use crate::engine::Drafts;
+use crate::error::{Error, Result};
+
+/// Where guesses come from.
+#[derive(clap::Args)]
+pub struct DraftArgs {
+    /// Guess tokens from what came before in the text, and verify several in a pass: the same text,
+    /// sooner where it repeats
+    #[arg(long, help_heading = "Drafts")]
+    draft_ngram: bool,
+
+    /// Guess this many tokens at a time, 7 at most [default: as many as pay off]
+    #[arg(long, value_name = "N", help_heading = "Drafts")]
+    draft_tokens: Option<usize>,
+}
+
+impl DraftArgs {
+    /// # Errors
+    /// [`Error::Option`] for a number of guesses where nothing is guessed.
+    pub fn drafts(&self) -> Result<Drafts> {
+        let drafts = Drafts {
+            ngrams: self.draft_ngram,
+            tokens: self.draft_tokens,
+        };
+        match self.draft_tokens {
+            Some(n) if !drafts.any() => Err(Error::Option {
+                option: "--draft-tokens",
+                expected: "`--draft-ngram` beside it".to_string(),
+                found: format!("{n} alone"),
+            }),
+            _ => Ok(drafts),
+        }
+    }
+}
