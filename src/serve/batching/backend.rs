@@ -1,7 +1,7 @@
 //! The interface of a model to the batcher.
 
 use crate::engine::sampling::{Sampler, SamplingOptions};
-use crate::engine::{Engine, Row};
+use crate::engine::{Drafts, Engine, Row};
 use crate::error::Result;
 use crate::reference::Output;
 use crate::schedule::TextRules;
@@ -19,6 +19,9 @@ pub trait Backend {
 
     /// The rules of texts that bring none of their own.
     fn rules(&self) -> TextRules;
+
+    /// Where guesses of texts that bring none of their own come from.
+    fn drafts(&self) -> Drafts;
 
     /// Forgets all positions of a sequence from `n` on.
     fn truncate(&mut self, sequence: usize, n: usize);
@@ -60,6 +63,10 @@ impl Backend for Engine<'_> {
 
     fn rules(&self) -> TextRules {
         self.rules()
+    }
+
+    fn drafts(&self) -> Drafts {
+        self.drafts()
     }
 
     fn truncate(&mut self, sequence: usize, n: usize) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::room::{Room, deal};
 use super::slot::{Active, Slot};
 use super::{Backend, Event, Job, Queue};
-use crate::engine::{MAX_BATCH, Row};
+use crate::engine::{Drafts, MAX_BATCH, Row, n_valid};
 use crate::error::{Error, Result};
 use crate::generate::GeneratedText;
 use crate::model::tokenizer::Tokenizer;
@@ -107,6 +107,10 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             self.drop_abandoned();
             self.admit();
             let (rows, n_prompt) = self.plan();
+            let rows = match n_prompt {
+                0 => self.with_guesses(rows),
+                _ => rows,
+            };
             if rows.is_empty() || self.submit(rows, n_prompt).is_none() {
                 return;
             }
@@ -124,11 +128,11 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
                 let n_ctx = backend.n_ctx();
                 let time = (self.clock)().saturating_sub(pass.start);
                 self.room.learn(pass.rows.len(), pass.n_prompt, time);
-                for ((row, text), output) in pass.rows.iter().zip(&outputs) {
-                    // A text that has ended meanwhile has no use for it.
-                    if self.slots[row.sequence].text() == *text {
-                        self.advance(row, output, n_ctx);
-                    }
+                let mut outputs = outputs.as_slice();
+                for rows in pass.rows.chunk_by(is_followed_by_guess) {
+                    let (of_rows, others) = outputs.split_at(rows.len());
+                    outputs = others;
+                    self.advance_all(rows, of_rows, n_ctx);
                 }
             }
             Err(e) => self.lose(&e),
@@ -255,6 +259,51 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         (batch, n_prompt)
     }
 
+    /// Adds guesses to the rows of a pass, each of which is the next of its text, as far as the pass
+    /// stays one of few rows: those have the bits of rows alone.
+    fn with_guesses(&mut self, rows: Vec<Row>) -> Vec<Row> {
+        let Some(n_ctx) = self.backend.as_ref().map(Backend::n_ctx) else {
+            return rows;
+        };
+        let n_texts = rows.len();
+        let mut free = (1 + Drafts::MOST).saturating_sub(n_texts);
+        let mut all = Vec::with_capacity(n_texts + free);
+        for (i, row) in rows.into_iter().enumerate() {
+            let share = free / (n_texts - i);
+            let guesses = self.slots[row.sequence].guesses(&row, share, n_ctx);
+            free -= guesses.len();
+            all.push(row);
+            all.extend(guesses);
+        }
+        all
+    }
+
+    /// Takes in the outputs of a row and of the guesses after it, as far as those are true.
+    fn advance_all(&mut self, rows: &[(Row, Option<u64>)], outputs: &[Output], n_ctx: usize) {
+        let (row, text) = &rows[0];
+        let sequence = row.sequence;
+        let guesses: Vec<u32> = rows[1..].iter().filter_map(|(row, _)| row.id).collect();
+        let n_valid = n_valid(&guesses, outputs);
+        if row.wants.any()
+            && self.slots[sequence].text() == *text
+            && let Some(active) = &mut self.slots[sequence].active
+        {
+            let n_guesses = active.learn(n_valid - 1);
+            self.metrics.drafts(n_guesses, n_valid - 1);
+        }
+        for ((row, text), output) in rows.iter().zip(outputs).take(n_valid) {
+            // A text that has ended meanwhile has no use for it.
+            if self.slots[sequence].text() == *text {
+                self.advance(row, output, n_ctx);
+            }
+        }
+        if !guesses.is_empty()
+            && let Some(backend) = &mut self.backend
+        {
+            backend.truncate(sequence, self.slots[sequence].cached.len());
+        }
+    }
+
     /// Takes in the output of a position.
     fn advance(&mut self, row: &Row, output: &Output, n_ctx: usize) {
         let slot = &mut self.slots[row.sequence];
@@ -331,4 +380,9 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             self.end(sequence, Event::Failed(reason.to_string()));
         }
     }
+}
+
+/// Whether the second of two rows of a pass is a guess of the token drawn at the first.
+fn is_followed_by_guess(a: &(Row, Option<u64>), b: &(Row, Option<u64>)) -> bool {
+    a.0.wants.token && a.0.sequence == b.0.sequence
 }

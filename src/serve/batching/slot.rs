@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Event, Job, Outcome, Piece, TokenLogprobs};
 use crate::engine::sampling::Sampler;
-use crate::engine::{Row, Wants};
+use crate::engine::{Draft, Drafter, Row, Wants};
 use crate::error::Result;
 use crate::generate::{Cached, Exits, GeneratedText};
 use crate::reference::Output;
@@ -80,6 +80,30 @@ impl<'t> Slot<'t> {
         (first..first + n).map(row).collect()
     }
 
+    /// Rows of guesses after `row`, the last one that is pending; at most `most`.
+    pub fn guesses(&mut self, row: &Row, most: usize, n_ctx: usize) -> Vec<Row> {
+        let has_room = n_ctx.saturating_sub(self.cached.len() + 1);
+        let Some(active) = &mut self.active else {
+            return Vec::new();
+        };
+        let is_wanted = active
+            .job
+            .rules
+            .max_tokens
+            .saturating_sub(active.n_tokens() + 1);
+        let most = most.min(has_room).min(is_wanted);
+        active.draft = match &active.drafter {
+            Some(drafter) if row.wants.token => drafter.guess(&active.ids, most),
+            _ => None,
+        };
+        let ids = active.draft.iter().flat_map(|draft| &draft.ids);
+        ids.map(|&id| Row {
+            id: Some(id),
+            ..*row
+        })
+        .collect()
+    }
+
     /// Begins the empty `text` of a job, with the first `n_cached` tokens of its prompt cached.
     /// Its tokens are drawn by the model where that `draws`. Returns their sampler.
     pub fn begin(
@@ -111,11 +135,15 @@ pub struct Active<'t> {
     logprobs: VecDeque<TokenLogprobs>,
     n_cached: usize,
     exits: Exits,
+    drafter: Option<Drafter>,
+    /// The guesses of the pass under way.
+    draft: Option<Draft>,
 }
 
 impl<'t> Active<'t> {
     fn new(mut job: Job, text: GeneratedText<'t>, n_cached: usize, draws: bool) -> Self {
         let ids = std::mem::take(&mut job.prompt);
+        let drafts = Some(job.drafts).filter(|drafts| draws && drafts.any());
         Self {
             sampler: Sampler::new(job.sampling.clone(), &ids),
             text,
@@ -129,7 +157,20 @@ impl<'t> Active<'t> {
             logprobs: VecDeque::new(),
             n_cached,
             exits: Exits::default(),
+            drafter: drafts.map(Drafter::new),
+            draft: None,
         }
+    }
+
+    /// Takes in how many of the guesses of a pass were true. Returns how many there were.
+    pub fn learn(&mut self, n_true: usize) -> usize {
+        let draft = self.draft.take();
+        match (&mut self.drafter, &draft) {
+            (Some(drafter), Some(draft)) => drafter.learn(draft, n_true),
+            (Some(drafter), None) => drafter.skip(),
+            (None, _) => {}
+        }
+        draft.map_or(0, |draft| draft.ids.len())
     }
 
     /// Tokens of the text so far.
@@ -183,6 +224,7 @@ impl<'t> Active<'t> {
             n_cached: self.n_cached,
             n_generated: self.text.n_tokens(),
             exits: self.exits.clone(),
+            drafts: self.drafter.as_ref().map(|drafter| drafter.counts.clone()),
         }))
     }
 }

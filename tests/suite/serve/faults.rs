@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{Engine, Options, Row};
+use ztt_wgpu::engine::{Drafts, Engine, Options, Row};
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use ztt_wgpu::reference::Output;
 use ztt_wgpu::schedule::TextRules;
@@ -64,6 +64,10 @@ impl Backend for Failing<'_> {
 
     fn rules(&self) -> TextRules {
         self.engine.rules()
+    }
+
+    fn drafts(&self) -> Drafts {
+        self.engine.drafts()
     }
 
     fn draws(&self, options: &SamplingOptions) -> bool {
