@@ -1,0 +1,119 @@
+//! Guesses in the program: `run`, `chat` by its session, `serve`, and what is refused.
+
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::adapter;
+use crate::compare::same;
+use crate::fixtures::trial;
+use crate::program::{json_lines, run, succeed};
+use crate::serve::server::{COMPLETIONS, DEVICE, HOST, Server};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("drafts::run::host", || by_run(&HOST)),
+        adapter::trial("drafts::run::adapter", |_| by_run(&DEVICE)),
+        trial("drafts::serve::host", || by_serve(&HOST)),
+        adapter::trial("drafts::serve::adapter", |_| by_serve(&DEVICE)),
+        trial("drafts::refusals", refusals),
+    ]
+}
+
+const PROMPTS: [&str; 3] = [
+    "one two three, one two three, one two three, one",
+    "In the beginning God created",
+    "the man and the man and the man and",
+];
+const N_TOKENS: usize = 24;
+
+fn arguments<'a>(prompt: &'a str, adapter: &[&'a str], flags: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["run", "builtin", prompt, "-n", "24", "--temperature", "0"];
+    arguments.extend(["--seed", "5"]);
+    arguments.extend(adapter.iter().chain(flags));
+    arguments
+}
+
+fn by_run(adapter: &[&str]) -> Result<()> {
+    let drafts = ["--draft-ngram", "--draft-tokens", "3"];
+    for prompt in PROMPTS {
+        let plain = succeed(&arguments(prompt, adapter, &[]))?;
+        let drafted = run(&arguments(prompt, adapter, &drafts))?;
+        ensure!(drafted.status == 0, "{}", drafted.stderr);
+        same(prompt, &[drafted.stdout], &[plain])?;
+        let is_said = drafted.stderr.contains("\ndrafts ");
+        ensure!(is_said, "{}", drafted.stderr);
+    }
+    let lines = json_lines(&succeed(&arguments(
+        PROMPTS[0],
+        adapter,
+        &["--draft-ngram", "--json"],
+    ))?)?;
+    let found = &lines.last().context("a summary")?["summary"]["drafts"];
+    let sum = |field: &str| -> Result<u64> {
+        let places = found[field].as_array().context("places")?;
+        Ok(places.iter().filter_map(Value::as_u64).sum())
+    };
+    ensure!(sum("drafted")? >= sum("accepted")?, "{found}");
+    ensure!(found["tokens_per_pass"].as_f64() >= Some(1.0), "{found}");
+    Ok(())
+}
+
+fn by_serve(adapter: &[&str]) -> Result<()> {
+    let alone = PROMPTS.map(|prompt| succeed(&arguments(prompt, adapter, &[])));
+    let flags = ["--parallel", "3", "--draft-ngram", "--draft-tokens", "2"];
+    let server = Server::start_on(adapter, "builtin", &flags, &[])?;
+    let body = |prompt: &str, ztt: Value| {
+        json!({"prompt": prompt, "max_tokens": N_TOKENS, "temperature": 0, "seed": 5,
+               "ztt": ztt})
+    };
+    let found: Vec<Result<Value>> = thread::scope(|scope| {
+        let started = PROMPTS.map(|prompt| {
+            let server = &server;
+            scope.spawn(move || server.ok(COMPLETIONS, &body(prompt, json!({}))))
+        });
+        let joined = started.into_iter().map(|t| t.join().expect("a thread"));
+        joined.collect()
+    });
+    let mut n_drafted = 0;
+    for ((prompt, found), alone) in PROMPTS.iter().zip(found).zip(alone) {
+        let (found, alone) = (found?, alone?);
+        let text = alone.strip_suffix('\n').context("line")?;
+        same(prompt, &[&found["choices"][0]["text"]], &[&json!(text)])?;
+        let drafts = &found["usage"]["ztt"]["drafts"];
+        let drafted = drafts["drafted"].as_array().context("counts")?;
+        n_drafted += drafted.iter().filter_map(Value::as_u64).sum::<u64>();
+    }
+    ensure!(n_drafted > 0, "nothing was guessed");
+    let without = server.ok(COMPLETIONS, &body(PROMPTS[0], json!({"draft_tokens": 0})))?;
+    let drafts = &without["usage"]["ztt"]["drafts"];
+    ensure!(drafts.is_null(), "{drafts}");
+    let counted = server.metric("ztt_drafted_tokens_total")?;
+    ensure!(counted == n_drafted as f64, "{counted}, not {n_drafted}");
+    Ok(())
+}
+
+fn refusals() -> Result<()> {
+    for (flags, words) in [
+        (
+            &["--draft-ngram", "--draft-tokens", "8"][..],
+            ["--draft-tokens", "1 to 7"],
+        ),
+        (
+            &["--draft-ngram", "--draft-tokens", "0"],
+            ["--draft-tokens", "1 to 7"],
+        ),
+        (
+            &["--draft-tokens", "3"],
+            ["--draft-tokens", "`--draft-ngram`"],
+        ),
+    ] {
+        let refused = run(&arguments(PROMPTS[0], &HOST, flags))?;
+        ensure!(refused.status == 1, "{flags:?}: status {}", refused.status);
+        let is_said = words.iter().all(|word| refused.stderr.contains(word));
+        ensure!(is_said, "{flags:?}: {}", refused.stderr);
+    }
+    Ok(())
+}
