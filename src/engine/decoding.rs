@@ -56,13 +56,16 @@ impl<'e, 'm> Decoding<'e, 'm> {
         let running = engine.forward_by(rule, prompt, Logits::Last, wants);
         let outputs = running.await?;
         let end = engine.n_positions().saturating_add(n_passes);
-        let drafts = Some(engine.drafts()).filter(|drafts| is_ahead && drafts.any());
+        let drafter = match is_ahead {
+            true => engine.drafter(engine.drafts(), &engine.rules().drawn),
+            false => None,
+        };
         let mut decoding = Self {
             end: end.min(engine.n_ctx()),
             engine,
             sampler,
             is_ahead,
-            drafter: drafts.map(Drafter::new),
+            drafter,
             verified: VecDeque::new(),
             id: 0,
         };
@@ -131,13 +134,13 @@ impl<'e, 'm> Decoding<'e, 'm> {
     /// Runs the token drawn last and guesses of those after it, and keeps those that are true.
     async fn verify(&mut self, draft: &Draft) -> Result<()> {
         let rule = self.engine.rules().drawn;
-        let row = |&id: &u32| Row {
+        let row = |id: Option<u32>| Row {
             sequence: 0,
-            id: Some(id),
+            id,
             rule,
             wants: Wants::TOKEN,
         };
-        let ids = std::iter::once(&self.id).chain(&draft.ids);
+        let ids = std::iter::once(Some(self.id)).chain(draft.ids.iter().copied());
         let rows: Vec<Row> = ids.map(row).collect();
         let first = self.engine.n_positions();
         let run = self.engine.run(&rows).await;

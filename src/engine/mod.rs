@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use decoding::Decoding;
-pub use drafts::{Draft, DraftCounts, Drafter, Drafts, n_valid};
+pub use drafts::{Draft, DraftCounts, DraftDepth, Drafter, Drafts, n_valid};
 pub use memory::budget::check_fit;
 pub use memory::kv_cache::kv_bytes;
 pub use memory::rows::Place;
@@ -75,6 +75,8 @@ pub struct Engine<'m> {
     score: Option<Score>,
     rules: TextRules,
     drafts: Drafts,
+    /// Of a draft by depth, as a part of a pass.
+    draft_cost: f64,
     sequences: Vec<SequenceState>,
     /// Batches under way: their rows, and the sequences before them.
     under_way: VecDeque<(Vec<Row>, Vec<SequenceState>)>,
@@ -132,7 +134,8 @@ impl<'m> Engine<'m> {
     /// Runs `model` in plain Rust on the host.
     pub fn on_host(model: &'m Model, options: &Options) -> Result<Self> {
         let (walk, rules) = walk(model, options)?;
-        let host = Host::new(model, &walk, options.n_sequences)?;
+        let cuts = options.drafts.cuts(&walk, &rules)?;
+        let host = Host::new(model, &walk, cuts, options.n_sequences)?;
         let backend = Backend::Host(Box::new(host));
         Ok(Self::new(model, options, backend, &walk, rules))
     }
@@ -141,7 +144,8 @@ impl<'m> Engine<'m> {
     /// whose cache is of the options' type: to compare devices with.
     pub fn on_host_as_stored(model: &'m Model, options: &Options) -> Result<Self> {
         let (walk, rules) = walk(model, options)?;
-        let mut host = Host::new(model, &walk, options.n_sequences)?;
+        let cuts = options.drafts.cuts(&walk, &rules)?;
+        let mut host = Host::new(model, &walk, cuts, options.n_sequences)?;
         host.round_kv(options.kv_type);
         let backend = Backend::Host(Box::new(host));
         Ok(Self::new(model, options, backend, &walk, rules))
@@ -172,7 +176,8 @@ impl<'m> Engine<'m> {
         options: &Options,
     ) -> Result<Self> {
         let (walk, rules) = walk(model, options)?;
-        let session = Session::new(Arc::clone(device_model), walk.clone(), options)?;
+        let cuts = options.drafts.cuts(&walk, &rules)?;
+        let session = Session::new(Arc::clone(device_model), walk.clone(), cuts, options)?;
         let backend = Backend::Device(Box::new(session));
         Ok(Self::new(model, options, backend, &walk, rules))
     }
@@ -192,6 +197,10 @@ impl<'m> Engine<'m> {
             score: walk.score,
             rules,
             drafts: options.drafts,
+            draft_cost: match options.drafts.cuts(walk, &rules) {
+                Ok(Some(cuts)) => cuts.cost(walk, &model.config),
+                _ => 1.0,
+            },
             sequences: vec![SequenceState::EMPTY; options.n_sequences],
             under_way: VecDeque::new(),
         }
@@ -260,6 +269,18 @@ impl<'m> Engine<'m> {
     /// Where guesses of texts that bring no [`Drafts`] of their own come from: those of the options.
     pub fn drafts(&self) -> Drafts {
         self.drafts
+    }
+
+    /// What guesses the tokens of a text that are drawn by `rule`; `None` where nothing does. Depth
+    /// is that of the options, and guesses nothing where a token may leave the cycles.
+    pub fn drafter(&self, drafts: Drafts, rule: &Rule) -> Option<Drafter> {
+        let leaves = rule.may_leave(self.n_cycles);
+        let depth = self
+            .drafts
+            .depth
+            .filter(|_| !leaves && drafts.depth.is_some());
+        let drafts = Drafts { depth, ..drafts };
+        drafts.any().then(|| Drafter::new(drafts, self.draft_cost))
     }
 
     /// From now on keys and values of skipped cycles come from there. Positions that are in the
@@ -417,9 +438,10 @@ impl<'m> Engine<'m> {
     /// Runs the given rows, at most [`MAX_BATCH`], in one pass; those of one sequence follow each
     /// other. One output for each, in their order.
     ///
-    /// Where a row of a sequence follows one that draws a token, its id is a guess of that token. It
-    /// draws as if the guess were true, and what it gives is of no use where it is not
-    /// ([`n_valid`]): whoever guessed truncates the sequence then.
+    /// Where a row of a sequence follows one that draws a token, its id is a guess of that token, or
+    /// `None` for what the options draft by depth. It draws as if the guess were true, and what it
+    /// gives is of no use where it is not ([`n_valid`]): whoever guessed truncates the sequence
+    /// then.
     ///
     /// # Errors
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs; [`Error::Option`]
@@ -429,7 +451,8 @@ impl<'m> Engine<'m> {
     /// # Panics
     /// When there are more than [`MAX_BATCH`] rows, or more that get logits than the options have
     /// room for; for a sequence that is not there, and a token that was not drawn or that nothing
-    /// draws.
+    /// draws; for a token to be drafted where nothing is drafted by depth, in more rows than are
+    /// verified at a time, or beside a row that may leave the cycles.
     pub async fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>> {
         self.forget_under_way();
         if rows.is_empty() {
@@ -470,8 +493,7 @@ impl<'m> Engine<'m> {
         let guesses = guesses(rows);
         let placed = rows.iter().zip(guesses).map(|(row, is_guess)| {
             let state = &mut self.sequences[row.sequence];
-            let is_known = row.id.is_some() || (state.is_drawn && !is_guess);
-            assert!(is_known, "no token was drawn");
+            assert!(row.id.is_some() || state.is_drawn, "no token was drawn");
             if row.wants.token {
                 state.sampler = state.sampler.drawing(state.n_positions);
             }
@@ -499,7 +521,10 @@ impl<'m> Engine<'m> {
             }
         });
         let placed: Vec<PlacedRow> = placed.collect();
-        self.check_draws(rows);
+        self.check_draws(&placed);
+        for row in placed.iter().filter(|row| row.is_drafted()) {
+            self.sequences[row.place.sequence].is_drawn = false;
+        }
         let n_outputs = placed.iter().filter(|row| row.wants.any()).count();
         assert!(n_outputs <= self.sizes.n_outputs, "{n_outputs} get logits");
         self.under_way.push_back((rows.to_vec(), before));
@@ -547,11 +572,23 @@ impl<'m> Engine<'m> {
     }
 
     /// # Panics
-    /// Where a row of a sequence draws that has no sampler.
-    fn check_draws(&self, rows: &[Row]) {
+    /// Where a row of a sequence draws that has no sampler, or one cannot be drafted.
+    fn check_draws(&self, rows: &[PlacedRow]) {
         for row in rows.iter().filter(|row| row.wants.token) {
-            let sampler = self.sequences[row.sequence].sampler;
+            let sampler = self.sequences[row.place.sequence].sampler;
             assert!(!matches!(sampler, SamplerState::None), "nothing draws");
+        }
+        let n_drafted = rows.iter().filter(|row| row.is_drafted()).count();
+        if n_drafted > 0 {
+            let leaves = |row: &PlacedRow| row.place.rule.may_leave(self.n_cycles);
+            assert!(self.drafts.depth.is_some(), "nothing is drafted by depth");
+            assert!(!rows.iter().any(leaves), "a row beside drafts may leave");
+            assert!(n_drafted <= Drafts::MOST, "{n_drafted} are drafted");
+        }
+        let pairs = rows.iter().zip(rows.iter().skip(1));
+        for (before, row) in pairs.filter(|(_, row)| row.is_drafted()) {
+            let is_next = before.place.sequence == row.place.sequence && before.wants.token;
+            assert!(is_next, "a draft does not follow a row that draws");
         }
     }
 

@@ -80,8 +80,8 @@ pub(super) fn walk(model: &Model, options: &Options) -> Result<(Walk, TextRules)
             found: threshold.to_string(),
         });
     }
-    options.drafts.check()?;
     let walk = Walk::new(&model.config, options.cap, exit)?;
     let rules = walk.rules(exit);
+    options.drafts.cuts(&walk, &rules)?;
     Ok((walk, rules))
 }

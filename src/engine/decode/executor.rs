@@ -25,6 +25,13 @@ pub struct PlacedRow {
     pub wants: Wants,
 }
 
+impl PlacedRow {
+    /// Whether its token is drafted by depth, from the row before it.
+    pub fn is_drafted(&self) -> bool {
+        self.is_guess && self.id.is_none()
+    }
+}
+
 /// Runs batches of rows, in the order they are submitted. Whether rows may be run is for the
 /// engine to know.
 pub trait Executor {

@@ -108,6 +108,11 @@ impl Lists {
         self.at(4 + 2 * cycle as u32)
     }
 
+    /// Values that the host writes for a batch.
+    pub fn n_host_values(self) -> usize {
+        self.at(3) as usize
+    }
+
     /// Values of the whole buffer.
     pub fn n_values(self, n_cycles: usize) -> u64 {
         u64::from(self.at(3 + 2 * n_cycles as u32))
@@ -125,7 +130,7 @@ impl Lists {
 
     /// The part of the buffer that the host writes for a batch: places, and the first three lists.
     pub fn host_part(self, places: &[Place], outputs: &[u32]) -> Vec<u32> {
-        let mut values = vec![0; self.at(3) as usize];
+        let mut values = vec![0; self.n_host_values()];
         for (row, place) in values.chunks_exact_mut(ROW_WORDS).zip(places) {
             row.copy_from_slice(&place.words());
         }

@@ -229,8 +229,12 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         job.tell(Event::Started);
         self.n_begun += 1;
         let draws = backend.draws(&job.sampling);
+        let drafter = match draws {
+            true => backend.drafter(job.drafts, &job.depth.drawn),
+            false => None,
+        };
         let slot = &mut self.slots[sequence];
-        let sampler = slot.begin(job, text, n_cached, self.n_begun, draws);
+        let sampler = slot.begin(job, text, n_cached, self.n_begun, draws, drafter);
         if draws {
             backend.set_sampler(sequence, sampler);
         }
@@ -262,15 +266,18 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
     /// Adds guesses to the rows of a pass, each of which is the next of its text, as far as the pass
     /// stays one of few rows: those have the bits of rows alone.
     fn with_guesses(&mut self, rows: Vec<Row>) -> Vec<Row> {
-        let Some(n_ctx) = self.backend.as_ref().map(Backend::n_ctx) else {
+        let Some(backend) = &self.backend else {
             return rows;
         };
+        let (n_ctx, n_cycles) = (backend.n_ctx(), backend.n_cycles());
+        let leaves = rows.iter().any(|row| row.rule.may_leave(n_cycles));
         let n_texts = rows.len();
         let mut free = (1 + Drafts::MOST).saturating_sub(n_texts);
         let mut all = Vec::with_capacity(n_texts + free);
         for (i, row) in rows.into_iter().enumerate() {
             let share = free / (n_texts - i);
-            let guesses = self.slots[row.sequence].guesses(&row, share, n_ctx);
+            let slot = &mut self.slots[row.sequence];
+            let guesses = slot.guesses(&row, share, n_ctx, leaves);
             free -= guesses.len();
             all.push(row);
             all.extend(guesses);
@@ -282,7 +289,7 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
     fn advance_all(&mut self, rows: &[(Row, Option<u64>)], outputs: &[Output], n_ctx: usize) {
         let (row, text) = &rows[0];
         let sequence = row.sequence;
-        let guesses: Vec<u32> = rows[1..].iter().filter_map(|(row, _)| row.id).collect();
+        let guesses: Vec<Option<u32>> = rows[1..].iter().map(|(row, _)| row.id).collect();
         let n_valid = n_valid(&guesses, outputs);
         if row.wants.any()
             && self.slots[sequence].text() == *text

@@ -80,8 +80,15 @@ impl<'t> Slot<'t> {
         (first..first + n).map(row).collect()
     }
 
-    /// Rows of guesses after `row`, the last one that is pending; at most `most`.
-    pub fn guesses(&mut self, row: &Row, most: usize, n_ctx: usize) -> Vec<Row> {
+    /// Rows of guesses after `row`, the last one that is pending; at most `most`. Nothing is drafted
+    /// by depth beside rows that may leave the cycles: then it is `without_depth`.
+    pub fn guesses(
+        &mut self,
+        row: &Row,
+        most: usize,
+        n_ctx: usize,
+        without_depth: bool,
+    ) -> Vec<Row> {
         let has_room = n_ctx.saturating_sub(self.cached.len() + 1);
         let Some(active) = &mut self.active else {
             return Vec::new();
@@ -93,19 +100,18 @@ impl<'t> Slot<'t> {
             .saturating_sub(active.n_tokens() + 1);
         let most = most.min(has_room).min(is_wanted);
         active.draft = match &active.drafter {
-            Some(drafter) if row.wants.token => drafter.guess(&active.ids, most),
-            _ => None,
+            Some(drafter) if without_depth => drafter.from_text(&active.ids, most),
+            Some(drafter) => drafter.guess(&active.ids, most),
+            None => None,
         };
+        let rule = active.job.depth.drawn;
         let ids = active.draft.iter().flat_map(|draft| &draft.ids);
-        ids.map(|&id| Row {
-            id: Some(id),
-            ..*row
-        })
-        .collect()
+        ids.map(|&id| Row { id, rule, ..*row }).collect()
     }
 
     /// Begins the empty `text` of a job, with the first `n_cached` tokens of its prompt cached.
-    /// Its tokens are drawn by the model where that `draws`. Returns their sampler.
+    /// Its tokens are drawn by the model where that `draws`, and guessed by a drafter. Returns their
+    /// sampler.
     pub fn begin(
         &mut self,
         job: Job,
@@ -113,10 +119,14 @@ impl<'t> Slot<'t> {
         n_cached: usize,
         began: u64,
         draws: bool,
+        drafter: Option<Drafter>,
     ) -> &Sampler {
         self.cached.truncate(n_cached);
         self.began = began;
-        let active = Active::new(job, text, n_cached, draws);
+        let active = Active {
+            drafter,
+            ..Active::new(job, text, n_cached, draws)
+        };
         &self.active.insert(active).sampler
     }
 }
@@ -143,7 +153,6 @@ pub struct Active<'t> {
 impl<'t> Active<'t> {
     fn new(mut job: Job, text: GeneratedText<'t>, n_cached: usize, draws: bool) -> Self {
         let ids = std::mem::take(&mut job.prompt);
-        let drafts = Some(job.drafts).filter(|drafts| draws && drafts.any());
         Self {
             sampler: Sampler::new(job.sampling.clone(), &ids),
             text,
@@ -157,7 +166,7 @@ impl<'t> Active<'t> {
             logprobs: VecDeque::new(),
             n_cached,
             exits: Exits::default(),
-            drafter: drafts.map(Drafter::new),
+            drafter: None,
             draft: None,
         }
     }

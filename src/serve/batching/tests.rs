@@ -124,6 +124,7 @@ fn guesses_change_no_text_and_save_passes() {
     let fixture = Fixture::new(8, 2);
     let drafts = Drafts {
         ngrams: true,
+        depth: None,
         tokens: Some(3),
     };
     let fake = Fake {

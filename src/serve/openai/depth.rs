@@ -132,6 +132,7 @@ mod tests {
     fn a_request_guesses_fewer_tokens_or_none() {
         let server = Drafts {
             ngrams: true,
+            depth: None,
             tokens: None,
         };
         let drafts = |value| read(value).unwrap().drafts(server);

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use libtest_mimic::Trial;
 use ztt_wgpu::engine::sampling::SamplingOptions;
-use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, DraftDepth, Drafts, Engine, Logits, Options};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
+use ztt_wgpu::model::config::ExitRule;
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 
 use crate::fixtures::path;
@@ -50,10 +51,17 @@ impl Fixture {
         })
     }
 
-    fn options(&self) -> Options {
+    /// Options with these guesses; with those by depth no token leaves the cycles.
+    fn options(&self, drafts: Drafts) -> Options {
+        let exit = self.model.config.exit();
         Options {
             n_ctx: self.model.config.max_positions.min(512),
             kv_type: KvType::F16,
+            exit: ExitRule {
+                threshold: exit.threshold.filter(|_| drafts.depth.is_none()),
+                ..exit
+            },
+            drafts,
             ..Options::of(&self.model)
         }
     }
@@ -124,15 +132,25 @@ fn samplers() -> [SamplingOptions; 4] {
     ]
 }
 
-/// Guesses from the text so far: as many as pay, always three, and as many as there can be.
-fn drafts() -> [Drafts; 3] {
-    [None, Some(3), Some(Drafts::MOST)].map(|tokens| Drafts {
-        ngrams: true,
+/// Guesses from the text so far: as many as pay, always three, and as many as there can be; by one
+/// cycle and by two; and by both.
+fn drafts() -> [Drafts; 6] {
+    let of = |ngrams, cycles: Option<usize>, tokens| Drafts {
+        ngrams,
+        depth: cycles.map(DraftDepth::Cycles),
         tokens,
-    })
+    };
+    [
+        of(true, None, None),
+        of(true, None, Some(3)),
+        of(true, None, Some(Drafts::MOST)),
+        of(false, Some(1), Some(3)),
+        of(false, Some(2), Some(Drafts::MOST)),
+        of(true, Some(2), None),
+    ]
 }
 
-/// Options of a text without guesses, with logits for as many rows as are verified.
+/// Options with logits for as many rows as are verified.
 fn for_rows(options: Options) -> Options {
     Options {
         logits: Logits::All,

@@ -37,10 +37,12 @@ fn arguments<'a>(prompt: &'a str, adapter: &[&'a str], flags: &[&'a str]) -> Vec
 }
 
 fn by_run(adapter: &[&str]) -> Result<()> {
-    let drafts = ["--draft-ngram", "--draft-tokens", "3"];
-    for prompt in PROMPTS {
-        let plain = succeed(&arguments(prompt, adapter, &[]))?;
-        let drafted = run(&arguments(prompt, adapter, &drafts))?;
+    let by_text = ["--draft-ngram", "--draft-tokens", "3", "--no-exit"];
+    let by_depth = ["--draft-cycles", "2", "--no-exit"];
+    for (i, prompt) in PROMPTS.iter().enumerate() {
+        let plain = succeed(&arguments(prompt, adapter, &["--no-exit"]))?;
+        let drafts = if i == 1 { &by_depth[..] } else { &by_text[..] };
+        let drafted = run(&arguments(prompt, adapter, drafts))?;
         ensure!(drafted.status == 0, "{}", drafted.stderr);
         same(prompt, &[drafted.stdout], &[plain])?;
         let is_said = drafted.stderr.contains("\ndrafts ");
@@ -96,9 +98,9 @@ fn by_serve(adapter: &[&str]) -> Result<()> {
 }
 
 fn refusals() -> Result<()> {
-    for (flags, words) in [
+    let cases: [(&[&str], [&str; 2]); 6] = [
         (
-            &["--draft-ngram", "--draft-tokens", "8"][..],
+            &["--draft-ngram", "--draft-tokens", "8"],
             ["--draft-tokens", "1 to 7"],
         ),
         (
@@ -109,7 +111,17 @@ fn refusals() -> Result<()> {
             &["--draft-tokens", "3"],
             ["--draft-tokens", "`--draft-ngram`"],
         ),
-    ] {
+        (&["--draft-cycles", "1"], ["--draft-cycles", "`--no-exit`"]),
+        (
+            &["--draft-cycles", "3", "--no-exit"],
+            ["--draft-cycles", "1 to 2"],
+        ),
+        (
+            &["--draft-layers", "1", "--no-exit"],
+            ["--draft-layers", "runs each layer once"],
+        ),
+    ];
+    for (flags, words) in cases {
         let refused = run(&arguments(PROMPTS[0], &HOST, flags))?;
         ensure!(refused.status == 1, "{flags:?}: status {}", refused.status);
         let is_said = words.iter().all(|word| refused.stderr.contains(word));

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{Drafts, Logits, Row, Wants, n_valid};
+use ztt_wgpu::engine::{Drafts, Engine, Logits, Options, Row, Wants, n_valid};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::reference::Output;
 
-use super::{Fixture, MODELS, for_rows, samplers};
+use super::{Fixture, MODELS, drafts, for_rows, samplers};
 use crate::adapter;
 use crate::compare::same;
 use crate::fixtures::trial;
@@ -45,92 +45,95 @@ enum Error {
     WrongRandomNumber,
 }
 
-/// The tokens of a text without guesses, and the logits that they were drawn from.
-fn plain(
-    fixture: &Fixture,
-    prompt: &[u32],
-    sampling: &SamplingOptions,
-    n: usize,
-) -> Result<Vec<Output>> {
-    let mut engine = fixture.engine(&for_rows(fixture.options()))?;
-    engine.set_sampler(0, &Sampler::new(sampling.clone(), prompt));
-    let (prompt_rule, rule) = (engine.rules().prompt(), engine.rules().drawn);
-    let (last, before) = prompt.split_last().context("a prompt")?;
-    let running = engine.forward_by(prompt_rule, before, Logits::Last, Wants::NOTHING);
-    pollster::block_on(running)?;
-    let mut outputs: Vec<Output> = Vec::new();
-    let mut id = *last;
-    for _ in 0..n {
-        let row = Row {
-            sequence: 0,
-            id: Some(id),
-            rule,
-            wants: BOTH,
-        };
-        outputs.extend(pollster::block_on(engine.run(&[row]))?);
-        id = outputs[outputs.len() - 1].drawn.context("a token")?;
-    }
-    Ok(outputs)
-}
-
 const BOTH: Wants = Wants {
     logits: true,
     token: true,
 };
 
-/// The same with guesses, made from the text without: one to seven a pass, one of which is false in
-/// every other pass.
-fn guessed(
-    fixture: &Fixture,
-    prompt: &[u32],
-    sampling: &SamplingOptions,
-    text: &[u32],
-    error: Error,
-) -> Result<Vec<Output>> {
-    let n_vocab = fixture.model.config.vocab as u32;
-    let mut engine = fixture.engine(&for_rows(fixture.options()))?;
-    let seen = match error {
-        Error::WrongRandomNumber => &prompt[1..],
-        _ => prompt,
-    };
-    engine.set_sampler(0, &Sampler::new(sampling.clone(), seen));
-    let (prompt_rule, rule) = (engine.rules().prompt(), engine.rules().drawn);
-    let (last, before) = prompt.split_last().context("a prompt")?;
-    let running = engine.forward_by(prompt_rule, before, Logits::Last, Wants::NOTHING);
-    pollster::block_on(running)?;
-    let mut outputs: Vec<Output> = Vec::new();
-    let mut id = *last;
-    let mut n_passes = 0;
-    while outputs.len() < text.len() {
-        let next = &text[outputs.len()..];
-        let n_guesses = (1 + n_passes % Drafts::MOST).min(next.len() - 1);
-        let mut guesses = next[..n_guesses].to_vec();
-        if n_passes % 2 == 1 && n_guesses > 0 {
-            let at = n_passes / 2 % n_guesses;
-            guesses[at] = (guesses[at] + 1) % n_vocab;
-        }
-        n_passes += 1;
-        let row = |id| Row {
-            sequence: 0,
-            id: Some(id),
-            rule,
-            wants: BOTH,
-        };
-        let ids = std::iter::once(id).chain(guesses.iter().copied());
-        let rows: Vec<Row> = ids.map(row).collect();
-        let mut found = pollster::block_on(engine.run(&rows))?;
-        found.truncate(n_valid(&guesses, &found));
-        outputs.extend(found);
-        id = outputs[outputs.len() - 1].drawn.context("a token")?;
-        let n_positions = before.len() + outputs.len();
-        match error {
-            Error::StaleRows => {}
-            Error::WrongPosition if n_passes == 2 => engine.truncate(n_positions - 1),
-            _ => engine.truncate(engine.n_positions().min(n_positions)),
-        }
+/// A prompt, and how tokens are drawn and guessed after it.
+struct Case<'a> {
+    fixture: &'a Fixture,
+    prompt: &'a [u32],
+    sampling: &'a SamplingOptions,
+    drafts: Drafts,
+}
+
+impl<'a> Case<'a> {
+    /// The prompt but for its last token, which is returned; tokens are drawn after `seen`.
+    fn begin(&self, drafts: Drafts, seen: &[u32]) -> Result<(Engine<'a>, u32)> {
+        let options = for_rows(self.fixture.options(self.drafts));
+        let mut engine = self.fixture.engine(&Options { drafts, ..options })?;
+        engine.set_sampler(0, &Sampler::new(self.sampling.clone(), seen));
+        let rule = engine.rules().prompt();
+        let (last, before) = self.prompt.split_last().context("a prompt")?;
+        let running = engine.forward_by(rule, before, Logits::Last, Wants::NOTHING);
+        pollster::block_on(running)?;
+        Ok((engine, *last))
     }
-    outputs.truncate(text.len());
-    Ok(outputs)
+
+    /// The results of a text without guesses.
+    fn plain(&self, n: usize) -> Result<Vec<Output>> {
+        let (mut engine, mut id) = self.begin(Drafts::NONE, self.prompt)?;
+        let mut outputs: Vec<Output> = Vec::new();
+        for _ in 0..n {
+            outputs.extend(run(&mut engine, &[Some(id)])?);
+            id = outputs[outputs.len() - 1].drawn.context("a token")?;
+        }
+        Ok(outputs)
+    }
+
+    /// The same with guesses, one to seven a pass: drafts by depth, or made from the text without
+    /// guesses, one of which is false in every other pass.
+    fn guessed(&self, text: &[u32], error: Error) -> Result<Vec<Output>> {
+        let n_vocab = self.fixture.model.config.vocab as u32;
+        let seen = match error {
+            Error::WrongRandomNumber => &self.prompt[1..],
+            _ => self.prompt,
+        };
+        let (mut engine, mut id) = self.begin(self.drafts, seen)?;
+        let n_before = engine.n_positions();
+        let mut outputs: Vec<Output> = Vec::new();
+        let mut n_passes = 0;
+        while outputs.len() < text.len() {
+            let next = &text[outputs.len()..];
+            let n_guesses = (1 + n_passes % Drafts::MOST).min(next.len() - 1);
+            let mut guesses: Vec<Option<u32>> = match self.drafts.depth {
+                Some(_) => vec![None; n_guesses],
+                None => next[..n_guesses].iter().copied().map(Some).collect(),
+            };
+            if n_passes % 2 == 1 && n_guesses > 0 {
+                let guess = &mut guesses[n_passes / 2 % n_guesses];
+                *guess = guess.map(|id| (id + 1) % n_vocab);
+            }
+            n_passes += 1;
+            let rows = std::iter::once(Some(id)).chain(guesses.iter().copied());
+            let mut found = run(&mut engine, &rows.collect::<Vec<_>>())?;
+            found.truncate(n_valid(&guesses, &found));
+            outputs.extend(found);
+            id = outputs[outputs.len() - 1].drawn.context("a token")?;
+            let n_positions = n_before + outputs.len();
+            match error {
+                Error::StaleRows => {}
+                Error::WrongPosition if n_passes == 2 => engine.truncate(n_positions - 1),
+                _ => engine.truncate(n_positions),
+            }
+        }
+        outputs.truncate(text.len());
+        Ok(outputs)
+    }
+}
+
+/// Runs rows of the first sequence, all of which draw.
+fn run(engine: &mut Engine, ids: &[Option<u32>]) -> Result<Vec<Output>> {
+    let rule = engine.rules().drawn;
+    let row = |&id: &Option<u32>| Row {
+        sequence: 0,
+        id,
+        rule,
+        wants: BOTH,
+    };
+    let rows: Vec<Row> = ids.iter().map(row).collect();
+    Ok(pollster::block_on(engine.run(&rows))?)
 }
 
 fn ids(outputs: &[Output]) -> Vec<u32> {
@@ -141,17 +144,26 @@ fn rows(name: &str, gpu: Option<Arc<Gpu>>) -> Result<()> {
     let fixture = Fixture::new(name, gpu)?;
     // Longer than the penalty's window, where that is no wait.
     let n = if fixture.device.is_some() { 80 } else { 36 };
+    let prompt = &fixture.prompts()?[1];
     for (i, sampling) in samplers().iter().enumerate() {
-        let prompt = &fixture.prompts()?[1];
-        let expected = plain(&fixture, prompt, sampling, n)?;
-        let text = ids(&expected);
-        let found = guessed(&fixture, prompt, sampling, &text, Error::None)?;
-        same(&format!("sampler {i}"), &ids(&found), &text)?;
-        for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let what = format!("sampler {i}, token {at}");
-            ensure!(found.cycles == expected.cycles, "{what}: cycles");
-            same(&format!("{what}: scores"), &found.scores, &expected.scores)?;
-            same(&format!("{what}: logits"), &found.logits, &expected.logits)?;
+        for drafts in [drafts()[2], drafts()[3 + i % 2]] {
+            let case = Case {
+                fixture: &fixture,
+                prompt,
+                sampling,
+                drafts,
+            };
+            let expected = case.plain(n)?;
+            let text = ids(&expected);
+            let found = case.guessed(&text, Error::None)?;
+            let what = format!("sampler {i}, {drafts:?}");
+            same(&what, &ids(&found), &text)?;
+            for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let what = format!("{what}, token {at}");
+                ensure!(found.cycles == expected.cycles, "{what}: cycles");
+                same(&format!("{what}: scores"), &found.scores, &expected.scores)?;
+                same(&format!("{what}: logits"), &found.logits, &expected.logits)?;
+            }
         }
     }
     Ok(())
@@ -162,14 +174,23 @@ fn planted(gpu: Option<Arc<Gpu>>) -> Result<()> {
     let fixture = Fixture::new(MODELS[0], gpu)?;
     let prompt = &fixture.prompts()?[1];
     for (i, sampling) in samplers().iter().enumerate().skip(1) {
-        let text = ids(&plain(&fixture, prompt, sampling, 32)?);
-        for error in [
-            Error::StaleRows,
-            Error::WrongPosition,
-            Error::WrongRandomNumber,
-        ] {
-            let found = guessed(&fixture, prompt, sampling, &text, error)?;
-            ensure!(ids(&found) != text, "sampler {i}: {error:?} is not seen");
+        for drafts in [drafts()[2], drafts()[3]] {
+            let case = Case {
+                fixture: &fixture,
+                prompt,
+                sampling,
+                drafts,
+            };
+            let text = ids(&case.plain(32)?);
+            for error in [
+                Error::StaleRows,
+                Error::WrongPosition,
+                Error::WrongRandomNumber,
+            ] {
+                let found = case.guessed(&text, error)?;
+                let what = format!("sampler {i}, {drafts:?}: {error:?}");
+                ensure!(ids(&found) != text, "{what} is not seen");
+            }
         }
     }
     Ok(())

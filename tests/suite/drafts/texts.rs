@@ -100,7 +100,8 @@ fn generated(fixture: &Fixture, case: &Case, drafts: Drafts) -> Result<Generated
 }
 
 /// Generates with guesses and without, which must agree. Returns how the guesses turned out.
-fn check(what: &str, fixture: &Fixture, case: &Case, drafts: Drafts) -> Result<DraftCounts> {
+fn check(what: &str, fixture: &Fixture, case: &Case) -> Result<DraftCounts> {
+    let drafts = case.options.drafts;
     let plain = generated(fixture, case, Drafts::NONE)?;
     let drafted = generated(fixture, case, drafts)?;
     let what = format!("{what}, {drafts:?}");
@@ -142,11 +143,12 @@ fn check(what: &str, fixture: &Fixture, case: &Case, drafts: Drafts) -> Result<D
 }
 
 impl Fixture {
-    fn case(&self, prompt: &[u32], sampling: &SamplingOptions) -> Case {
+    /// A text for these guesses, and for none.
+    fn case(&self, prompt: &[u32], sampling: &SamplingOptions, drafts: Drafts) -> Case {
         Case {
             prompt: prompt.to_vec(),
             sampling: sampling.clone(),
-            options: self.options(),
+            options: self.options(drafts),
             max_tokens: self.n_tokens(),
             eos: Vec::new(),
             wanted: usize::MAX,
@@ -159,11 +161,11 @@ fn same_text(name: &str, gpu: Option<Arc<Gpu>>) -> Result<()> {
     let mut all = DraftCounts::default();
     for (i, prompt) in fixture.prompts()?.iter().enumerate() {
         for (j, sampling) in samplers().iter().enumerate() {
-            let case = fixture.case(prompt, sampling);
             // Every way to guess, by turns.
-            let drafts = drafts()[(i + j) % 3];
+            let drafts = drafts()[(5 * i + j) % 6];
+            let case = fixture.case(prompt, sampling, drafts);
             let what = format!("prompt {i}, sampler {j}");
-            all.add(&check(&what, &fixture, &case, drafts)?);
+            all.add(&check(&what, &fixture, &case)?);
         }
     }
     let (drafted, accepted) = all.totals();
@@ -178,11 +180,15 @@ fn same_text(name: &str, gpu: Option<Arc<Gpu>>) -> Result<()> {
 fn ends(gpu: Option<Arc<Gpu>>) -> Result<()> {
     let fixture = Fixture::new(MODELS[0], gpu)?;
     let prompt = &fixture.prompts()?[0];
-    let drafts = drafts()[2];
-    for sampling in [&greedy(), &samplers()[2]] {
+    for (sampling, drafts) in [
+        (&greedy(), drafts()[2]),
+        (&greedy(), drafts()[4]),
+        (&samplers()[2], drafts()[2]),
+        (&samplers()[2], drafts()[4]),
+    ] {
         let case = Case {
             max_tokens: 24,
-            ..fixture.case(prompt, sampling)
+            ..fixture.case(prompt, sampling, drafts)
         };
         let whole = generated(&fixture, &case, Drafts::NONE)?;
         ensure!(whole.summary.finish == Finish::Length && whole.tokens.len() == 24);
@@ -191,26 +197,26 @@ fn ends(gpu: Option<Arc<Gpu>>) -> Result<()> {
                 max_tokens,
                 ..case.clone()
             };
-            check(&format!("{max_tokens} tokens"), &fixture, &case, drafts)?;
+            check(&format!("{max_tokens} tokens"), &fixture, &case)?;
         }
         for at in [0, 5, 11] {
             let eos = Case {
                 eos: vec![whole.tokens[at].id],
                 ..case.clone()
             };
-            check("a token that ends", &fixture, &eos, drafts)?;
+            check("a token that ends", &fixture, &eos)?;
         }
         for n in 0..9 {
             let mut full = case.clone();
             full.options.n_ctx = prompt.len() + n;
-            check(&format!("room for {n}"), &fixture, &full, drafts)?;
+            check(&format!("room for {n}"), &fixture, &full)?;
         }
         for wanted in [1, 3, 4] {
             let interrupted = Case {
                 wanted,
                 ..case.clone()
             };
-            check("an interruption", &fixture, &interrupted, drafts)?;
+            check("an interruption", &fixture, &interrupted)?;
         }
     }
     Ok(())
@@ -225,7 +231,7 @@ fn on_host(gpu: Arc<Gpu>) -> Result<()> {
     };
     let case = Case {
         max_tokens: 8,
-        ..fixture.case(&fixture.prompts()?[0], &sampling)
+        ..fixture.case(&fixture.prompts()?[0], &sampling, drafts()[1])
     };
     let found = generated(&fixture, &case, drafts()[1])?;
     ensure!(found.summary.drafts.is_none() && found.tokens.len() == 8);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::engine::sampling::{Sampler, SamplingOptions};
-use crate::engine::{Drafts, MAX_BATCH, Row};
+use crate::engine::{Drafter, Drafts, MAX_BATCH, Row};
 use crate::error::{Error, Result};
 use crate::reference::Output;
 use crate::schedule::{Rule, TextRules};
@@ -78,6 +78,10 @@ impl Backend for Fake {
 
     fn drafts(&self) -> Drafts {
         self.drafts
+    }
+
+    fn drafter(&self, drafts: Drafts, _: &Rule) -> Option<Drafter> {
+        drafts.any().then(|| Drafter::new(drafts, 1.0))
     }
 
     fn draws(&self, _: &SamplingOptions) -> bool {
