@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod bench_drafts;
 mod calibrate;
 mod chat;
 mod color;

@@ -41,6 +41,7 @@ use crate::schedule::{Rule, Score, TextRules, Walk};
 use decode::executor::{Executor, PlacedRow};
 use decode::host::Host;
 use decode::session::Session;
+use drafts::Cuts;
 use memory::sizes::Sizes;
 use options::walk;
 use sampling::{Sampler, SamplingOptions};
@@ -75,8 +76,9 @@ pub struct Engine<'m> {
     score: Option<Score>,
     rules: TextRules,
     drafts: Drafts,
-    /// Of a draft by depth, as a part of a pass.
+    /// Of a draft by depth, as a part of a pass: its cost, and the weights that it reads.
     draft_cost: f64,
+    draft_share: f64,
     sequences: Vec<SequenceState>,
     /// Batches under way: their rows, and the sequences before them.
     under_way: VecDeque<(Vec<Row>, Vec<SequenceState>)>,
@@ -189,6 +191,12 @@ impl<'m> Engine<'m> {
         walk: &Walk,
         rules: TextRules,
     ) -> Self {
+        let cuts = options.drafts.cuts(walk, &rules).ok().flatten();
+        let of_draft = |cuts: &Cuts| {
+            let (share, _) = cuts.shares(walk, &model.config);
+            (cuts.cost(walk, &model.config), share)
+        };
+        let (draft_cost, draft_share) = cuts.as_ref().map_or((1.0, 0.0), of_draft);
         Self {
             backend,
             sizes: Sizes::of(options, model.config.vocab),
@@ -197,10 +205,8 @@ impl<'m> Engine<'m> {
             score: walk.score,
             rules,
             drafts: options.drafts,
-            draft_cost: match options.drafts.cuts(walk, &rules) {
-                Ok(Some(cuts)) => cuts.cost(walk, &model.config),
-                _ => 1.0,
-            },
+            draft_cost,
+            draft_share,
             sequences: vec![SequenceState::EMPTY; options.n_sequences],
             under_way: VecDeque::new(),
         }
@@ -281,6 +287,11 @@ impl<'m> Engine<'m> {
             .filter(|_| !leaves && drafts.depth.is_some());
         let drafts = Drafts { depth, ..drafts };
         drafts.any().then(|| Drafter::new(drafts, self.draft_cost))
+    }
+
+    /// Weights that a guess by depth reads, as a part of those of a pass; 0 where there are none.
+    pub fn draft_share(&self) -> f64 {
+        self.draft_share
     }
 
     /// From now on keys and values of skipped cycles come from there. Positions that are in the

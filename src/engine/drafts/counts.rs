@@ -13,6 +13,8 @@ pub struct DraftCounts {
     pub drafted: Vec<usize>,
     /// Those that were kept, by place.
     pub accepted: Vec<usize>,
+    /// Guesses by depth, of all places together.
+    pub n_by_depth: usize,
 }
 
 impl DraftCounts {
@@ -29,6 +31,7 @@ impl DraftCounts {
     pub fn add(&mut self, other: &Self) {
         self.n_passes += other.n_passes;
         self.n_tokens += other.n_tokens;
+        self.n_by_depth += other.n_by_depth;
         self.make_places(other.drafted.len());
         let sums = self.drafted.iter_mut().zip(&other.drafted);
         sums.for_each(|(n, m)| *n += m);
@@ -52,6 +55,7 @@ impl DraftCounts {
         json!({
             "drafted": self.drafted,
             "accepted": self.accepted,
+            "by_depth": self.n_by_depth,
             "passes": self.n_passes,
             "tokens_per_pass": self.tokens_a_pass(),
         })

@@ -74,9 +74,9 @@ impl Cuts {
         }))
     }
 
-    /// What a guess costs, as a part of a pass over one row: by the weights that its layers and the
-    /// output projection read, and by its row in the verification.
-    pub fn cost(&self, walk: &Walk, config: &Config) -> f64 {
+    /// Weights that a guess reads and weights that its verification reads, each as a part of those
+    /// that a pass reads.
+    pub fn shares(&self, walk: &Walk, config: &Config) -> (f64, f64) {
         let layer = 2 * config.q_dim() + 2 * config.kv_dim() + 3 * config.intermediate;
         let bytes = |steps: &[Step]| {
             let is_layer = |step: &&Step| matches!(step, Step::Layer(_));
@@ -87,6 +87,13 @@ impl Cuts {
         let whole = bytes(&walk.steps) + head;
         let draft = (steps(&self.begin) + steps(&self.tail) + head) / whole;
         let verified = (steps(&self.rest) + head) / whole;
+        (draft, verified)
+    }
+
+    /// What a guess costs, as a part of a pass over one row: the weights that it reads, and its row
+    /// in the verification.
+    pub fn cost(&self, walk: &Walk, config: &Config) -> f64 {
+        let (draft, verified) = self.shares(walk, config);
         draft + pace::ROW_COST * verified
     }
 }

@@ -149,6 +149,7 @@ impl Drafter {
         let n_guesses = draft.ids.len();
         self.paces[draft.pace].learn(n_guesses, n_true);
         self.counts.count(n_guesses, n_true);
+        self.counts.n_by_depth += draft.ids.iter().filter(|id| id.is_none()).count();
     }
 
     /// Takes in that a token was drawn without a guess.

@@ -18,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         adapter::trial("drafts::run::adapter", |_| by_run(&DEVICE)),
         trial("drafts::serve::host", || by_serve(&HOST)),
         adapter::trial("drafts::serve::adapter", |_| by_serve(&DEVICE)),
+        trial("drafts::bench::host", || by_bench(&HOST)),
         trial("drafts::refusals", refusals),
     ]
 }
@@ -94,6 +95,32 @@ fn by_serve(adapter: &[&str]) -> Result<()> {
     ensure!(drafts.is_null(), "{drafts}");
     let counted = server.metric("ztt_drafted_tokens_total")?;
     ensure!(counted == n_drafted as f64, "{counted}, not {n_drafted}");
+    Ok(())
+}
+
+/// The gain on a text, greedy and sampled.
+fn by_bench(adapter: &[&str]) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("text.txt");
+    std::fs::write(&file, "one two three, ".repeat(12))?;
+    let file = file.display().to_string();
+    let mut arguments = vec!["bench", "builtin", "--drafts", &file, "--draft-ngram"];
+    arguments.extend(["-p", "16", "-n", "12", "-r", "2", "-o", "jsonl"]);
+    let lines = json_lines(&succeed(&[&arguments[..], adapter].concat())?)?;
+    ensure!(lines.len() == 2, "{lines:?}");
+    for line in &lines {
+        let figure = |field: &str| line[field].as_f64().context(field.to_string());
+        ensure!(figure("tokens_per_second_with_drafts")? > 0.0, "{line}");
+        let a_pass = line["drafts"]["tokens_per_pass"].as_f64();
+        let a_pass = a_pass.context("tokens a pass")?;
+        // Guesses from the text read no weights.
+        ensure!(
+            (figure("predicted_speed_up")? - a_pass).abs() < 1e-9,
+            "{line}"
+        );
+    }
+    let alone = run(&["bench", "builtin", "--draft-ngram", "-n", "4", "-p", "0"])?;
+    ensure!(alone.stderr.contains("--drafts FILE"), "{}", alone.stderr);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use super::{Fixture, MODELS, drafts, greedy, samplers};
 use crate::adapter;
 use crate::compare::same;
 use crate::fixtures::trial;
+use crate::thorough;
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -31,6 +32,10 @@ pub fn trials() -> Vec<Trial> {
     trials.push(adapter::trial("drafts::same_ends::adapter", |gpu| {
         ends(Some(gpu))
     }));
+    trials.push(adapter::trial(
+        "drafts::sampled_guesses_are_as_good_as_greedy_ones",
+        acceptance,
+    ));
     trials.push(adapter::trial(
         "drafts::what_the_host_draws_is_not_guessed",
         on_host,
@@ -219,6 +224,34 @@ fn ends(gpu: Option<Arc<Gpu>>) -> Result<()> {
             check("an interruption", &fixture, &interrupted)?;
         }
     }
+    Ok(())
+}
+
+/// Drawing is a race, so that a draft draws what full depth draws as often as it is the likeliest
+/// for both.
+fn acceptance(gpu: Arc<Gpu>) -> Result<()> {
+    let fixture = Fixture::new(MODELS[0], Some(gpu))?;
+    let drafts = Drafts {
+        tokens: Some(1),
+        ..drafts()[3]
+    };
+    let share = |sampling: &SamplingOptions| -> Result<f64> {
+        let mut all = DraftCounts::default();
+        for prompt in fixture.prompts()? {
+            let case = fixture.case(&prompt, sampling, drafts);
+            let found = generated(&fixture, &case, drafts)?;
+            all.add(&found.summary.drafts.context("no counts")?);
+        }
+        let (drafted, accepted) = all.totals();
+        Ok(accepted as f64 / drafted as f64)
+    };
+    let (greedy, sampled) = (share(&greedy())?, share(&samplers()[1])?);
+    // Some hundred guesses scatter by more.
+    let allowed = if thorough::is_on() { 0.05 } else { 0.2 };
+    ensure!(
+        greedy > 0.4 && sampled > greedy - allowed,
+        "of guesses {greedy:.2} are kept greedy, {sampled:.2} sampled"
+    );
     Ok(())
 }
 
