@@ -27,7 +27,8 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The embedded model, and a tiny Ouro with random weights.
-const MODELS: [&str; 2] = [BUILTIN, "ouro"];
+const MODELS: [&str; 2] = [BUILTIN, OURO];
+const OURO: &str = "ouro";
 
 /// A model on the host, or on an adapter.
 struct Fixture {
@@ -38,8 +39,8 @@ struct Fixture {
 impl Fixture {
     fn new(name: &str, gpu: Option<Arc<Gpu>>) -> Result<Self> {
         let name = match name {
-            BUILTIN => name.to_string(),
-            _ => path("looped").join(name).display().to_string(),
+            OURO => path("looped").join(name).display().to_string(),
+            _ => name.to_string(),
         };
         let model = Model::open(&name, Fetch::Never)?;
         let upload = |gpu: Arc<Gpu>| {

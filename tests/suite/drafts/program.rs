@@ -18,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         adapter::trial("drafts::run::adapter", |_| by_run(&DEVICE)),
         trial("drafts::serve::host", || by_serve(&HOST)),
         adapter::trial("drafts::serve::adapter", |_| by_serve(&DEVICE)),
+        trial("drafts::serve::many", many),
         trial("drafts::bench::host", || by_bench(&HOST)),
         trial("drafts::refusals", refusals),
     ]
@@ -95,6 +96,37 @@ fn by_serve(adapter: &[&str]) -> Result<()> {
     ensure!(drafts.is_null(), "{drafts}");
     let counted = server.metric("ztt_drafted_tokens_total")?;
     ensure!(counted == n_drafted as f64, "{counted}, not {n_drafted}");
+    Ok(())
+}
+
+/// More texts than a pass of few rows has, which end one after the other.
+fn many() -> Result<()> {
+    let alone = PROMPTS.map(|prompt| succeed(&arguments(prompt, &HOST, &[])));
+    let alone: Vec<String> = alone.into_iter().collect::<Result<_>>()?;
+    let flags = ["--parallel", "9", "--draft-ngram", "--draft-tokens", "3"];
+    let server = Server::start_on(&HOST, "builtin", &flags, &[])?;
+    let found: Vec<Result<Value>> = thread::scope(|scope| {
+        let started = (0..9).map(|i| {
+            let server = &server;
+            let body = json!({"prompt": PROMPTS[i % 3], "max_tokens": 6 + 2 * i,
+                              "temperature": 0, "seed": 5});
+            scope.spawn(move || server.ok(COMPLETIONS, &body))
+        });
+        let started: Vec<_> = started.collect();
+        let joined = started.into_iter().map(|t| t.join().expect("a thread"));
+        joined.collect()
+    });
+    let mut n_drafted = 0;
+    for (i, found) in found.into_iter().enumerate() {
+        let found = found?;
+        let text = found["choices"][0]["text"].as_str().context("a text")?;
+        let is_same = alone[i % 3].starts_with(text) && !text.is_empty();
+        ensure!(is_same, "{i}: {text:?}, alone {:?}", alone[i % 3]);
+        let drafted = &found["usage"]["ztt"]["drafts"]["drafted"];
+        let drafted = drafted.as_array().context("counts")?;
+        n_drafted += drafted.iter().filter_map(Value::as_u64).sum::<u64>();
+    }
+    ensure!(n_drafted > 0, "nothing was guessed");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use super::{Fixture, MODELS, drafts, greedy, samplers};
 use crate::adapter;
 use crate::compare::same;
 use crate::fixtures::trial;
+use crate::models::SMOLLM2;
 use crate::thorough;
 
 pub fn trials() -> Vec<Trial> {
@@ -28,6 +29,7 @@ pub fn trials() -> Vec<Trial> {
             move |gpu| same_text(name, Some(gpu)),
         ));
     }
+    trials.push(smollm2());
     trials.push(trial("drafts::same_ends::host", || ends(None)));
     trials.push(adapter::trial("drafts::same_ends::adapter", |gpu| {
         ends(Some(gpu))
@@ -179,6 +181,33 @@ fn same_text(name: &str, gpu: Option<Arc<Gpu>>) -> Result<()> {
         "true guesses and false ones: {all:?}"
     );
     Ok(())
+}
+
+/// A model that was trained for more than these tests, with guesses from its texts.
+fn smollm2() -> Trial {
+    let name = "drafts::same_text::smollm2";
+    let Some(model) = std::env::var(SMOLLM2).ok() else {
+        let reason = format!("{SMOLLM2} is not set");
+        let skipped = trial(name, || Ok(()));
+        return skipped.with_kind(reason).with_ignored_flag(true);
+    };
+    adapter::trial(name, move |gpu| {
+        let fixture = Fixture::new(&model, Some(gpu))?;
+        let mut all = DraftCounts::default();
+        for (i, prompt) in fixture.prompts()?.iter().take(3).enumerate() {
+            for (j, sampling) in samplers().iter().take(3).enumerate() {
+                let case = Case {
+                    max_tokens: 64,
+                    ..fixture.case(prompt, sampling, drafts()[j])
+                };
+                let what = format!("prompt {i}, sampler {j}");
+                all.add(&check(&what, &fixture, &case)?);
+            }
+        }
+        let (_, accepted) = all.totals();
+        ensure!(accepted > 0, "no guess was true: {all:?}");
+        Ok(())
+    })
 }
 
 /// However a text ends, it is the text without guesses.
