@@ -17,8 +17,7 @@ pub struct Decoding<'e, 'm> {
     sampler: &'e mut Sampler,
     /// Whether the engine draws.
     is_ahead: bool,
-    /// Guesses, where the engine draws and is to guess. It must know a token to guess the next, and
-    /// so it keeps no more than one batch under way.
+    /// Guesses, where the engine draws and is to guess.
     drafter: Option<Drafter>,
     /// Results of a verification that were not given out: their positions are in the cache.
     verified: VecDeque<Output>,
@@ -119,16 +118,25 @@ impl<'e, 'm> Decoding<'e, 'm> {
     /// The next result of a verification, which is run where none is left and there are guesses.
     /// `None` where there are none.
     async fn next_verified(&mut self) -> Result<Option<Output>> {
-        if self.verified.is_empty()
-            && let Some(drafter) = &self.drafter
-        {
-            let left = self.end.saturating_sub(self.engine.n_positions());
-            match drafter.guess(&self.sampler.seen, left.saturating_sub(1)) {
+        if self.verified.is_empty() {
+            // The tokens of batches under way come first.
+            let draft = match self.engine.under_way.is_empty() {
+                true => self.guess(),
+                false => None,
+            };
+            match draft {
                 Some(draft) => self.verify(&draft).await?,
                 None => self.drafter.iter_mut().for_each(Drafter::skip),
             }
         }
         Ok(self.verified.pop_front())
+    }
+
+    /// Guesses of what follows the token drawn last.
+    fn guess(&self) -> Option<Draft> {
+        let left = self.end.saturating_sub(self.engine.n_positions());
+        let drafter = self.drafter.as_ref()?;
+        drafter.guess(&self.sampler.seen, left.saturating_sub(1))
     }
 
     /// Runs the token drawn last and guesses of those after it, and keeps those that are true.
@@ -159,26 +167,32 @@ impl<'e, 'm> Decoding<'e, 'm> {
         Ok(())
     }
 
-    /// Submits the next pass, and those after it that are surely wanted.
+    /// Submits the next pass, and those after it that are surely wanted: none where there are
+    /// guesses, which wait for the tokens under way.
     async fn submit_ahead(&mut self) -> Result<()> {
-        let (id, most) = match self.drafter {
-            // What was drawn last may have been drawn in the middle of a verification.
-            Some(_) => (Some(self.id), 1),
-            None => (None, self.engine.ahead()),
+        let most = match self.guess() {
+            Some(_) => 1,
+            None => self.engine.ahead(),
         };
-        let row = Row {
+        let mut row = Row {
             sequence: 0,
-            id,
+            id: None,
             rule: self.engine.rules().drawn,
             wants: Wants::TOKEN,
         };
+        // What was drawn last may have been drawn in the middle of a verification.
+        if self.drafter.is_some() && self.engine.under_way.is_empty() {
+            row.id = Some(self.id);
+        }
         let is_wanted = |engine: &Engine, end: usize| match engine.under_way.len() {
             0 => true,
             n => n < most && engine.n_positions() < end,
         };
         while is_wanted(self.engine, self.end) {
             let n_before = self.engine.under_way.len();
-            if let Err(e) = self.engine.submit(&[row]).await {
+            let submitted = self.engine.submit(&[row]).await;
+            row.id = None;
+            if let Err(e) = submitted {
                 // Where nothing was begun, tokens under way are given out before the error.
                 let is_begun = self.engine.under_way.len() > n_before;
                 return match n_before > 0 && !is_begun {

@@ -116,7 +116,7 @@ impl Drafter {
     /// Guesses of what follows `text`, at most `most`; `None` where none pays.
     pub fn guess(&self, text: &[u32], most: usize) -> Option<Draft> {
         let from_text = self.from_text(text, most);
-        from_text.or_else(|| self.by_depth(text, most.min(Drafts::MOST)))
+        from_text.or_else(|| self.by_depth(most.min(Drafts::MOST)))
     }
 
     /// The guesses of [`Drafter::guess`], but for those by depth.
@@ -131,15 +131,15 @@ impl Drafter {
             4..=5 => 2,
             _ => 3,
         };
-        let n = self.paces[pace].n(most.min(Drafts::MOST), text.len());
+        let n = self.paces[pace].n(most.min(Drafts::MOST));
         let ids = found.next(text, n).into_iter().map(Some).collect();
         (n > 0).then_some(Draft { ids, pace })
     }
 
-    fn by_depth(&self, text: &[u32], most: usize) -> Option<Draft> {
+    fn by_depth(&self, most: usize) -> Option<Draft> {
         self.drafts.depth?;
         let pace = self.paces.len() - 1;
-        let n = self.paces[pace].n(most, text.len());
+        let n = self.paces[pace].n(most);
         let ids = vec![None; n];
         (n > 0).then_some(Draft { ids, pace })
     }
@@ -154,6 +154,7 @@ impl Drafter {
 
     /// Takes in that a token was drawn without a guess.
     pub fn skip(&mut self) {
+        self.paces.iter_mut().for_each(Pace::skip);
         self.counts.count(0, 0);
     }
 }

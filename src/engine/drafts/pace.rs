@@ -7,7 +7,7 @@ pub const ROW_COST: f64 = 0.2;
 /// How much the latest guess counts.
 const RATE_STEP: f64 = 0.125;
 
-/// Where no guess pays, one is made at every so many tokens, to see whether that is still so.
+/// Where no guess pays, one is made after so many tokens without, to see whether that is still so.
 const PROBE: usize = 16;
 
 /// A number of guesses that follows how many are true.
@@ -18,16 +18,23 @@ pub struct Pace {
     rate: f64,
     /// Of a guess, as a part of a pass.
     cost: f64,
+    /// Tokens without any guess since the last one of this pace.
+    n_idle: usize,
 }
 
 impl Pace {
     /// `fixed` guesses, or as many as pay where about `rate` of them are true.
     pub fn new(fixed: Option<usize>, rate: f64, cost: f64) -> Self {
-        Self { fixed, rate, cost }
+        Self {
+            fixed,
+            rate,
+            cost,
+            n_idle: 0,
+        }
     }
 
-    /// Guesses to make after a text of `n_tokens`, at most `most`.
-    pub fn n(&self, most: usize, n_tokens: usize) -> usize {
+    /// Guesses to make now, at most `most`.
+    pub fn n(&self, most: usize) -> usize {
         if let Some(n) = self.fixed {
             return n.min(most);
         }
@@ -41,15 +48,21 @@ impl Pace {
                 (best, best_speed) = (n, speed);
             }
         }
-        match best == 0 && n_tokens.is_multiple_of(PROBE) {
+        match best == 0 && self.n_idle >= PROBE {
             true => most.min(1),
             false => best,
         }
     }
 
+    /// Takes in that a token was drawn without a guess.
+    pub fn skip(&mut self) {
+        self.n_idle += 1;
+    }
+
     /// Takes in that the first `n_true` of `n_guesses` were true. Nothing is known of those after
     /// the first that was not.
     pub fn learn(&mut self, n_guesses: usize, n_true: usize) {
+        self.n_idle = 0;
         for _ in 0..n_true {
             self.rate += RATE_STEP * (1.0 - self.rate);
         }
@@ -66,19 +79,20 @@ mod tests {
     #[test]
     fn true_guesses_ask_for_more_and_false_ones_for_none() {
         let mut pace = Pace::new(None, 0.5, ROW_COST);
-        assert!((1..=2).contains(&pace.n(7, 1)));
+        assert!((1..=2).contains(&pace.n(7)));
         for _ in 0..40 {
             pace.learn(1, 1);
         }
-        assert_eq!((pace.n(7, 1), pace.n(3, 1)), (7, 3));
+        assert_eq!((pace.n(7), pace.n(3)), (7, 3));
         for _ in 0..40 {
             pace.learn(7, 0);
         }
-        assert_eq!(pace.n(7, 1), 0);
+        assert_eq!(pace.n(7), 0);
         // A look now and then.
-        let n_probes: usize = (1..=160).map(|n_tokens| pace.n(7, n_tokens)).sum();
-        assert_eq!(n_probes, 10);
-        assert_eq!(pace.n(0, 16), 0);
+        (0..PROBE).for_each(|_| pace.skip());
+        assert_eq!((pace.n(7), pace.n(0)), (1, 0));
+        pace.learn(1, 0);
+        assert_eq!(pace.n(7), 0);
     }
 
     #[test]
@@ -87,6 +101,6 @@ mod tests {
         for _ in 0..40 {
             pace.learn(4, 0);
         }
-        assert_eq!((pace.n(7, 1), pace.n(2, 1)), (4, 2));
+        assert_eq!((pace.n(7), pace.n(2)), (4, 2));
     }
 }
