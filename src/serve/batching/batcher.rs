@@ -170,6 +170,8 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         let next = |(row, text): &(Row, Option<u64>)| {
             let slot = &self.slots[row.sequence];
             let goes_on = slot.text() == *text && slot.goes_on_after(row, n_ctx);
+            // Guesses wait until the tokens before them are known.
+            let goes_on = goes_on && !slot.has_guess();
             goes_on.then_some(Row { id: None, ..*row })
         };
         let rows: Option<Vec<Row>> = pass.rows.iter().map(next).collect();

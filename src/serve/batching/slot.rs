@@ -59,6 +59,15 @@ impl<'t> Slot<'t> {
         is_drawn && is_last && has_room && is_wanted
     }
 
+    /// Whether tokens of the text can be guessed, as far as it is known.
+    pub fn has_guess(&self) -> bool {
+        let drafting = self.active.as_ref().and_then(|active| {
+            let drafter = active.drafter.as_ref()?;
+            drafter.guess(&active.ids, 1)
+        });
+        drafting.is_some()
+    }
+
     /// The first `n` rows of those that are pending, of sequence `sequence`.
     pub fn rows(&self, sequence: usize, n: usize) -> Vec<Row> {
         let Some(active) = &self.active else {
