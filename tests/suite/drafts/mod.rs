@@ -42,7 +42,10 @@ impl Fixture {
             OURO => path("looped").join(name).display().to_string(),
             _ => name.to_string(),
         };
-        let model = Model::open(&name, Fetch::Never)?;
+        Self::of(Model::open(&name, Fetch::Never)?, gpu)
+    }
+
+    fn of(model: Model, gpu: Option<Arc<Gpu>>) -> Result<Self> {
         let upload = |gpu: Arc<Gpu>| {
             pollster::block_on(DeviceModel::upload(gpu, &model, &mut |_| {})).map(Arc::new)
         };

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{Drafts, Engine, Logits, Options, Row, Wants, n_valid};
+use ztt_wgpu::engine::{DraftDepth, Drafts, Engine, Logits, Options, Row, Wants, n_valid};
 use ztt_wgpu::gpu::Gpu;
+use ztt_wgpu::model::{Fetch, Model};
 use ztt_wgpu::reference::Output;
 
 use super::{Fixture, MODELS, drafts, for_rows, samplers};
 use crate::adapter;
 use crate::compare::same;
-use crate::fixtures::trial;
+use crate::fixtures::{path, trial};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -26,6 +27,13 @@ pub fn trials() -> Vec<Trial> {
             move |gpu| rows(name, Some(gpu)),
         ));
     }
+    trials.push(trial("drafts::rows::other_walks::host", || {
+        other_walks(None)
+    }));
+    trials.push(adapter::trial(
+        "drafts::rows::other_walks::adapter",
+        |gpu| other_walks(Some(gpu)),
+    ));
     trials.push(trial("drafts::planted_errors::host", || planted(None)));
     trials.push(adapter::trial("drafts::planted_errors::adapter", |gpu| {
         planted(Some(gpu))
@@ -123,6 +131,23 @@ impl<'a> Case<'a> {
     }
 }
 
+impl Case<'_> {
+    /// `n` tokens with guesses are those without, and so are their logits, cycles and scores.
+    fn check(&self, what: &str, n: usize) -> Result<()> {
+        let expected = self.plain(n)?;
+        let text = ids(&expected);
+        let found = self.guessed(&text, Error::None)?;
+        same(what, &ids(&found), &text)?;
+        for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let what = format!("{what}, token {at}");
+            ensure!(found.cycles == expected.cycles, "{what}: cycles");
+            same(&format!("{what}: scores"), &found.scores, &expected.scores)?;
+            same(&format!("{what}: logits"), &found.logits, &expected.logits)?;
+        }
+        Ok(())
+    }
+}
+
 /// Runs rows of the first sequence, all of which draw.
 fn run(engine: &mut Engine, ids: &[Option<u32>]) -> Result<Vec<Output>> {
     let rule = engine.rules().drawn;
@@ -153,17 +178,39 @@ fn rows(name: &str, gpu: Option<Arc<Gpu>>) -> Result<()> {
                 sampling,
                 drafts,
             };
-            let expected = case.plain(n)?;
-            let text = ids(&expected);
-            let found = case.guessed(&text, Error::None)?;
-            let what = format!("sampler {i}, {drafts:?}");
-            same(&what, &ids(&found), &text)?;
-            for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                let what = format!("{what}, token {at}");
-                ensure!(found.cycles == expected.cycles, "{what}: cycles");
-                same(&format!("{what}: scores"), &found.scores, &expected.scores)?;
-                same(&format!("{what}: logits"), &found.logits, &expected.logits)?;
-            }
+            case.check(&format!("sampler {i}, {drafts:?}"), n)?;
+        }
+    }
+    Ok(())
+}
+
+/// Drafts by the first layers of a plain model, and by cycles of a walk with a head and a tail and
+/// of one without either.
+fn other_walks(gpu: Option<Arc<Gpu>>) -> Result<()> {
+    let open = |folder: &str| Model::open(&path(folder).display().to_string(), Fetch::Never);
+    let plain = open("golden/llama-plain")?;
+    let looped = open("golden-looped/llama-loop-2-3x3")?.with_loop(2, 3, 3)?;
+    let whole = open("golden-looped/nanbeige")?;
+    let prompt: Vec<u32> = (3..14).collect();
+    let cases = [
+        (plain, vec![DraftDepth::Layers(1), DraftDepth::Layers(3)]),
+        (looped, vec![DraftDepth::Cycles(1), DraftDepth::Cycles(2)]),
+        (whole, vec![DraftDepth::Cycles(1)]),
+    ];
+    for (model, depths) in cases {
+        let fixture = Fixture::of(model, gpu.clone())?;
+        for (i, depth) in depths.into_iter().enumerate() {
+            let drafts = Drafts {
+                depth: Some(depth),
+                ..Drafts::NONE
+            };
+            let case = Case {
+                fixture: &fixture,
+                prompt: &prompt,
+                sampling: &samplers()[2 * i],
+                drafts,
+            };
+            case.check(&format!("{}, {depth:?}", fixture.model.name), 32)?;
         }
     }
     Ok(())
