@@ -226,26 +226,26 @@ fn ends(gpu: Option<Arc<Gpu>>) -> Result<()> {
         };
         let whole = generated(&fixture, &case, Drafts::NONE)?;
         ensure!(whole.summary.finish == Finish::Length && whole.tokens.len() == 24);
-        for max_tokens in 0..6 {
+        for max_tokens in [0, 1, 2, 5] {
             let case = Case {
                 max_tokens,
                 ..case.clone()
             };
             check(&format!("{max_tokens} tokens"), &fixture, &case)?;
         }
-        for at in [0, 5, 11] {
+        for at in [0, 11] {
             let eos = Case {
                 eos: vec![whole.tokens[at].id],
                 ..case.clone()
             };
             check("a token that ends", &fixture, &eos)?;
         }
-        for n in 0..9 {
+        for n in [0, 1, 3, 8] {
             let mut full = case.clone();
             full.options.n_ctx = prompt.len() + n;
             check(&format!("room for {n}"), &fixture, &full)?;
         }
-        for wanted in [1, 3, 4] {
+        for wanted in [1, 4] {
             let interrupted = Case {
                 wanted,
                 ..case.clone()
