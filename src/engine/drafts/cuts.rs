@@ -63,7 +63,7 @@ impl Cuts {
         if rules.drawn.may_leave(walk.n_cycles) {
             return Err(Error::Option {
                 option: depth.option(),
-                expected: "`--no-exit` beside it".to_string(),
+                expected: "texts that run every cycle (`--no-exit`)".to_string(),
                 found: "tokens that may leave the cycles".to_string(),
             });
         }

@@ -18,15 +18,15 @@ pub struct Match {
 impl Match {
     /// The longest one of `text`, and the latest of those as long. It costs a look at each token.
     pub fn of(text: &[u32]) -> Option<Self> {
-        let length_at = |next: usize| {
-            let (before, suffix) = (text[..next].iter().rev(), text.iter().rev());
-            let pairs = before.zip(suffix).take(LONGEST);
-            pairs.take_while(|(a, b)| a == b).count()
-        };
+        let end = text.last_chunk::<SHORTEST>()?;
+        // All but the end itself, the latest first.
+        let places = text.windows(SHORTEST).enumerate().rev().skip(1);
         let mut best: Option<Self> = None;
-        for next in (SHORTEST..text.len()).rev() {
-            let length = length_at(next);
-            if length >= SHORTEST && best.is_none_or(|best| length > best.length) {
+        for (at, _) in places.filter(|(_, window)| *window == end) {
+            let next = at + SHORTEST;
+            let pairs = text[..next].iter().rev().zip(text.iter().rev());
+            let length = pairs.take(LONGEST).take_while(|(a, b)| a == b).count();
+            if best.is_none_or(|best| length > best.length) {
                 best = Some(Self { length, next });
             }
             if length == LONGEST {
