@@ -450,9 +450,9 @@ impl<'m> Engine<'m> {
     /// other. One output for each, in their order.
     ///
     /// Where a row of a sequence follows one that draws a token, its id is a guess of that token, or
-    /// `None` for what the options draft by depth. It draws as if the guess were true, and what it
-    /// gives is of no use where it is not ([`n_valid`]): whoever guessed truncates the sequence
-    /// then.
+    /// `None` for what the options draft by depth. Where the guess is true it draws what it would
+    /// alone, and what it gives is of no use where it is not ([`n_valid`]): whoever guessed
+    /// truncates the sequence then.
     ///
     /// # Errors
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs; [`Error::Option`]
