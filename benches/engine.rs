@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::gpu::adapter::{AdapterChoice, choose};
 use ztt_wgpu::kernels::KvType;
@@ -56,6 +56,7 @@ fn engine<'m>(
         n_ctx: N_PROMPT,
         kv_type: KvType::F16,
         logits: Logits::Last,
+        drafts: Drafts::NONE,
     };
     Engine::on_device(model, device_model, &options)
 }

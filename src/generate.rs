@@ -16,7 +16,7 @@ pub use text::{Finish, GeneratedText, Token};
 use web_time::Instant;
 
 use crate::engine::sampling::Sampler;
-use crate::engine::{Decoding, DeviceStats, Engine, Logits, Profile};
+use crate::engine::{Decoding, DeviceStats, DraftCounts, Engine, Logits, Profile};
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::tokenizer::Tokenizer;
@@ -63,13 +63,16 @@ pub struct Summary {
     pub n_prompt: usize,
     pub n_generated: usize,
     pub prompt_time: Duration,
-    /// Passes after the prompt, and the time they took.
+    /// Positions run after the prompt, each in a pass of its own but for guesses, and the time they
+    /// took.
     pub n_passes: usize,
     pub pass_time: Duration,
     /// Positions by the cycles after which they exited, prompt and generated.
     pub exits: Exits,
     /// The work that the device was given in the passes after the prompt.
     pub work: DeviceStats,
+    /// How guesses turned out; `None` where none were made.
+    pub drafts: Option<DraftCounts>,
     /// The profile of the prompt, where the engine's profile was started.
     pub prompt_profile: Option<Profile>,
     /// The profile of the passes after the prompt, where the engine's profile was started.
@@ -99,8 +102,9 @@ impl Summary {
 }
 
 /// Runs the prompt and then token after token. `receive` gets every token as soon as its text is
-/// certain to be part of the output. Where the device draws the tokens it works ahead; tokens
-/// computed past the end are neither given out nor counted.
+/// certain to be part of the output. Where the device draws the tokens it works ahead, or verifies
+/// guesses ([`Drafts`](crate::engine::Drafts)); tokens computed past the end are neither given out
+/// nor counted, but for the guesses among them.
 ///
 /// # Errors
 /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt) without a prompt; those of
@@ -137,6 +141,7 @@ pub async fn generate_after(
         pass_time: Duration::ZERO,
         exits: Exits::default(),
         work: DeviceStats::default(),
+        drafts: None,
         prompt_profile: None,
         profile: None,
     };
@@ -193,6 +198,7 @@ pub async fn generate_after(
     }
     summary.n_generated = text.n_tokens();
     summary.finish = text.finish().unwrap_or(Finish::Length);
+    summary.drafts = decoding.draft_counts().cloned();
     summary.profile = decoding.engine.take_profile();
     Ok(summary)
 }

@@ -38,6 +38,8 @@ pub struct Output {
     pub scores: Vec<f32>,
     /// The token drawn from the logits, where one was asked for.
     pub drawn: Option<u32>,
+    /// The token that was drafted for the position after it, from the first cycles or layers.
+    pub drafted: Option<u32>,
 }
 
 /// A model in host memory with the keys and values of the positions seen so far.
@@ -54,7 +56,8 @@ pub struct Reference<'m> {
 }
 
 /// A position on its way through the walk.
-struct Position {
+#[derive(Clone)]
+pub(crate) struct Position {
     /// Its place in the sequence.
     at: usize,
     /// The residual stream, `[hidden]`.
@@ -63,7 +66,7 @@ struct Position {
     zero_attention: Vec<f64>,
     /// The chance that the learned gate has let it run on so far.
     survival: f64,
-    output: Output,
+    pub(crate) output: Output,
 }
 
 impl<'m> Reference<'m> {
@@ -106,13 +109,13 @@ impl<'m> Reference<'m> {
         let mut position = self.begin(id);
         self.steps(0..self.walk.steps.len(), rule, &mut position);
         if with_logits {
-            position.output.logits = self.logits(&position.x);
+            position.output.logits = self.logits(&position);
         }
         position.output
     }
 
     /// The next position, token `id`, before the first step of the walk.
-    fn begin(&mut self, id: u32) -> Position {
+    pub(crate) fn begin(&mut self, id: u32) -> Position {
         let at = self.n_positions;
         self.n_positions += 1;
         let n_scores = self.walk.score.map_or(0, |_| self.walk.n_cycles);
@@ -130,7 +133,7 @@ impl<'m> Reference<'m> {
     }
 
     /// Runs steps of the walk on a position as it stands.
-    fn steps(&mut self, steps: Range<usize>, rule: &Rule, position: &mut Position) {
+    pub(crate) fn steps(&mut self, steps: Range<usize>, rule: &Rule, position: &mut Position) {
         for i in steps {
             match self.walk.steps[i] {
                 Step::Layer(step) if step.is_skipped_after(position.output.cycles) => {}
@@ -343,13 +346,13 @@ impl<'m> Reference<'m> {
     }
 
     /// The final norm, unless the last cycle ended with it, and the output projection.
-    fn logits(&self, x: &[f64]) -> Vec<f32> {
+    pub(crate) fn logits(&self, Position { x, .. }: &Position) -> Vec<f32> {
         let (c, linears) = (&self.model.config, &self.outer.linears);
         let head = linears.get(&Role::LmHead);
         let head = head.unwrap_or(&linears[&Role::Embedding]);
         let x = match self.walk.final_norm {
             true => self.norm(&self.outer.norms[&Role::FinalNorm], x),
-            false => x.to_vec(),
+            false => x.clone(),
         };
         let logit = |sum: f64| capped(c.logits_multiplier * sum, c.logits_soft_cap) as f32;
         linear(head, &x).into_iter().map(logit).collect()

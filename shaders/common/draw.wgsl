@@ -124,6 +124,11 @@ fn main(
     drawn[row] = first_id;
     let start = history_of(sequence);
     history[ring_at(start, place)] = first_id;
+    // The last of a sequence's rows says how it goes on.
+    let next = row + 1u;
+    if next < n_listed(params.list) && sequence_of(listed(params.list, next)) == sequence {
+        return;
+    }
     history[start + LAST_ID] = first_id;
     history[start + NEWEST] = position_of(batch_row);
 }

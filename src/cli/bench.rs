@@ -1,5 +1,6 @@
 //! `bench`: how fast a model runs.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -9,7 +10,9 @@ use super::args::{
     AdapterArgs, HOST, LayerLoop, at_least_one, finite, kv_policy, kv_type, layer_loop, looped,
     parallel, quant, repetitions,
 };
-use super::measuring::{ReportArgs, SyntheticArgs, facts, open};
+use super::bench_drafts::OnText;
+use super::drafts::DraftArgs;
+use super::measuring::{ReportArgs, SyntheticArgs, facts, format_for_stdout, open};
 use super::{compare, printable, progress, scores, setup, stderr};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -28,6 +31,7 @@ Examples:
   ztt-wgpu bench ./model -p 512 -n 128
   ztt-wgpu bench --synthetic tiny --stored-cycles 4 --sweep-exit
   ztt-wgpu bench ./model -o json > before.json
+  ztt-wgpu bench ./model --drafts text.txt --draft-ngram
   ztt-wgpu bench compare before.json after.json";
 
 #[derive(clap::Args)]
@@ -119,6 +123,19 @@ pub struct Args {
     #[arg(long, conflicts_with = "exit_threshold", help_heading = "Early exit")]
     sweep_exit: bool,
 
+    /// Measure what guesses gain on the text of this file, instead of plain speed: its parts, of
+    /// `-p` tokens (64), are continued by `-n`, with guesses and without, by turns
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "synthetic",
+        help_heading = "Drafts"
+    )]
+    drafts: Option<PathBuf>,
+
+    #[command(flatten)]
+    guesses: DraftArgs,
+
     #[command(flatten)]
     synthetic: SyntheticArgs,
 
@@ -177,6 +194,9 @@ pub fn main(args: Args) -> Result<()> {
     for model in &models {
         args.report.check_with(model)?;
     }
+    if args.drafts.is_none() && args.guesses.drafts()?.any() {
+        bail!("--draft-ngram and others: expected `--drafts FILE` beside them, found none");
+    }
     let plans: Vec<(&Model, Vec<Test>)> = models
         .iter()
         .map(|model| Ok((model, tests(&args, model)?)))
@@ -214,9 +234,15 @@ pub fn main(args: Args) -> Result<()> {
             place,
             read_gb_per_s,
         };
-        rows.extend(run_tests(&args, &subject, tests, &bar)?);
+        match &args.drafts {
+            Some(file) => on_text(&args, file, &subject, &bar)?,
+            None => rows.extend(run_tests(&args, &subject, tests, &bar)?),
+        }
     }
     bar.finish_and_clear();
+    if args.drafts.is_some() {
+        return Ok(());
+    }
     args.report.give_out(&Report {
         tool: "bench".to_string(),
         version: env!("CARGO_PKG_VERSION").to_string(),
@@ -227,6 +253,30 @@ pub fn main(args: Args) -> Result<()> {
         },
         rows,
     })
+}
+
+/// What guesses gain on the text of a file.
+fn on_text(args: &Args, file: &Path, subject: &Subject<'_>, bar: &ProgressBar) -> Result<()> {
+    bar.suspend(|| {
+        let settings = args.first(subject.model)?;
+        let format = format_for_stdout(args.report.output);
+        let on_text = OnText::new(file, &args.guesses, settings, args.repetitions, format)?;
+        on_text.measure(subject)
+    })
+}
+
+impl Args {
+    /// The first of all that are asked for, with the lengths of a prompt and of what follows it; 0
+    /// for a prompt that is not asked for.
+    fn first(&self, model: &Model) -> Result<Test> {
+        let mut all = tests(self, model)?;
+        let test = all.swap_remove(0);
+        Ok(Test {
+            n_prompt: self.n_prompt.first().copied().unwrap_or(0),
+            n_gen: self.n_gen.first().copied().unwrap_or(128),
+            ..test
+        })
+    }
 }
 
 /// The rows of a model's tests.

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 
 use super::args::{EngineArgs, LoopedModelArgs, variables};
+use super::drafts::DraftArgs;
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
 use super::{complain, output, setup, stderr, summary};
 use crate::chat::{Answer, AnswerOptions, ChatSession};
-use crate::engine::Logits;
 use crate::error::Error;
 use crate::generate::{Finish, Token};
 use crate::model::Model;
@@ -62,6 +62,9 @@ pub struct Args {
     generation: GenerationArgs,
 
     #[command(flatten)]
+    drafts: DraftArgs,
+
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -81,7 +84,8 @@ pub fn main(args: Args) -> Result<()> {
     model.chat_template()?.with_variables(&variables)?;
     let sampling = args.generation.sampling(&model);
     let seed = sampling.seed;
-    let ready = setup::engine(&args.engine, &model, Logits::Last)?;
+    let engine_options = setup::text_options(&args.engine, &args.drafts, &model)?;
+    let ready = setup::engine(&args.engine.device, &model, &engine_options)?;
     let session = ChatSession::new(&model, ready.engine)?;
     let mut session = session.with_variables(&variables)?;
     if args.plain_content {

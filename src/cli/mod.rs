@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod bench_drafts;
 mod calibrate;
 mod chat;
 mod color;
@@ -13,6 +14,7 @@ mod compare;
 mod completions;
 mod convert;
 mod devices;
+mod drafts;
 mod generation;
 mod inspect;
 mod interrupt;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Result;
 
 use super::args::{EngineArgs, LoopedModelArgs};
+use super::drafts::DraftArgs;
 use super::generation::GenerationArgs;
 use super::interrupt::{self, Interrupted};
 use super::{output, prompt, setup, stderr, summary};
-use crate::engine::Logits;
 use crate::engine::sampling::Sampler;
 use crate::error::Error;
 use crate::generate::{Finish, Token, generate};
@@ -54,6 +54,9 @@ pub struct Args {
     generation: GenerationArgs,
 
     #[command(flatten)]
+    drafts: DraftArgs,
+
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -85,7 +88,8 @@ pub fn main(args: Args) -> Result<()> {
     let sampling = args.generation.sampling(&model);
     let seed = sampling.seed;
     let mut sampler = Sampler::new(sampling, &prompt);
-    let ready = setup::engine(&args.engine, &model, Logits::Last)?;
+    let options = setup::text_options(&args.engine, &args.drafts, &model)?;
+    let ready = setup::engine(&args.engine.device, &model, &options)?;
     let (mut engine, adapter) = (ready.engine, ready.adapter);
     if args.profile {
         engine.start_profile(None)?;

@@ -10,9 +10,9 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 
 use super::args::{EngineArgs, LoopedModelArgs, at_least_one, parallel, variables};
+use super::drafts::DraftArgs;
 use super::generation::{SamplingArgs, max_tokens};
 use super::{setup, stderr};
-use crate::engine::Logits;
 use crate::model::chat_template::Variables;
 use crate::serve::{
     AllowedHost, AllowedOrigin, Callers, Limits, Server, Settings, Signals, Statistics, runtime,
@@ -126,6 +126,9 @@ pub struct Args {
     seed: Option<u64>,
 
     #[command(flatten)]
+    drafts: DraftArgs,
+
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -139,7 +142,7 @@ pub fn main(args: Args) -> Result<()> {
     }
     let device = &args.engine.device;
     let model = args.model.open()?.with_quant(device.quant)?;
-    let options = setup::options(&args.engine, &model, Logits::Last)?;
+    let options = setup::text_options(&args.engine, &args.drafts, &model)?;
     let options = options.with_sequences(args.parallel);
     // Before the weights are loaded.
     if let Some(variables) = &args.chat_template_kwargs {

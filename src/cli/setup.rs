@@ -8,9 +8,10 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, EngineArgs};
+use super::drafts::DraftArgs;
 use super::measuring::facts;
 use super::{progress, scores, stderr};
-use crate::engine::{DEFAULT_CTX, DeviceModel, Engine, Logits, Options, check_fit};
+use crate::engine::{DEFAULT_CTX, DeviceModel, Drafts, Engine, Logits, Options, check_fit};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::adapter::choose;
@@ -83,15 +84,23 @@ pub fn options(args: &EngineArgs, model: &Model, logits: Logits) -> Result<Optio
         n_ctx: n_ctx(args.ctx, model)?,
         kv_type: args.device.kv_type,
         logits,
+        drafts: Drafts::NONE,
     })
 }
 
-/// An engine for `model` as the flags ask for it.
-pub fn engine<'m>(args: &EngineArgs, model: &'m Model, logits: Logits) -> Result<Ready<'m>> {
-    let options = options(args, model, logits)?;
-    let placed = place(&args.device, model, &options)?;
+/// How the flags ask for texts of `model` to be generated.
+pub fn text_options(args: &EngineArgs, drafts: &DraftArgs, model: &Model) -> Result<Options> {
+    Ok(Options {
+        drafts: drafts.drafts()?,
+        ..options(args, model, Logits::Last)?
+    })
+}
+
+/// An engine for `model` where the flags ask for it.
+pub fn engine<'m>(args: &DeviceArgs, model: &'m Model, options: &Options) -> Result<Ready<'m>> {
+    let placed = place(args, model, options)?;
     Ok(Ready {
-        engine: placed.engine(&options)?,
+        engine: placed.engine(options)?,
         adapter: placed.adapter(),
         facts: facts(placed.gpu()),
         warnings: placed.warnings,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::output;
 use super::profile::Timed;
+use crate::engine::DraftCounts;
 use crate::generate::Summary;
 
 fn per_second(n: usize, time: Duration) -> f64 {
@@ -57,6 +58,9 @@ pub fn json(s: &Summary, model: &str, adapter: &str, seed: u64) -> Value {
         "dispatches_per_token": s.per_pass(s.work.dispatches),
         "read_backs_per_token": s.per_pass(s.work.read_backs),
     }});
+    if let Some(drafts) = &s.drafts {
+        summary["summary"]["drafts"] = drafts.json();
+    }
     if !profiles.is_empty() {
         summary["summary"]["profile"] = profiles.into();
     }
@@ -89,9 +93,10 @@ pub fn text(s: &Summary) -> String {
             )
         })
         .collect();
+    let drafts = s.drafts.as_ref().map(drafts).unwrap_or_default();
     format!(
         "prompt   {} tokens, {:.1} tokens/s, the first token after {:.2} s\ngenerated {} tokens, {:.1} tokens/s\n\
-         cycles   mean {:.2}, positions by cycles run: {}\n",
+         cycles   mean {:.2}, positions by cycles run: {}\n{drafts}",
         s.n_prompt,
         per_second(s.n_prompt, s.prompt_time),
         s.prompt_time.as_secs_f64(),
@@ -99,5 +104,23 @@ pub fn text(s: &Summary) -> String {
         per_second(s.n_passes, s.pass_time),
         s.mean_cycles(),
         shares.join(", ")
+    )
+}
+
+/// How guesses turned out, by their place in a draft.
+fn drafts(counts: &DraftCounts) -> String {
+    let (drafted, accepted) = counts.totals();
+    let places = counts.accepted.iter().zip(&counts.drafted);
+    let places = (1..)
+        .zip(places)
+        .map(|(place, (n, of))| format!("{place}: {n} of {of}"));
+    let places: Vec<String> = places.collect();
+    let by_place = match places.is_empty() {
+        true => String::new(),
+        false => format!(", by place: {}", places.join(", ")),
+    };
+    format!(
+        "drafts   {accepted} of {drafted} guesses kept, {:.2} tokens a pass{by_place}\n",
+        counts.tokens_a_pass()
     )
 }

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::args::{DeviceArgs, RuleArgs, at_least_one};
 use super::{progress, prompt, scores, setup};
-use crate::engine::{Logits, Options};
+use crate::engine::{Drafts, Logits, Options};
 use crate::error::Error;
 use crate::model::Model;
 use crate::schedule::Walk;
@@ -91,6 +91,7 @@ pub fn options(
         n_ctx: setup::n_ctx(text.ctx, model)?,
         kv_type: device.kv_type,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     })
 }
 

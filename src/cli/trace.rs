@@ -103,7 +103,8 @@ pub fn main(args: Args) -> Result<()> {
         [&args.logits, &args.html].into_iter().flatten(),
         Some(&model),
     )?;
-    let mut ready = setup::engine(&args.engine, &model, Logits::All)?;
+    let options = setup::options(&args.engine, &model, Logits::All)?;
+    let mut ready = setup::engine(&args.engine.device, &model, &options)?;
     let n_prompt = args.exit_from.unwrap_or(ids.len()).min(ids.len());
     let outputs = forward(&mut ready.engine, &ids, n_prompt, args.decode)?;
     if let Some(path) = &args.logits {

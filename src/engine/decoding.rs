@@ -1,6 +1,9 @@
-//! A generation token by token: drawn where the logits are, ahead of the host, or on the host from
-//! logits it has read.
+//! A generation token by token: drawn where the logits are, ahead of the host or verified several at
+//! a time, or on the host from logits it has read.
 
+use std::collections::VecDeque;
+
+use super::drafts::{Draft, DraftCounts, Drafter, n_valid};
 use super::options::Logits;
 use super::row::{Row, Wants};
 use super::sampling::Sampler;
@@ -14,6 +17,10 @@ pub struct Decoding<'e, 'm> {
     sampler: &'e mut Sampler,
     /// Whether the engine draws.
     is_ahead: bool,
+    /// Guesses, where the engine draws and is to guess.
+    drafter: Option<Drafter>,
+    /// Results of a verification that were not given out: their positions are in the cache.
+    verified: VecDeque<Output>,
     /// No batch is submitted ahead for this position or a later one.
     end: usize,
     id: u32,
@@ -48,11 +55,17 @@ impl<'e, 'm> Decoding<'e, 'm> {
         let running = engine.forward_by(rule, prompt, Logits::Last, wants);
         let outputs = running.await?;
         let end = engine.n_positions().saturating_add(n_passes);
+        let drafter = match is_ahead {
+            true => engine.drafter(engine.drafts(), &engine.rules().drawn),
+            false => None,
+        };
         let mut decoding = Self {
             end: end.min(engine.n_ctx()),
             engine,
             sampler,
             is_ahead,
+            drafter,
+            verified: VecDeque::new(),
             id: 0,
         };
         decoding.keep(&outputs);
@@ -64,6 +77,11 @@ impl<'e, 'm> Decoding<'e, 'm> {
         self.id
     }
 
+    /// How guesses have turned out; `None` where none are made.
+    pub fn draft_counts(&self) -> Option<&DraftCounts> {
+        self.drafter.as_ref().map(|drafter| &drafter.counts)
+    }
+
     /// Positions run so far, besides those ahead.
     pub fn n_positions(&self) -> usize {
         let ahead: usize = self
@@ -72,7 +90,7 @@ impl<'e, 'm> Decoding<'e, 'm> {
             .iter()
             .map(|(rows, _)| rows.len())
             .sum();
-        self.engine.n_positions() - ahead
+        self.engine.n_positions() - ahead - self.verified.len()
     }
 
     /// Runs the token drawn last and draws the next one.
@@ -81,7 +99,9 @@ impl<'e, 'm> Decoding<'e, 'm> {
     /// Those of [`Engine::forward`].
     pub async fn step(&mut self) -> Result<Output> {
         let rule = self.engine.rules().drawn;
-        let outputs = if self.is_ahead {
+        let outputs = if let Some(output) = self.next_verified().await? {
+            vec![output]
+        } else if self.is_ahead {
             self.submit_ahead().await?;
             self.engine.take().await?
         } else {
@@ -95,22 +115,84 @@ impl<'e, 'm> Decoding<'e, 'm> {
         Ok(outputs.into_iter().next_back().unwrap_or_default())
     }
 
-    /// Submits the next pass, and those after it that are surely wanted.
+    /// The next result of a verification, which is run where none is left and there are guesses.
+    /// `None` where there are none.
+    async fn next_verified(&mut self) -> Result<Option<Output>> {
+        if self.verified.is_empty() {
+            // The tokens of batches under way come first.
+            let draft = match self.engine.under_way.is_empty() {
+                true => self.guess(),
+                false => None,
+            };
+            match draft {
+                Some(draft) => self.verify(&draft).await?,
+                None => self.drafter.iter_mut().for_each(Drafter::skip),
+            }
+        }
+        Ok(self.verified.pop_front())
+    }
+
+    /// Guesses of what follows the token drawn last.
+    fn guess(&self) -> Option<Draft> {
+        let left = self.end.saturating_sub(self.engine.n_positions());
+        let drafter = self.drafter.as_ref()?;
+        drafter.guess(&self.sampler.seen, left.saturating_sub(1))
+    }
+
+    /// Runs the token drawn last and guesses of those after it, and keeps those that are true.
+    async fn verify(&mut self, draft: &Draft) -> Result<()> {
+        let rule = self.engine.rules().drawn;
+        let row = |id: Option<u32>| Row {
+            sequence: 0,
+            id,
+            rule,
+            wants: Wants::TOKEN,
+        };
+        let ids = std::iter::once(Some(self.id)).chain(draft.ids.iter().copied());
+        let rows: Vec<Row> = ids.map(row).collect();
+        let first = self.engine.n_positions();
+        let run = self.engine.run(&rows).await;
+        let mut outputs = match run {
+            // There may be no memory for guesses, or nothing that they can be drawn from.
+            Err(_) => self.engine.run(&rows[..1]).await?,
+            Ok(outputs) => outputs,
+        };
+        let n_guesses = outputs.len() - 1;
+        outputs.truncate(n_valid(&draft.ids[..n_guesses], &outputs));
+        self.engine.truncate(first + outputs.len());
+        if let Some(drafter) = &mut self.drafter {
+            drafter.learn(draft, outputs.len() - 1);
+        }
+        self.verified = outputs.into();
+        Ok(())
+    }
+
+    /// Submits the next pass, and those after it that are surely wanted: none where there are
+    /// guesses, which wait for the tokens under way.
     async fn submit_ahead(&mut self) -> Result<()> {
-        let row = Row {
+        let most = match self.guess() {
+            Some(_) => 1,
+            None => self.engine.ahead(),
+        };
+        let mut row = Row {
             sequence: 0,
             id: None,
             rule: self.engine.rules().drawn,
             wants: Wants::TOKEN,
         };
-        let most = self.engine.ahead();
+        // What was drawn last may have been drawn in the middle of a verification.
+        if self.drafter.is_some() && self.engine.under_way.is_empty() {
+            row.id = Some(self.id);
+        }
         let is_wanted = |engine: &Engine, end: usize| match engine.under_way.len() {
             0 => true,
             n => n < most && engine.n_positions() < end,
         };
         while is_wanted(self.engine, self.end) {
             let n_before = self.engine.under_way.len();
-            if let Err(e) = self.engine.submit(&[row]).await {
+            let submitted = self.engine.submit(&[row]).await;
+            row.id = None;
+            if let Err(e) = submitted {
                 // Where nothing was begun, tokens under way are given out before the error.
                 let is_begun = self.engine.under_way.len() > n_before;
                 return match n_before > 0 && !is_begun {
@@ -139,9 +221,11 @@ impl<'e, 'm> Decoding<'e, 'm> {
 
 impl Drop for Decoding<'_, '_> {
     /// Passes that nobody takes are forgotten: the keys and values that they wrote lie past the end
-    /// of the KV cache.
+    /// of the KV cache. So are verified tokens that nobody takes.
     fn drop(&mut self) {
+        let n_taken = self.n_positions();
         self.engine.forget_under_way();
+        self.engine.truncate(n_taken);
     }
 }
 

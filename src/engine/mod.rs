@@ -4,6 +4,7 @@
 mod budget;
 mod decode;
 mod decoding;
+mod drafts;
 mod memory;
 mod observe;
 mod options;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use budget::check_fit;
 pub use decoding::Decoding;
+pub use drafts::{Draft, DraftCounts, DraftDepth, Drafter, Drafts, n_valid};
 pub use memory::kv_cache::kv_bytes;
 pub use memory::rows::Place;
 pub use memory::sizes::MAX_BATCH;
@@ -40,6 +42,7 @@ use crate::schedule::{Rule, Score, TextRules, Walk};
 use decode::executor::{Executor, PlacedRow};
 use decode::host::Host;
 use decode::session::Session;
+use drafts::Cuts;
 use memory::sizes::Sizes;
 use options::walk;
 use sampling::{Sampler, SamplingOptions};
@@ -73,6 +76,10 @@ pub struct Engine<'m> {
     n_cycles: usize,
     score: Option<Score>,
     rules: TextRules,
+    drafts: Drafts,
+    /// Of a draft by depth, as a part of a pass: its cost, and the weights that it reads.
+    draft_cost: f64,
+    draft_share: f64,
     sequences: Vec<SequenceState>,
     /// Batches under way: their rows, and the sequences before them.
     under_way: VecDeque<(Vec<Row>, Vec<SequenceState>)>,
@@ -130,7 +137,8 @@ impl<'m> Engine<'m> {
     /// Runs `model` in plain Rust on the host.
     pub fn on_host(model: &'m Model, options: &Options) -> Result<Self> {
         let (walk, rules) = walk(model, options)?;
-        let host = Host::new(model, &walk, options.n_sequences)?;
+        let cuts = options.drafts.cuts(&walk, &rules)?;
+        let host = Host::new(model, &walk, cuts, options.n_sequences)?;
         let backend = Backend::Host(Box::new(host));
         Ok(Self::new(model, options, backend, &walk, rules))
     }
@@ -139,7 +147,8 @@ impl<'m> Engine<'m> {
     /// whose cache is of the options' type: to compare devices with.
     pub fn on_host_as_stored(model: &'m Model, options: &Options) -> Result<Self> {
         let (walk, rules) = walk(model, options)?;
-        let mut host = Host::new(model, &walk, options.n_sequences)?;
+        let cuts = options.drafts.cuts(&walk, &rules)?;
+        let mut host = Host::new(model, &walk, cuts, options.n_sequences)?;
         host.round_kv(options.kv_type);
         let backend = Backend::Host(Box::new(host));
         Ok(Self::new(model, options, backend, &walk, rules))
@@ -170,7 +179,8 @@ impl<'m> Engine<'m> {
         options: &Options,
     ) -> Result<Self> {
         let (walk, rules) = walk(model, options)?;
-        let session = Session::new(Arc::clone(device_model), walk.clone(), options)?;
+        let cuts = options.drafts.cuts(&walk, &rules)?;
+        let session = Session::new(Arc::clone(device_model), walk.clone(), cuts, options)?;
         let backend = Backend::Device(Box::new(session));
         Ok(Self::new(model, options, backend, &walk, rules))
     }
@@ -182,6 +192,12 @@ impl<'m> Engine<'m> {
         walk: &Walk,
         rules: TextRules,
     ) -> Self {
+        let cuts = options.drafts.cuts(walk, &rules).ok().flatten();
+        let of_draft = |cuts: &Cuts| {
+            let (share, _) = cuts.shares(walk, &model.config);
+            (cuts.cost(walk, &model.config), share)
+        };
+        let (draft_cost, draft_share) = cuts.as_ref().map_or((1.0, 0.0), of_draft);
         Self {
             backend,
             sizes: Sizes::of(options, model.config.vocab),
@@ -189,6 +205,9 @@ impl<'m> Engine<'m> {
             n_cycles: walk.n_cycles,
             score: walk.score,
             rules,
+            drafts: options.drafts,
+            draft_cost,
+            draft_share,
             sequences: vec![SequenceState::EMPTY; options.n_sequences],
             under_way: VecDeque::new(),
         }
@@ -252,6 +271,28 @@ impl<'m> Engine<'m> {
     /// Sets the rules of what is run from now on. Positions that are in the cache stay as they are.
     pub fn set_rules(&mut self, rules: TextRules) {
         self.rules = rules;
+    }
+
+    /// Where guesses of texts that bring no [`Drafts`] of their own come from: those of the options.
+    pub fn drafts(&self) -> Drafts {
+        self.drafts
+    }
+
+    /// What guesses the tokens of a text that are drawn by `rule`; `None` where nothing does. Depth
+    /// is that of the options, and guesses nothing where a token may leave the cycles.
+    pub fn drafter(&self, drafts: Drafts, rule: &Rule) -> Option<Drafter> {
+        let leaves = rule.may_leave(self.n_cycles);
+        let depth = self
+            .drafts
+            .depth
+            .filter(|_| !leaves && drafts.depth.is_some());
+        let drafts = Drafts { depth, ..drafts };
+        drafts.any().then(|| Drafter::new(drafts, self.draft_cost))
+    }
+
+    /// Weights that a guess by depth reads, as a part of those of a pass; 0 where there are none.
+    pub fn draft_share(&self) -> f64 {
+        self.draft_share
     }
 
     /// From now on keys and values of skipped cycles come from there. Positions that are in the
@@ -409,15 +450,21 @@ impl<'m> Engine<'m> {
     /// Runs the given rows, at most [`MAX_BATCH`], in one pass; those of one sequence follow each
     /// other. One output for each, in their order.
     ///
+    /// Where a row of a sequence follows one that draws a token, its id is a guess of that token, or
+    /// `None` for what the options draft by depth. Where the guess is true it draws what it would
+    /// alone, and what it gives is of no use where it is not ([`n_valid`]): whoever guessed
+    /// truncates the sequence then.
+    ///
     /// # Errors
     /// [`Error::ContextFull`] or [`Error::TokenOutside`] before anything runs; [`Error::Option`]
     /// where a sequence would run deeper than its cache holds; [`Error::NotANumber`] when logits
-    /// that are asked for, or drawn from, are not finite.
+    /// that are asked for, or drawn from, are not finite, but for those of guesses.
     ///
     /// # Panics
     /// When there are more than [`MAX_BATCH`] rows, or more that get logits than the options have
-    /// room for; for a sequence that is not there, a token that was not drawn or that nothing draws,
-    /// and two tokens drawn in one sequence.
+    /// room for; for a sequence that is not there, and a token that was not drawn or that nothing
+    /// draws; for a token to be drafted where nothing is drafted by depth, in more rows than are
+    /// verified at a time, or beside a row that may leave the cycles.
     pub async fn run(&mut self, rows: &[Row]) -> Result<Vec<Output>> {
         self.forget_under_way();
         if rows.is_empty() {
@@ -455,7 +502,8 @@ impl<'m> Engine<'m> {
         self.sizes.room = self.executor_mut().reserve(longest).await?;
         let before = self.sequences.clone();
         let score = self.score;
-        let placed = rows.iter().map(|row| {
+        let guesses = guesses(rows);
+        let placed = rows.iter().zip(guesses).map(|(row, is_guess)| {
             let state = &mut self.sequences[row.sequence];
             assert!(row.id.is_some() || state.is_drawn, "no token was drawn");
             if row.wants.token {
@@ -480,11 +528,15 @@ impl<'m> Engine<'m> {
                     text_start,
                 },
                 id: row.id,
+                is_guess,
                 wants: row.wants,
             }
         });
         let placed: Vec<PlacedRow> = placed.collect();
-        self.check_draws(rows);
+        self.check_draws(&placed);
+        for row in placed.iter().filter(|row| row.is_drafted()) {
+            self.sequences[row.place.sequence].is_drawn = false;
+        }
         let n_outputs = placed.iter().filter(|row| row.wants.any()).count();
         assert!(n_outputs <= self.sizes.n_outputs, "{n_outputs} get logits");
         self.under_way.push_back((rows.to_vec(), before));
@@ -501,11 +553,11 @@ impl<'m> Engine<'m> {
             return Ok(outputs);
         };
         let mut lengths: Vec<usize> = before.iter().map(|state| state.n_positions).collect();
-        for (row, output) in rows.iter().zip(&outputs) {
+        for ((row, output), is_guess) in rows.iter().zip(&outputs).zip(guesses(&rows)) {
             let position = lengths[row.sequence];
             lengths[row.sequence] += 1;
             let is_finite = output.logits.iter().all(|logit| logit.is_finite());
-            if !is_finite || output.drawn == Some(NO_TOKEN) {
+            if !is_guess && (!is_finite || output.drawn == Some(NO_TOKEN)) {
                 self.forget_under_way();
                 self.sequences = before;
                 return Err(Error::NotANumber { position });
@@ -532,14 +584,23 @@ impl<'m> Engine<'m> {
     }
 
     /// # Panics
-    /// Where two rows of a sequence draw, or one that has no sampler.
-    fn check_draws(&self, rows: &[Row]) {
-        let mut drawing = vec![false; self.sequences.len()];
+    /// Where a row of a sequence draws that has no sampler, or one cannot be drafted.
+    fn check_draws(&self, rows: &[PlacedRow]) {
         for row in rows.iter().filter(|row| row.wants.token) {
-            let sampler = self.sequences[row.sequence].sampler;
+            let sampler = self.sequences[row.place.sequence].sampler;
             assert!(!matches!(sampler, SamplerState::None), "nothing draws");
-            assert!(!drawing[row.sequence], "two draws of one sequence");
-            drawing[row.sequence] = true;
+        }
+        let n_drafted = rows.iter().filter(|row| row.is_drafted()).count();
+        if n_drafted > 0 {
+            let leaves = |row: &PlacedRow| row.place.rule.may_leave(self.n_cycles);
+            assert!(self.drafts.depth.is_some(), "nothing is drafted by depth");
+            assert!(!rows.iter().any(leaves), "a row beside drafts may leave");
+            assert!(n_drafted <= Drafts::MOST, "{n_drafted} are drafted");
+        }
+        let pairs = rows.iter().zip(rows.iter().skip(1));
+        for (before, row) in pairs.filter(|(_, row)| row.is_drafted()) {
+            let is_next = before.place.sequence == row.place.sequence && before.wants.token;
+            assert!(is_next, "a draft does not follow a row that draws");
         }
     }
 
@@ -573,4 +634,13 @@ impl<'m> Engine<'m> {
             longest => Ok(longest),
         }
     }
+}
+
+/// Which rows of a batch follow one of their sequence that draws a token: their ids are guesses.
+fn guesses(rows: &[Row]) -> Vec<bool> {
+    let follows_a_draw = |(i, row): (usize, &Row)| {
+        let mut before = rows[..i].iter();
+        before.any(|other| other.sequence == row.sequence && other.wants.token)
+    };
+    rows.iter().enumerate().map(follows_a_draw).collect()
 }

@@ -1,5 +1,6 @@
 //! How a model is to be run.
 
+use super::drafts::Drafts;
 use crate::error::{Error, Result};
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -23,6 +24,8 @@ pub struct Options {
     /// Whether calls will ask for the logits of all positions, or of one of each sequence; decides
     /// how much memory is kept.
     pub logits: Logits,
+    /// Where guesses of the tokens of a text come from.
+    pub drafts: Drafts,
 }
 
 /// Positions that the KV cache has room for by default: a longer one takes more memory.
@@ -30,7 +33,7 @@ pub const DEFAULT_CTX: usize = 4096;
 
 impl Options {
     /// Options as the model asks for: its own exit rule, all cycles, one sequence, keys and values
-    /// in f32, logits of the last position, and the model's positions but at most 4096.
+    /// in f32, logits of the last position, no guesses, and the model's positions but at most 4096.
     pub fn of(model: &Model) -> Self {
         Self {
             cap: None,
@@ -39,6 +42,7 @@ impl Options {
             n_ctx: model.config.max_positions.min(DEFAULT_CTX),
             kv_type: KvType::F32,
             logits: Logits::Last,
+            drafts: Drafts::NONE,
         }
     }
 
@@ -78,5 +82,6 @@ pub(super) fn walk(model: &Model, options: &Options) -> Result<(Walk, TextRules)
     }
     let walk = Walk::new(&model.config, options.cap, exit)?;
     let rules = walk.rules(exit);
+    options.drafts.cuts(&walk, &rules)?;
     Ok((walk, rules))
 }

@@ -32,8 +32,11 @@ pub const WINDOW: usize = 64;
 /// Places of the ring of latest tokens: see `shaders/shared/history.wgsl`.
 pub const RING_PLACES: usize = 128;
 
+/// Where the ring begins in the history of a sequence.
+pub const RING: usize = 2;
+
 /// Words of the history of a sequence.
-pub const HISTORY_WORDS: usize = 2 + RING_PLACES;
+pub const HISTORY_WORDS: usize = RING + RING_PLACES;
 
 /// A workgroup for each row of logits. `buffers`: rules, history, rows, logits.
 pub fn call(params: Params, buffers: [&wgpu::Buffer; 4]) -> Call<'_> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{DeviceModel, Engine, Logits, Options};
+use crate::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use crate::error::{Error, Result};
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -39,6 +39,7 @@ pub fn against_reference(model: &Model, device_model: &Arc<DeviceModel>) -> Resu
         n_ctx: n,
         kv_type,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     };
     let mut host = Engine::on_host(model, &options(KvType::F32))?;
     let expected = run(&mut host, &ids)?;

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod device;
+pub mod drafts;
 pub mod formats;
 pub mod html;
 pub mod kernels;

@@ -7,7 +7,7 @@ use super::report::{Detail, ModelDetail, Row, Unit};
 use super::stats::Stats;
 pub use super::texts::Place;
 use super::texts::Texts;
-use crate::engine::{DeviceStats, Logits, Options};
+use crate::engine::{DeviceStats, Drafts, Logits, Options};
 use crate::error::Result;
 use crate::kernels::KvType;
 use crate::model::Model;
@@ -91,6 +91,7 @@ impl<'a, 'm> Running<'a, 'm> {
             n_ctx: test.n_depth + test.n_tokens(),
             kv_type: test.kv_type,
             logits: Logits::Last,
+            drafts: Drafts::NONE,
         };
         let mut texts = Texts::new(subject.model, &subject.place, &options, test.n_parallel)?;
         let mut ids = token_ids(options.n_ctx, subject.model.config.vocab);

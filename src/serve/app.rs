@@ -9,6 +9,7 @@ use super::health::Health;
 use super::http::Callers;
 use super::metrics::Metrics;
 use super::openai::unix_time;
+use crate::engine::Drafts;
 use crate::engine::sampling::SamplingOptions;
 use crate::error::Result;
 use crate::model::Model;
@@ -62,6 +63,8 @@ pub struct App {
     pub n_cycles: usize,
     /// Of requests that bring none.
     pub rules: TextRules,
+    /// Of requests that bring none.
+    pub drafts: Drafts,
     /// Bytes that a prompt may have: one with more has more tokens than the context holds, where
     /// the tokenizer keeps all of a text.
     pub max_prompt_bytes: Option<usize>,
@@ -103,6 +106,7 @@ impl App {
             has_scores: model.config.score.is_some(),
             n_cycles: backend.n_cycles(),
             rules: backend.rules(),
+            drafts: backend.drafts(),
             bos: model.bos(),
             eos: model.eos().to_vec(),
             turn_end: model.turn_end(),

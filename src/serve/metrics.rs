@@ -34,6 +34,8 @@ pub struct Metrics {
     prompt_tokens: Counter,
     cached_tokens: Counter,
     generated_tokens: Counter,
+    drafted_tokens: Counter,
+    accepted_tokens: Counter,
     position_cycles: Histogram,
     mean_cycles: Gauge<f64, AtomicU64>,
     /// All positions, and the cycles they ran together, for the mean.
@@ -55,6 +57,8 @@ impl Metrics {
             prompt_tokens: Counter::default(),
             cached_tokens: Counter::default(),
             generated_tokens: Counter::default(),
+            drafted_tokens: Counter::default(),
+            accepted_tokens: Counter::default(),
             position_cycles: Histogram::new(depths),
             mean_cycles: Gauge::default(),
             n_positions: AtomicU64::new(0),
@@ -92,6 +96,10 @@ impl Metrics {
         r.register("prompt_tokens_cached", help, self.cached_tokens.clone());
         let help = "Tokens generated";
         r.register("generated_tokens", help, self.generated_tokens.clone());
+        let help = "Tokens guessed before they were drawn";
+        r.register("drafted_tokens", help, self.drafted_tokens.clone());
+        let help = "Guesses of tokens that were kept";
+        r.register("accepted_tokens", help, self.accepted_tokens.clone());
         let help = "Positions by the number of cycles they ran";
         r.register("position_cycles", help, self.position_cycles.clone());
         let help = "Mean cycles of all positions";
@@ -141,6 +149,12 @@ impl Metrics {
     /// A text, asked for then, has its first token.
     pub fn first_token(&self, since: Instant) {
         self.first_token_time.observe(since.elapsed().as_secs_f64());
+    }
+
+    /// Tokens were guessed, and the first of them kept.
+    pub fn drafts(&self, n: usize, n_kept: usize) {
+        self.drafted_tokens.inc_by(n as u64);
+        self.accepted_tokens.inc_by(n_kept as u64);
     }
 
     /// Tokens joined texts.

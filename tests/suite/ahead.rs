@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::Error;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options, Row, Wants};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options, Row, Wants};
 use ztt_wgpu::generate::{Finish, StopRules, Summary, Token, generate};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
@@ -104,6 +104,7 @@ impl Fixture {
             n_ctx: case.n_ctx,
             kv_type: KvType::F16,
             logits: Logits::Last,
+            drafts: Drafts::NONE,
         };
         let mut engine = Engine::on_device(&self.model, &self.device_model, &options)?;
         engine.set_ahead(case.ahead);
@@ -368,6 +369,7 @@ fn not_finite(gpu: Arc<Gpu>) -> Result<()> {
         n_ctx: 16,
         kv_type: KvType::F32,
         logits: Logits::Last,
+        drafts: Drafts::NONE,
     };
     let rules = StopRules {
         interrupt: Default::default(),

@@ -29,10 +29,23 @@ fn help() -> Result<()> {
     let groups: [(&str, &[&str]); 13] = [
         (
             "run",
-            &["Text", "Output", "Sampling", "Early exit", "Device"],
+            &[
+                "Text",
+                "Output",
+                "Sampling",
+                "Drafts",
+                "Early exit",
+                "Device",
+            ],
         ),
-        ("chat", &["Text", "Sampling", "Early exit", "Device"]),
-        ("serve", &["Server", "Sampling", "Early exit", "Device"]),
+        (
+            "chat",
+            &["Text", "Sampling", "Drafts", "Early exit", "Device"],
+        ),
+        (
+            "serve",
+            &["Server", "Sampling", "Drafts", "Early exit", "Device"],
+        ),
         ("trace", &["Text", "Output", "Early exit", "Device"]),
         ("inspect", &["Cache", "Output"]),
         ("pack", &["Model"]),

@@ -12,7 +12,7 @@ use libtest_mimic::Trial;
 use pollster::block_on;
 use serde_json::Value;
 use tempfile::TempDir;
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use ztt_wgpu::evaluate::calibrate::{Bound, calibrate};
 use ztt_wgpu::evaluate::figures::Figures;
 use ztt_wgpu::evaluate::score::{Evaluation, evaluate};
@@ -95,6 +95,7 @@ fn options(model: &Model, n_ctx: usize) -> Options {
         n_ctx,
         kv_type: KvType::F32,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     }
 }
 

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::ExitRule;
@@ -89,6 +89,7 @@ fn options(model: &Model, exit: ExitRule) -> Options {
         n_ctx: model.config.max_positions.min(128),
         kv_type: KvType::F32,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, MAX_BATCH, Options, Row, Wants};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, MAX_BATCH, Options, Row, Wants};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::{ExitRule, KV_POLICIES, REDUCES};
@@ -364,5 +364,6 @@ fn options(settings: &Value, model: &Model) -> Result<Options> {
         n_ctx: model.config.max_positions,
         kv_type: KvType::F32,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     })
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::Error;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{DeviceModel, DeviceStats, Engine, Logits, Options, Row, Wants};
+use ztt_wgpu::engine::{DeviceModel, DeviceStats, Drafts, Engine, Logits, Options, Row, Wants};
 use ztt_wgpu::generate::{StopRules, generate};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
@@ -75,6 +75,7 @@ impl Fixture {
             n_ctx: N_CTX,
             kv_type: case.kv_type,
             logits: Logits::All,
+            drafts: Drafts::NONE,
         };
         let mut engine = Engine::on_device(&self.model, &self.device_model, &options)?;
         if let Some(room) = room {

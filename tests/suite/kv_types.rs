@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use pollster::block_on;
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use ztt_wgpu::evaluate::figures::Figures;
 use ztt_wgpu::evaluate::score::{Evaluation, evaluate};
 use ztt_wgpu::gpu::Gpu;
@@ -72,6 +72,7 @@ fn options(model: &Model, kv_type: KvType, kv: KvPolicy, n_ctx: usize) -> Option
         n_ctx: model.config.max_positions.min(n_ctx),
         kv_type,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     }
 }
 

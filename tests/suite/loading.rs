@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use ztt_wgpu::engine::{Engine, Logits, Options};
+use ztt_wgpu::engine::{Drafts, Engine, Logits, Options};
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::ExitRule;
 use ztt_wgpu::model::{Fetch, Model};
@@ -134,6 +134,7 @@ fn logits(model: &Model) -> Result<Vec<Vec<f32>>> {
         n_ctx: 16,
         kv_type: KvType::F32,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     };
     let mut engine = Engine::on_host(model, &options)?;
     let outputs = pollster::block_on(engine.forward(&[3, 80, 1, 41, 41, 7], Logits::All))?;

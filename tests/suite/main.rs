@@ -15,6 +15,7 @@ mod control_characters;
 mod convert;
 #[path = "../docs/mod.rs"]
 mod docs;
+mod drafts;
 mod errors;
 mod evaluate;
 mod families;
@@ -72,6 +73,7 @@ fn main() {
     trials.extend(command_line::trials());
     trials.extend(convert::trials());
     trials.extend(docs::trials());
+    trials.extend(drafts::trials());
     trials.extend(errors::trials());
     trials.extend(evaluate::trials());
     trials.extend(families::trials());

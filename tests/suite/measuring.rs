@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options, Profile};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options, Profile};
 use ztt_wgpu::gpu::{Gpu, Timestamps};
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::measure::check::against_reference;
@@ -558,6 +558,7 @@ fn engine<'m>(gpu: &Arc<Gpu>, model: &'m Model) -> Result<Engine<'m>> {
         n_ctx: 64,
         kv_type: KvType::F16,
         logits: Logits::Last,
+        drafts: Drafts::NONE,
     };
     Ok(Engine::on_device(model, &Arc::new(device_model), &options)?)
 }

@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use ztt_wgpu::engine::sampling::top;
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use ztt_wgpu::gpu::{Gpu, KernelClass};
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::{ExitRule, KvPolicy};
@@ -67,6 +67,7 @@ fn options(model: &Model, exit: ExitRule) -> Options {
         n_ctx: model.config.max_positions.min(512),
         kv_type: KvType::F32,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     }
 }
 

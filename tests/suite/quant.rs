@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use pollster::block_on;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use ztt_wgpu::evaluate::score::evaluate;
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
@@ -79,6 +79,7 @@ fn options(model: &Model, n_ctx: usize) -> Options {
         n_ctx,
         kv_type: KvType::F32,
         logits: Logits::All,
+        drafts: Drafts::NONE,
     }
 }
 

@@ -4,11 +4,13 @@ use web_time::Instant;
 
 use super::executor::PlacedRow;
 use super::segments::Segment;
+use super::stages::Stage;
 use super::staging::Staged;
 use crate::engine::memory::rows::Place;
 use crate::engine::sampling::device::Changes;
 use crate::gpu::Target;
 use crate::kernels::BatchKind;
+use crate::kernels::next_rows::FROM_HISTORY;
 use crate::model::config::KvPolicy;
 
 /// Which rows of a batch get logits, in the order of the rows of logits: those that want a token
@@ -113,13 +115,38 @@ pub struct Batch {
     pub kinds: Kinds,
     /// Whether rows may leave, so that the device counts their cycles.
     pub exits: bool,
+    /// The rows' tokens; [`FROM_HISTORY`] where they were drawn on the device.
+    pub ids: Vec<u32>,
     pub places: Vec<Place>,
     pub outputs: OutputRows,
+    /// The places of its rows among those of the submission.
+    pub of_rows: Vec<usize>,
+    /// Its tokens are drafts, and its rows run on in a later batch.
+    pub is_draft: bool,
 }
 
-/// A batch under way.
+impl Batch {
+    pub fn of(target: &Target, stage: Stage, exits: bool) -> Self {
+        let outputs = OutputRows::of(&stage.rows);
+        let ids = stage.rows.iter().map(|row| row.id.unwrap_or(FROM_HISTORY));
+        Self {
+            kinds: Kinds::of(target, &stage.rows, &outputs),
+            exits,
+            ids: ids.collect(),
+            places: stage.rows.iter().map(|row| row.place).collect(),
+            outputs,
+            segments: stage.segments,
+            of_rows: stage.of_rows,
+            is_draft: stage.is_draft,
+        }
+    }
+}
+
+/// A submission under way.
 pub struct Submitted {
-    pub batch: Batch,
+    /// One, or those of its stages.
+    pub batches: Vec<Batch>,
+    pub n_rows: usize,
     pub index: wgpu::SubmissionIndex,
     /// Its results on their way to the host; `None` where there are none.
     pub staged: Option<Staged>,

@@ -20,7 +20,16 @@ pub struct PlacedRow {
     pub place: Place,
     /// `None`: the token drawn last in its sequence.
     pub id: Option<u32>,
+    /// The id is a guess of the token drawn at the row before.
+    pub is_guess: bool,
     pub wants: Wants,
+}
+
+impl PlacedRow {
+    /// Whether its token is drafted by depth, from the row before it.
+    pub fn is_drafted(&self) -> bool {
+        self.is_guess && self.id.is_none()
+    }
 }
 
 /// Runs batches of rows, in the order they are submitted. Whether rows may be run is for the

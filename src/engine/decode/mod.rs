@@ -3,6 +3,9 @@
 pub mod batch;
 pub mod executor;
 pub mod host;
+mod kept;
+mod results;
 mod segments;
 pub mod session;
+mod stages;
 mod staging;

@@ -26,6 +26,17 @@ pub enum Segment {
     Logits,
     /// A token for each of the first of them.
     Draw(Changes),
+    /// Copies of the rows' residual streams, as those that are kept from this one on.
+    Keep { first: usize },
+    /// The streams that were kept, as those of the rows.
+    Restore,
+}
+
+impl Segment {
+    /// Whether it only copies: nothing is recorded for it.
+    fn is_copy(&self) -> bool {
+        matches!(self, Segment::Keep { .. } | Segment::Restore)
+    }
 }
 
 /// Segments that have been recorded.
@@ -44,7 +55,7 @@ impl Segments {
         forward: Forward<'a>,
     ) {
         let kind = forward.kind;
-        if self.get(segment, kind).is_some() {
+        if segment.is_copy() || self.get(segment, kind).is_some() {
             return;
         }
         let exits = matches!(segment, Segment::Layers { exits: Some(_), .. });
@@ -69,6 +80,7 @@ impl Segments {
                 };
                 sampler.record_draw(&mut recorder, *changes, inputs);
             }
+            Segment::Keep { .. } | Segment::Restore => {}
         }
         let pass = recorder.finish(gpu, &sizes);
         self.recorded.push((segment.clone(), kind, pass));

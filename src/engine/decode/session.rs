@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
-use super::batch::{Batch, Kinds, OutputRows, Submitted, segments};
+use super::batch::{Batch, OutputRows, Submitted, segments};
 use super::executor::{Executor, PlacedRow, Running};
+use super::kept::Kept;
+use super::results::Results;
 use super::segments::{Segment, Segments};
+use super::stages::{Stage, stages};
 use super::staging::Staging;
+use crate::engine::drafts::Cuts;
 use crate::engine::memory::buffers::Buffers;
 use crate::engine::memory::growth::Caches;
 use crate::engine::memory::layout::padded;
@@ -24,7 +28,6 @@ use crate::engine::weights::device_model::DeviceModel;
 use crate::error::Result;
 use crate::gpu::{Gpu, Timestamps};
 use crate::kernels::BatchKind;
-use crate::kernels::next_rows::FROM_HISTORY;
 use crate::model::config::KvPolicy;
 use crate::reference::Output;
 use crate::schedule::Walk;
@@ -38,6 +41,8 @@ pub struct Session {
     /// What the kernels of drawing have to do besides, by sequence.
     changes: Vec<Changes>,
     segments: Segments,
+    /// Of drafts by depth, where there are any.
+    drafting: Option<(Cuts, Kept)>,
     staging: Staging,
     under_way: VecDeque<Submitted>,
     /// Batches under way at a time where the host does not wait for each.
@@ -66,13 +71,20 @@ const FEW_ROWS: RangeInclusive<u64> = 2..=16;
 impl Session {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) when the caches do not fit the adapter.
-    pub fn new(model: Arc<DeviceModel>, walk: Walk, options: &Options) -> Result<Self> {
+    pub fn new(
+        model: Arc<DeviceModel>,
+        walk: Walk,
+        cuts: Option<Cuts>,
+        options: &Options,
+    ) -> Result<Self> {
         let (gpu, config) = (&model.gpu, &model.config);
         let sizes = Sizes::of(options, config.vocab);
         let buffers = Buffers::new(gpu, &model.weights.target, config, &walk, sizes)?;
         let stride = padded(config.vocab);
         let n_sequences = options.n_sequences;
         let sampler = DeviceSampler::new(gpu, n_sequences, sizes.n_outputs, config.vocab, stride);
+        let kept = |cuts| (cuts, Kept::new(gpu, &buffers, config.hidden, walk.n_cycles));
+        let drafting = cuts.map(kept);
         gpu.check()?;
         let ahead = match gpu.is_software() {
             true => AHEAD_ON_SOFTWARE,
@@ -85,6 +97,7 @@ impl Session {
             sampler,
             changes: vec![Changes::default(); n_sequences],
             segments: Segments::default(),
+            drafting,
             staging: Staging::default(),
             under_way: VecDeque::new(),
             ahead,
@@ -120,33 +133,49 @@ impl Session {
     async fn submit_rows(&mut self, rows: Vec<PlacedRow>) -> Result<()> {
         let n_cycles = self.walk.n_cycles;
         let exits = rows.iter().any(|row| row.place.rule.may_leave(n_cycles));
-        let outputs = OutputRows::of(&rows);
-        let drawing = rows.iter().filter(|row| row.wants.token);
-        let changes = drawing.map(|row| self.changes[row.place.sequence]);
-        let changes = changes.fold(Changes::default(), Changes::or);
-        let segments = segments(
-            &rows,
-            &outputs,
-            self.walk.steps.len(),
-            exits.then_some(self.walk.kv),
-            changes,
-        );
-        let kinds = Kinds::of(&self.model.weights.target, &rows, &outputs);
-        for segment in &segments {
-            self.record(segment, kinds.of_segment(segment));
-        }
-        let batch = Batch {
-            segments,
-            kinds,
-            exits,
-            places: rows.iter().map(|row| row.place).collect(),
-            outputs,
+        let stages = match &self.drafting {
+            Some((cuts, _)) if rows.iter().any(PlacedRow::is_drafted) => {
+                stages(cuts, &rows, |rows| self.changes_of(rows))
+            }
+            _ => vec![self.one_stage(&rows, exits)],
         };
-        let ids = rows.iter().map(|row| row.id.unwrap_or(FROM_HISTORY));
-        self.write(&batch, &ids.collect::<Vec<u32>>());
-        let submitted = self.encode(batch).await?;
+        let target = &self.model.weights.target;
+        let batches = stages.into_iter();
+        let batches: Vec<Batch> = batches.map(|s| Batch::of(target, s, exits)).collect();
+        for batch in &batches {
+            for segment in &batch.segments {
+                self.record(segment, batch.kinds.of_segment(segment));
+            }
+        }
+        self.write(&batches);
+        self.write_guesses(&rows);
+        let submitted = self.encode(batches, rows.len()).await?;
         self.under_way.push_back(submitted);
         Ok(())
+    }
+
+    /// All rows at once.
+    fn one_stage(&self, rows: &[PlacedRow], exits: bool) -> Stage {
+        let segments = segments(
+            rows,
+            &OutputRows::of(rows),
+            self.walk.steps.len(),
+            exits.then_some(self.walk.kv),
+            self.changes_of(rows),
+        );
+        Stage {
+            rows: rows.to_vec(),
+            of_rows: (0..rows.len()).collect(),
+            segments,
+            is_draft: false,
+        }
+    }
+
+    /// What drawing the tokens that rows want has to do besides.
+    fn changes_of(&self, rows: &[PlacedRow]) -> Changes {
+        let drawing = rows.iter().filter(|row| row.wants.token);
+        let changes = drawing.map(|row| self.changes[row.place.sequence]);
+        changes.fold(Changes::default(), Changes::or)
     }
 
     /// Gives the sequences other room.
@@ -180,47 +209,84 @@ impl Session {
             .record(&model.gpu, segment, &self.sampler, forward);
     }
 
-    fn write(&self, batch: &Batch, ids: &[u32]) {
-        let (b, queue) = (&self.buffers, &self.model.gpu.queue);
-        let rows = b.lists.host_part(&batch.places, &batch.outputs.rows);
-        queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(ids));
-        queue.write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
+    fn write(&self, batches: &[Batch]) {
+        let (b, gpu) = (&self.buffers, &self.model.gpu);
+        match (batches, &self.drafting) {
+            ([batch], _) => {
+                let rows = b.lists.host_part(&batch.places, &batch.outputs.rows);
+                let queue = &gpu.queue;
+                queue.write_buffer(&b.ids, 0, bytemuck::cast_slice(&batch.ids));
+                queue.write_buffer(&b.rows, 0, bytemuck::cast_slice(&rows));
+            }
+            (stages, Some((_, kept))) => kept.write(gpu, b, stages),
+            (_, None) => {}
+        }
     }
 
-    /// Submits the segments of a batch at once, with copies of their results.
-    async fn encode(&mut self, batch: Batch) -> Result<Submitted> {
+    /// Puts guesses into the history: the rows after them draw as if they were true, and drawing
+    /// puts what is drawn into their places.
+    fn write_guesses(&self, rows: &[PlacedRow]) {
+        for row in rows.iter().filter(|row| row.is_guess) {
+            if let Some(id) = row.id {
+                let (sequence, place) = (row.place.sequence, row.place.in_text());
+                self.sampler.set_token(&self.model.gpu, sequence, place, id);
+            }
+        }
+    }
+
+    /// Submits the segments of batches at once, with copies of their results.
+    async fn encode(&mut self, batches: Vec<Batch>, n_rows: usize) -> Result<Submitted> {
         let (gpu, b) = (&self.model.gpu, &self.buffers);
+        let results = Results::of(&self.model.config, &self.walk);
         let stride = padded(self.model.config.vocab);
-        let outputs = &batch.outputs;
-        let counts = [batch.places.len(), outputs.len(), outputs.n_draws].map(|n| n as u32);
-        let n_words = self.n_words(&batch);
+        let n_words = results.n_words(&batches);
         let mut filling = (n_words > 0).then(|| self.staging.open(gpu, n_words));
         let new_encoder = || gpu.device.create_command_encoder(&Default::default());
         let mut encoder = new_encoder();
         let one_by_one = self.profiler.as_ref().is_some_and(Profiler::is_one_by_one);
+        // A copy may not wait where dispatches do not.
+        let flush = |encoder: &mut wgpu::CommandEncoder| {
+            if one_by_one {
+                let copied = std::mem::replace(encoder, new_encoder());
+                gpu.queue.submit([copied.finish()]);
+            }
+        };
         let mut at = Instant::now();
         let mut n_dispatches = 0;
-        for segment in &batch.segments {
-            let pass = self.segments.get(segment, batch.kinds.of_segment(segment));
-            let pass = pass.expect("recorded before");
-            n_dispatches += match &mut self.profiler {
-                Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts).await?,
-                None => pass.plan.encode(&mut encoder, &counts),
-            };
-            // Drawing changes logits, which are wanted as they are.
-            if let (Segment::Logits, Some(filling)) = (segment, &mut filling) {
-                let (first, n) = (outputs.first_read * stride, outputs.n_read() * stride);
-                filling.copy(&mut encoder, &b.logits, first, n);
-                // Nor may the copy wait where dispatches do not.
-                if one_by_one && n > 0 {
-                    let copied = std::mem::replace(&mut encoder, new_encoder());
-                    gpu.queue.submit([copied.finish()]);
+        for (stage, batch) in batches.iter().enumerate() {
+            let outputs = &batch.outputs;
+            let counts = [batch.places.len(), outputs.len(), outputs.n_draws].map(|n| n as u32);
+            let kept = self.drafting.as_ref().map(|(_, kept)| kept);
+            if let Some(kept) = kept.filter(|_| batches.len() > 1) {
+                kept.begin_stage(&mut encoder, b, stage);
+                flush(&mut encoder);
+            }
+            for segment in &batch.segments {
+                let n = batch.places.len();
+                if kept.is_some_and(|kept| kept.encode(&mut encoder, b, segment, n)) {
+                    flush(&mut encoder);
+                    continue;
+                }
+                let pass = self.segments.get(segment, batch.kinds.of_segment(segment));
+                let pass = pass.expect("recorded before");
+                n_dispatches += match &mut self.profiler {
+                    Some(profiler) => profiler.encode(gpu, pass, &mut encoder, &counts).await?,
+                    None => pass.plan.encode(&mut encoder, &counts),
+                };
+                // Drawing changes logits, which are wanted as they are.
+                if let (Segment::Logits, Some(filling)) = (segment, &mut filling) {
+                    let (first, n) = (outputs.first_read * stride, outputs.n_read() * stride);
+                    filling.copy(&mut encoder, &b.logits, first, n);
+                    if n > 0 {
+                        flush(&mut encoder);
+                    }
                 }
             }
-        }
-        if let Some(filling) = &mut filling {
-            filling.copy(&mut encoder, &self.sampler.drawn, 0, outputs.n_draws);
-            filling.copy(&mut encoder, &b.progress, 0, self.progress_words(&batch));
+            if let Some(filling) = &mut filling {
+                filling.copy(&mut encoder, &self.sampler.drawn, 0, outputs.n_draws);
+                filling.copy(&mut encoder, &b.progress, 0, results.progress_words(batch));
+                flush(&mut encoder);
+            }
         }
         if !one_by_one {
             at = Instant::now();
@@ -229,24 +295,10 @@ impl Session {
             index: gpu.queue.submit([encoder.finish()]),
             staged: filling.map(|filling| filling.read(gpu)),
             at,
-            batch,
+            batches,
+            n_rows,
             n_dispatches,
         })
-    }
-
-    /// Words of cycles and scores, where the device writes any.
-    fn progress_words(&self, batch: &Batch) -> usize {
-        match self.walk.score.is_some() || batch.exits {
-            true => batch.places.len() * (1 + self.walk.n_cycles),
-            false => 0,
-        }
-    }
-
-    /// Words of the results of a batch.
-    fn n_words(&self, batch: &Batch) -> usize {
-        let outputs = &batch.outputs;
-        let n_logits = outputs.n_read() * padded(self.model.config.vocab);
-        n_logits + outputs.n_draws + self.progress_words(batch)
     }
 
     /// Waits for the oldest batch and takes its results.
@@ -263,57 +315,31 @@ impl Session {
         if let Some(profiler) = &mut self.profiler {
             profiler.collect(gpu, submitted.at).await?;
         }
-        let outputs = self.outputs(&submitted.batch, &bytes);
-        self.count(&submitted.batch, &outputs);
+        let results = Results::of(&self.model.config, &self.walk);
+        let outputs = results.outputs(&submitted.batches, &bytes, submitted.n_rows);
+        for batch in &submitted.batches {
+            self.count(batch, &outputs);
+        }
         self.work.submissions += 1;
         self.work.dispatches += submitted.n_dispatches as u64;
         self.work.read_backs += u64::from(was_read);
         Ok(outputs)
     }
 
-    /// The results of a batch, from the words that were read.
-    fn outputs(&self, batch: &Batch, bytes: &[u8]) -> Vec<Output> {
-        let n_cycles = self.walk.n_cycles;
-        let (n_vocab, stride) = (self.model.config.vocab, padded(self.model.config.vocab));
-        let mut outputs = vec![
-            Output {
-                cycles: n_cycles,
-                ..Output::default()
-            };
-            batch.places.len()
-        ];
-        let rows = &batch.outputs;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
-        let (logits, values) = values.split_at(rows.n_read() * stride);
-        let (drawn, progress) = values.split_at(rows.n_draws);
-        for (&row, logits) in rows.rows[rows.first_read..]
-            .iter()
-            .zip(logits.chunks(stride))
-        {
-            outputs[row as usize].logits = logits[..n_vocab].to_vec();
-        }
-        for (&row, id) in rows.rows.iter().zip(drawn) {
-            outputs[row as usize].drawn = Some(id.to_bits());
-        }
-        for (output, progress) in outputs.iter_mut().zip(progress.chunks(1 + n_cycles)) {
-            if batch.exits {
-                output.cycles = progress[0] as usize;
-            }
-            if self.walk.score.is_some() {
-                output.scores = progress[1..].to_vec();
-            }
-        }
-        outputs
-    }
-
     /// Counts the bytes and operations of a batch in the session's work.
     fn count(&mut self, batch: &Batch, outputs: &[Output]) {
+        // Their depths are all that counts.
+        let depths = batch.of_rows.iter().map(|&row| Output {
+            cycles: outputs[row].cycles,
+            ..Output::default()
+        });
+        let outputs: Vec<Output> = depths.collect();
         for segment in &batch.segments {
             // The caches may have grown since, with the notes of a pass as they were.
             self.record(segment, batch.kinds.of_segment(segment));
             if let Some(pass) = self.segments.get(segment, batch.kinds.of_segment(segment)) {
                 let rows = &batch.outputs;
-                self.work.moved += moved(pass, &batch.places, outputs, &rows.rows, rows.n_draws);
+                self.work.moved += moved(pass, &batch.places, &outputs, &rows.rows, rows.n_draws);
             }
         }
     }

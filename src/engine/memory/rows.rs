@@ -32,6 +32,11 @@ impl Place {
         (first_position..first_position + n).map(place).collect()
     }
 
+    /// The place in the text of the row's token, modulo 2^32.
+    pub fn in_text(&self) -> usize {
+        (self.position as u32).wrapping_add(self.text_start) as usize
+    }
+
     /// The place in the text of the token that is drawn after the row.
     pub fn next_in_text(&self) -> usize {
         (self.position as u32 + 1).wrapping_add(self.text_start) as usize
@@ -103,6 +108,11 @@ impl Lists {
         self.at(4 + 2 * cycle as u32)
     }
 
+    /// Values that the host writes for a batch.
+    pub fn n_host_values(self) -> usize {
+        self.at(3) as usize
+    }
+
     /// Values of the whole buffer.
     pub fn n_values(self, n_cycles: usize) -> u64 {
         u64::from(self.at(3 + 2 * n_cycles as u32))
@@ -120,7 +130,7 @@ impl Lists {
 
     /// The part of the buffer that the host writes for a batch: places, and the first three lists.
     pub fn host_part(self, places: &[Place], outputs: &[u32]) -> Vec<u32> {
-        let mut values = vec![0; self.at(3) as usize];
+        let mut values = vec![0; self.n_host_values()];
         for (row, place) in values.chunks_exact_mut(ROW_WORDS).zip(places) {
             row.copy_from_slice(&place.words());
         }

@@ -12,6 +12,10 @@ const FIRST_ROOM: usize = 256;
 /// Rows that one submission computes at most.
 pub const MAX_BATCH: usize = 128;
 
+/// Rows of a verification at most: so many get the bits of a row alone
+/// ([`Target::few_rows`](crate::gpu::Target::few_rows)), and a text is what it is without guesses.
+pub const MAX_VERIFIED: usize = 8;
+
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
 const MAX_LOGITS_BYTES: usize = 64 << 20;
 
@@ -46,6 +50,7 @@ impl Sizes {
             n_rows,
             n_outputs: match options.logits {
                 Logits::All => n_rows.min(most),
+                Logits::Last if options.drafts.any() => n_sequences.max(n_rows.min(MAX_VERIFIED)),
                 Logits::Last => n_sequences,
             },
             kv_type: options.kv_type,

@@ -9,7 +9,7 @@ use crate::gpu::{Call, Gpu, Target};
 use crate::kernels::adjust_logits::MASK_TOKENS;
 use crate::kernels::chunk_max::N_CHUNKS;
 use crate::kernels::draw::DrawRule;
-use crate::kernels::repeat_penalty::{HISTORY_WORDS, RING_PLACES, WINDOW};
+use crate::kernels::repeat_penalty::{HISTORY_WORDS, RING, RING_PLACES, WINDOW};
 use crate::kernels::top_k::MAX_CANDIDATES;
 use crate::kernels::{adjust_logits, chunk_max, draw, next_rows, repeat_penalty, top_k};
 
@@ -125,6 +125,14 @@ impl DeviceSampler {
             .write_buffer(&self.history, at, bytemuck::cast_slice(&history(sampler)));
         self.write_adjustments(gpu, sequence, sampler);
         rule
+    }
+
+    /// From the next submission on, `id` is at a place of the text of `sequence`, until another
+    /// token is drawn there.
+    pub fn set_token(&self, gpu: &Gpu, sequence: usize, place: usize, id: u32) {
+        let word = sequence * HISTORY_WORDS + RING + place % RING_PLACES;
+        gpu.queue
+            .write_buffer(&self.history, 4 * word as u64, bytemuck::bytes_of(&id));
     }
 
     fn write_adjustments(&mut self, gpu: &Gpu, sequence: usize, sampler: &Sampler) {
@@ -253,7 +261,7 @@ fn history(sampler: &Sampler) -> [u32; HISTORY_WORDS] {
     let mut words = [0; HISTORY_WORDS];
     let first = seen.len().saturating_sub(WINDOW);
     for (place, &id) in seen.iter().enumerate().skip(first) {
-        words[2 + place % RING_PLACES] = id;
+        words[RING + place % RING_PLACES] = id;
     }
     words
 }

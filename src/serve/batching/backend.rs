@@ -1,10 +1,10 @@
 //! The interface of a model to the batcher.
 
 use crate::engine::sampling::{Sampler, SamplingOptions};
-use crate::engine::{Engine, Row};
+use crate::engine::{Drafter, Drafts, Engine, Row};
 use crate::error::Result;
 use crate::reference::Output;
-use crate::schedule::TextRules;
+use crate::schedule::{Rule, TextRules};
 
 /// A model with the keys and values of several sequences: an [`Engine`], or a fake one in a test.
 pub trait Backend {
@@ -19,6 +19,12 @@ pub trait Backend {
 
     /// The rules of texts that bring none of their own.
     fn rules(&self) -> TextRules;
+
+    /// Where guesses of texts that bring none of their own come from.
+    fn drafts(&self) -> Drafts;
+
+    /// What guesses the tokens of a text that are drawn by `rule`; `None` where nothing does.
+    fn drafter(&self, drafts: Drafts, rule: &Rule) -> Option<Drafter>;
 
     /// Forgets all positions of a sequence from `n` on.
     fn truncate(&mut self, sequence: usize, n: usize);
@@ -60,6 +66,14 @@ impl Backend for Engine<'_> {
 
     fn rules(&self) -> TextRules {
         self.rules()
+    }
+
+    fn drafts(&self) -> Drafts {
+        self.drafts()
+    }
+
+    fn drafter(&self, drafts: Drafts, rule: &Rule) -> Option<Drafter> {
+        self.drafter(drafts, rule)
     }
 
     fn truncate(&mut self, sequence: usize, n: usize) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::room::{Room, deal};
 use super::slot::{Active, Slot};
 use super::{Backend, Event, Job, Queue};
-use crate::engine::{MAX_BATCH, Row};
+use crate::engine::{Drafts, MAX_BATCH, Row, n_valid};
 use crate::error::{Error, Result};
 use crate::generate::GeneratedText;
 use crate::model::tokenizer::Tokenizer;
@@ -107,6 +107,10 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             self.drop_abandoned();
             self.admit();
             let (rows, n_prompt) = self.plan();
+            let rows = match n_prompt {
+                0 => self.with_guesses(rows),
+                _ => rows,
+            };
             if rows.is_empty() || self.submit(rows, n_prompt).is_none() {
                 return;
             }
@@ -124,11 +128,11 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
                 let n_ctx = backend.n_ctx();
                 let time = (self.clock)().saturating_sub(pass.start);
                 self.room.learn(pass.rows.len(), pass.n_prompt, time);
-                for ((row, text), output) in pass.rows.iter().zip(&outputs) {
-                    // A text that has ended meanwhile has no use for it.
-                    if self.slots[row.sequence].text() == *text {
-                        self.advance(row, output, n_ctx);
-                    }
+                let mut outputs = outputs.as_slice();
+                for rows in pass.rows.chunk_by(is_followed_by_guess) {
+                    let (of_rows, others) = outputs.split_at(rows.len());
+                    outputs = others;
+                    self.advance_all(rows, of_rows, n_ctx);
                 }
             }
             Err(e) => self.lose(&e),
@@ -166,6 +170,8 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         let next = |(row, text): &(Row, Option<u64>)| {
             let slot = &self.slots[row.sequence];
             let goes_on = slot.text() == *text && slot.goes_on_after(row, n_ctx);
+            // Guesses wait until the tokens before them are known.
+            let goes_on = goes_on && !slot.has_guess();
             goes_on.then_some(Row { id: None, ..*row })
         };
         let rows: Option<Vec<Row>> = pass.rows.iter().map(next).collect();
@@ -225,8 +231,12 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
         job.tell(Event::Started);
         self.n_begun += 1;
         let draws = backend.draws(&job.sampling);
+        let drafter = match draws {
+            true => backend.drafter(job.drafts, &job.depth.drawn),
+            false => None,
+        };
         let slot = &mut self.slots[sequence];
-        let sampler = slot.begin(job, text, n_cached, self.n_begun, draws);
+        let sampler = slot.begin(job, text, n_cached, self.n_begun, draws, drafter);
         if draws {
             backend.set_sampler(sequence, sampler);
         }
@@ -253,6 +263,54 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             batch.extend(slot.rows(sequence, n));
         }
         (batch, n_prompt)
+    }
+
+    /// Adds guesses to the rows of a pass, each of which is the next of its text, as far as the pass
+    /// stays one of few rows: those have the bits of rows alone.
+    fn with_guesses(&mut self, rows: Vec<Row>) -> Vec<Row> {
+        let Some(backend) = &self.backend else {
+            return rows;
+        };
+        let (n_ctx, n_cycles) = (backend.n_ctx(), backend.n_cycles());
+        let leaves = rows.iter().any(|row| row.rule.may_leave(n_cycles));
+        let n_texts = rows.len();
+        let mut free = (1 + Drafts::MOST).saturating_sub(n_texts);
+        let mut all = Vec::with_capacity(n_texts + free);
+        for (i, row) in rows.into_iter().enumerate() {
+            let share = free / (n_texts - i);
+            let slot = &mut self.slots[row.sequence];
+            let guesses = slot.guesses(&row, share, n_ctx, leaves);
+            free -= guesses.len();
+            all.push(row);
+            all.extend(guesses);
+        }
+        all
+    }
+
+    /// Takes in the outputs of a row and of the guesses after it, as far as those are true.
+    fn advance_all(&mut self, rows: &[(Row, Option<u64>)], outputs: &[Output], n_ctx: usize) {
+        let (row, text) = &rows[0];
+        let sequence = row.sequence;
+        let guesses: Vec<Option<u32>> = rows[1..].iter().map(|(row, _)| row.id).collect();
+        let n_valid = n_valid(&guesses, outputs);
+        if row.wants.any()
+            && self.slots[sequence].text() == *text
+            && let Some(active) = &mut self.slots[sequence].active
+        {
+            let n_guesses = active.learn(n_valid - 1);
+            self.metrics.drafts(n_guesses, n_valid - 1);
+        }
+        for ((row, text), output) in rows.iter().zip(outputs).take(n_valid) {
+            // A text that has ended meanwhile has no use for it.
+            if self.slots[sequence].text() == *text {
+                self.advance(row, output, n_ctx);
+            }
+        }
+        if !guesses.is_empty()
+            && let Some(backend) = &mut self.backend
+        {
+            backend.truncate(sequence, self.slots[sequence].cached.len());
+        }
     }
 
     /// Takes in the output of a position.
@@ -331,4 +389,9 @@ impl<'t, B: Backend, F: FnMut() -> Result<B>> Batcher<'t, B, F> {
             self.end(sequence, Event::Failed(reason.to_string()));
         }
     }
+}
+
+/// Whether the second of two rows of a pass is a guess of the token drawn at the first.
+fn is_followed_by_guess(a: &(Row, Option<u64>), b: &(Row, Option<u64>)) -> bool {
+    a.0.wants.token && a.0.sequence == b.0.sequence
 }

@@ -6,6 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::TokenLogprobs;
 use crate::engine::sampling::SamplingOptions;
+use crate::engine::{DraftCounts, Drafts};
 use crate::generate::{Exits, Finish, StopRules};
 use crate::schedule::TextRules;
 
@@ -17,6 +18,8 @@ pub struct Job {
     pub rules: StopRules,
     /// When its positions leave the cycles.
     pub depth: TextRules,
+    /// Where guesses of its tokens come from.
+    pub drafts: Drafts,
     /// How many of the likeliest tokens are wanted beside each drawn one; `None` wants no
     /// probabilities at all.
     pub n_top: Option<usize>,
@@ -72,4 +75,6 @@ pub struct Outcome {
     pub n_generated: usize,
     /// Of the positions that were run for it.
     pub exits: Exits,
+    /// How guesses turned out; `None` where none were made.
+    pub drafts: Option<DraftCounts>,
 }

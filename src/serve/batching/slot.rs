@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Event, Job, Outcome, Piece, TokenLogprobs};
 use crate::engine::sampling::Sampler;
-use crate::engine::{Row, Wants};
+use crate::engine::{Draft, Drafter, Row, Wants};
 use crate::error::Result;
 use crate::generate::{Cached, Exits, GeneratedText};
 use crate::reference::Output;
@@ -59,6 +59,15 @@ impl<'t> Slot<'t> {
         is_drawn && is_last && has_room && is_wanted
     }
 
+    /// Whether tokens of the text can be guessed, as far as it is known.
+    pub fn has_guess(&self) -> bool {
+        let drafting = self.active.as_ref().and_then(|active| {
+            let drafter = active.drafter.as_ref()?;
+            drafter.guess(&active.ids, 1)
+        });
+        drafting.is_some()
+    }
+
     /// The first `n` rows of those that are pending, of sequence `sequence`.
     pub fn rows(&self, sequence: usize, n: usize) -> Vec<Row> {
         let Some(active) = &self.active else {
@@ -80,8 +89,38 @@ impl<'t> Slot<'t> {
         (first..first + n).map(row).collect()
     }
 
+    /// Rows of guesses after `row`, the last one that is pending; at most `most`. Nothing is drafted
+    /// by depth beside rows that may leave the cycles: then it is `without_depth`.
+    pub fn guesses(
+        &mut self,
+        row: &Row,
+        most: usize,
+        n_ctx: usize,
+        without_depth: bool,
+    ) -> Vec<Row> {
+        let has_room = n_ctx.saturating_sub(self.cached.len() + 1);
+        let Some(active) = &mut self.active else {
+            return Vec::new();
+        };
+        let is_wanted = active
+            .job
+            .rules
+            .max_tokens
+            .saturating_sub(active.n_tokens() + 1);
+        let most = most.min(has_room).min(is_wanted);
+        active.draft = match &active.drafter {
+            Some(drafter) if without_depth => drafter.from_text(&active.ids, most),
+            Some(drafter) => drafter.guess(&active.ids, most),
+            None => None,
+        };
+        let rule = active.job.depth.drawn;
+        let ids = active.draft.iter().flat_map(|draft| &draft.ids);
+        ids.map(|&id| Row { id, rule, ..*row }).collect()
+    }
+
     /// Begins the empty `text` of a job, with the first `n_cached` tokens of its prompt cached.
-    /// Its tokens are drawn by the model where that `draws`. Returns their sampler.
+    /// Its tokens are drawn by the model where that `draws`, and guessed by a drafter. Returns their
+    /// sampler.
     pub fn begin(
         &mut self,
         job: Job,
@@ -89,10 +128,14 @@ impl<'t> Slot<'t> {
         n_cached: usize,
         began: u64,
         draws: bool,
+        drafter: Option<Drafter>,
     ) -> &Sampler {
         self.cached.truncate(n_cached);
         self.began = began;
-        let active = Active::new(job, text, n_cached, draws);
+        let active = Active {
+            drafter,
+            ..Active::new(job, text, n_cached, draws)
+        };
         &self.active.insert(active).sampler
     }
 }
@@ -111,6 +154,9 @@ pub struct Active<'t> {
     logprobs: VecDeque<TokenLogprobs>,
     n_cached: usize,
     exits: Exits,
+    drafter: Option<Drafter>,
+    /// The guesses of the pass under way.
+    draft: Option<Draft>,
 }
 
 impl<'t> Active<'t> {
@@ -129,7 +175,20 @@ impl<'t> Active<'t> {
             logprobs: VecDeque::new(),
             n_cached,
             exits: Exits::default(),
+            drafter: None,
+            draft: None,
         }
+    }
+
+    /// Takes in how many of the guesses of a pass were true. Returns how many there were.
+    pub fn learn(&mut self, n_true: usize) -> usize {
+        let draft = self.draft.take();
+        match (&mut self.drafter, &draft) {
+            (Some(drafter), Some(draft)) => drafter.learn(draft, n_true),
+            (Some(drafter), None) => drafter.skip(),
+            (None, _) => {}
+        }
+        draft.map_or(0, |draft| draft.ids.len())
     }
 
     /// Tokens of the text so far.
@@ -183,6 +242,7 @@ impl<'t> Active<'t> {
             n_cached: self.n_cached,
             n_generated: self.text.n_tokens(),
             exits: self.exits.clone(),
+            drafts: self.drafter.as_ref().map(|drafter| drafter.counts.clone()),
         }))
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::engine::Row;
 use crate::engine::sampling::SamplingOptions;
+use crate::engine::{Drafts, Row};
 use crate::error::{Error, Result};
 use crate::generate::{Finish, StopRules};
 use crate::model::tokenizer::Tokenizer;
@@ -88,6 +88,7 @@ fn job(prompt: &[u32], max_tokens: usize) -> (Job, Events) {
             interrupt: Arc::default(),
         },
         depth: RULES,
+        drafts: Drafts::NONE,
         n_top: None,
         choice: 0,
         events,
@@ -115,6 +116,42 @@ fn expected(prompt: &[u32], n: usize) -> Vec<u32> {
     let mut ids = prompt.to_vec();
     (0..n).for_each(|_| ids.push(next_id(&ids)));
     ids.split_off(prompt.len())
+}
+
+/// The fake model's texts repeat after four tokens.
+#[test]
+fn guesses_change_no_text_and_save_passes() {
+    let fixture = Fixture::new(8, 2);
+    let drafts = Drafts {
+        ngrams: true,
+        depth: None,
+        tokens: Some(3),
+    };
+    let fake = Fake {
+        drafts,
+        ..Fake::new(2)
+    };
+    let mut batcher = fixture.batcher(fake, no_other);
+    // What begins the prompts comes again, and goes on otherwise.
+    let prompts = [[52, 164, 9, 15], [236, 52, 9, 3]];
+    let mut texts: Vec<Events> = Vec::new();
+    for prompt in &prompts {
+        let (mut job, events) = job(prompt, 30);
+        job.drafts = drafts;
+        fixture.queue.push(vec![job]).unwrap();
+        texts.push(events);
+    }
+    (0..30).for_each(|_| batcher.step());
+    for (prompt, text) in prompts.iter().zip(&mut texts) {
+        let (ids, outcome, failure) = received(text);
+        assert_eq!((ids, failure), (expected(prompt, 30), None));
+        let counts = outcome.unwrap().drafts.unwrap();
+        let (drafted, accepted) = counts.totals();
+        assert!(drafted > accepted && accepted > 12, "{counts:?}");
+    }
+    let batches = fixture.batches.lock().unwrap();
+    assert!(batches.len() < 24, "{} passes", batches.len());
+    assert!(batches.iter().all(|rows| rows.len() <= 1 + Drafts::MOST));
 }
 
 #[test]

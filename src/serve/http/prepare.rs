@@ -196,6 +196,7 @@ fn prepare(
                 sampling: generation.sampling(&settings.sampling, seed, i),
                 rules: rules.clone(),
                 depth: generation.depth.over(app.rules),
+                drafts: generation.depth.drafts(app.drafts),
                 n_top,
                 choice: jobs.len(),
                 events: sender.clone(),

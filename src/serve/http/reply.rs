@@ -69,6 +69,9 @@ impl Reply {
                 self.n_open -= 1;
                 self.usage.n_generated += outcome.n_generated;
                 self.usage.exits.add(&outcome.exits);
+                if let Some(drafts) = &outcome.drafts {
+                    self.usage.drafts.get_or_insert_default().add(drafts);
+                }
                 if choice.is_multiple_of(self.n) {
                     self.usage.n_cached += outcome.n_cached;
                 }

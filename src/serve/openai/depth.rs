@@ -1,8 +1,9 @@
-//! The field `ztt` of a request: how deep its texts run.
+//! The field `ztt` of a request: how deep its texts run, and how many tokens are guessed.
 
 use serde_json::Value;
 
 use super::parsing::BODY;
+use crate::engine::Drafts;
 use crate::error::Result;
 use crate::model::json::{Object, kind};
 use crate::schedule::{Rule, TextRules};
@@ -14,6 +15,8 @@ pub struct Depth {
     min_cycles: Option<usize>,
     pub cycles: Option<usize>,
     exit_prompt: Option<bool>,
+    /// Guesses at a time, 0 for none.
+    draft_tokens: Option<usize>,
 }
 
 impl Depth {
@@ -33,7 +36,13 @@ impl Depth {
         };
         fields.retain(|_, value| !value.is_null());
         let depth = Object::nested(BODY, Self::FIELD, &fields);
-        depth.check_names(&["cycles", "exit_prompt", "exit_threshold", "min_cycles"])?;
+        depth.check_names(&[
+            "cycles",
+            "draft_tokens",
+            "exit_prompt",
+            "exit_threshold",
+            "min_cycles",
+        ])?;
         let at_least_one = |field: &str| {
             let asked = depth.get(field);
             asked.map(|_| depth.whole_from(field, 1, None)).transpose()
@@ -46,12 +55,23 @@ impl Depth {
                 Some(_) => Some(depth.flag("exit_prompt", true)?),
                 None => None,
             },
+            draft_tokens: draft_tokens(&depth)?,
         })
     }
 
     /// Whether positions are to leave on scores.
     pub fn asks_for_exits(&self) -> bool {
         self.threshold.is_some()
+    }
+
+    /// Where guesses of a text come from, where `defaults` has what the request does not. Nothing is
+    /// guessed where the server guesses nothing.
+    pub fn drafts(&self, defaults: Drafts) -> Drafts {
+        match self.draft_tokens {
+            None => defaults,
+            Some(0) => Drafts::NONE,
+            tokens => Drafts { tokens, ..defaults },
+        }
     }
 
     /// The rules of a text, where `defaults` has what the request does not.
@@ -64,6 +84,18 @@ impl Depth {
             },
             exit_prompt: self.exit_prompt.unwrap_or(defaults.exit_prompt),
         }
+    }
+}
+
+fn draft_tokens(depth: &Object) -> Result<Option<usize>> {
+    const FIELD: &str = "draft_tokens";
+    let asked = depth.whole(FIELD)?;
+    match asked.filter(|&n| n > Drafts::MOST) {
+        Some(n) => {
+            let expected = format!("0 to {}", Drafts::MOST);
+            Err(depth.error(FIELD, &expected, &n.to_string()))
+        }
+        None => Ok(asked),
     }
 }
 
@@ -102,10 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn a_request_guesses_fewer_tokens_or_none() {
+        let server = Drafts {
+            ngrams: true,
+            depth: None,
+            tokens: None,
+        };
+        let drafts = |value| read(value).unwrap().drafts(server);
+        assert_eq!(drafts(json!({"cycles": 1})), server);
+        assert_eq!(drafts(json!({"draft_tokens": 0})), Drafts::NONE);
+        let tokens = drafts(json!({"draft_tokens": 3})).tokens;
+        assert_eq!(tokens, Some(3));
+        let none = read(json!({"draft_tokens": 3})).unwrap();
+        assert!(!none.drafts(Drafts::NONE).any());
+    }
+
+    #[test]
     fn errors_name_the_field() {
         for (value, words) in [
             (json!(1), ["`ztt`", "an object"]),
             (json!({"cycles": 0}), ["`ztt.cycles`", "at least 1"]),
+            (json!({"draft_tokens": 8}), ["`ztt.draft_tokens`", "0 to 7"]),
             (json!({"min_cycles": 0}), ["`ztt.min_cycles`", "at least 1"]),
             (
                 json!({"exit_threshold": "a"}),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::engine::DraftCounts;
 use crate::generate::Exits;
 
 /// Tokens and cycles of all texts of a request.
@@ -13,17 +14,23 @@ pub struct Usage {
     pub n_cached: usize,
     pub n_generated: usize,
     pub exits: Exits,
+    /// How guesses turned out; `None` where none were made.
+    pub drafts: Option<DraftCounts>,
 }
 
 impl Usage {
     /// OpenAI's object, with one field of our own, `ztt`.
     pub fn json(&self) -> Value {
-        json!({
+        let mut usage = json!({
             "prompt_tokens": self.n_prompt,
             "completion_tokens": self.n_generated,
             "total_tokens": self.n_prompt + self.n_generated,
             "prompt_tokens_details": {"cached_tokens": self.n_cached},
             "ztt": {"mean_cycles": self.exits.mean_cycles(), "exits": self.exits},
-        })
+        });
+        if let Some(drafts) = &self.drafts {
+            usage["ztt"]["drafts"] = drafts.json();
+        }
+        usage
     }
 }

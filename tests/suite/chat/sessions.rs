@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use ztt_wgpu::chat::{Answer, AnswerOptions, ChatSession};
 use ztt_wgpu::engine::sampling::SamplingOptions;
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options};
 use ztt_wgpu::generate::{Finish, StopRules};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
@@ -58,6 +58,7 @@ fn engine<'m>(model: &'m Model, gpu: Option<Arc<Gpu>>) -> Result<Engine<'m>> {
         n_ctx: 384,
         kv_type: KvType::F32,
         logits: Logits::Last,
+        drafts: Drafts::NONE,
     };
     Ok(match gpu {
         None => Engine::on_host(model, &options)?,

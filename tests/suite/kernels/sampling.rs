@@ -37,6 +37,9 @@ pub fn trials() -> Vec<Trial> {
     trials.push(adapter::trial("kernels::sampling::together", |gpu| {
         together(&gpu)
     }));
+    trials.push(adapter::trial("kernels::sampling::guessed", |gpu| {
+        guessed(&gpu)
+    }));
     trials.push(adapter::trial("kernels::sampling::many_draws", |gpu| {
         many_draws(&gpu)
     }));
@@ -314,6 +317,78 @@ fn together(gpu: &Gpu) -> Result<()> {
         same(name, &found[i], &on_host(options, &alone))?;
     }
     Ok(())
+}
+
+/// Rows of one sequence, drawn from at once after guesses of the tokens between them, draw what they
+/// draw one after the other; with a false guess that can be seen after it alone.
+fn guessed(gpu: &Gpu) -> Result<()> {
+    const N_VOCAB: usize = 1003;
+    const N_ROWS: usize = 8;
+    let mut random = Random::new(21);
+    let mut n_changed = 0;
+    for (name, options) in option_sets(N_VOCAB) {
+        // Alike, so that a penalty of the latest tokens decides.
+        let logits = row(&mut random, N_VOCAB, 1);
+        let rows = vec![logits; N_ROWS];
+        let expected = on_host(&options, &rows);
+        let found = guessed_on_device(gpu, &options, &rows, &expected)?;
+        same(name, &found, &expected)?;
+        let mut wrong = expected.clone();
+        wrong[3] = (wrong[3] + 1) % N_VOCAB as u32;
+        let found = guessed_on_device(gpu, &options, &rows, &wrong)?;
+        same(name, &found[..4], &expected[..4])?;
+        n_changed += n_different(&found, &expected);
+    }
+    ensure!(n_changed > 0, "a false guess is not seen");
+    Ok(())
+}
+
+/// The tokens drawn from rows of one sequence, with a guess of each but the last one.
+fn guessed_on_device(
+    gpu: &Gpu,
+    options: &SamplingOptions,
+    rows: &[Vec<f32>],
+    guesses: &[u32],
+) -> Result<Vec<u32>> {
+    let (n, n_vocab) = (rows.len(), rows[0].len());
+    let stride = n_vocab.next_multiple_of(8);
+    let mut device = DeviceSampler::new(gpu, 1, n, n_vocab, stride);
+    device.set(gpu, 0, &sampler(options, None));
+    for (i, &guess) in guesses[..n - 1].iter().enumerate() {
+        device.set_token(gpu, 0, PROMPT.len() + i, guess);
+    }
+    let of_row = |i: usize| {
+        let mut words = rows_of(1, i);
+        words.truncate(super::ROW_WORDS);
+        words
+    };
+    let mut words: Vec<u32> = (0..n).flat_map(of_row).collect();
+    words.push(n as u32);
+    words.extend(0..n as u32);
+    let mut padded = vec![f32::NAN; n * stride];
+    for (to, row) in padded.chunks_mut(stride).zip(rows) {
+        to[..n_vocab].copy_from_slice(row);
+    }
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+    let logits = gpu.buffer_with("logits", &padded, usage);
+    let rows = gpu.buffer_with("rows", &words, usage);
+    let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+    let staging = gpu.buffer("staging", 4 * n as u64, usage);
+    let inputs = Inputs {
+        logits: &logits,
+        rows: &rows,
+        list: list_of(n),
+    };
+    let changes = Changes {
+        adjusts: false,
+        penalizes: options.repeat_penalty != 1.0,
+    };
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    device.encode_draw(gpu, changes, inputs, &mut encoder, &[n as u32; 3]);
+    encoder.copy_buffer_to_buffer(&device.drawn, 0, &staging, 0, 4 * n as u64);
+    gpu.queue.submit([encoder.finish()]);
+    let bytes = pollster::block_on(gpu.read(&staging, 4 * n as u64))?;
+    Ok(bytemuck::pod_collect_to_vec(&bytes))
 }
 
 /// 20,000 draws from equal logits: every one is the host's.

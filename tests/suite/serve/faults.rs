@@ -10,11 +10,11 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{Engine, Options, Row};
+use ztt_wgpu::engine::{Drafter, Drafts, Engine, Options, Row};
 use ztt_wgpu::model::chat_template::Variables;
 use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 use ztt_wgpu::reference::Output;
-use ztt_wgpu::schedule::TextRules;
+use ztt_wgpu::schedule::{Rule, TextRules};
 use ztt_wgpu::serve::batching::Backend;
 use ztt_wgpu::serve::{Callers, Limits, Server as Library, Settings, runtime};
 
@@ -65,6 +65,14 @@ impl Backend for Failing<'_> {
 
     fn rules(&self) -> TextRules {
         self.engine.rules()
+    }
+
+    fn drafts(&self) -> Drafts {
+        self.engine.drafts()
+    }
+
+    fn drafter(&self, drafts: Drafts, rule: &Rule) -> Option<Drafter> {
+        self.engine.drafter(drafts, rule)
     }
 
     fn draws(&self, options: &SamplingOptions) -> bool {

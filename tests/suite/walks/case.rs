@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions, top};
-use ztt_wgpu::engine::{DeviceModel, Engine, Logits, Options, Row, Wants};
+use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options, Row, Wants};
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::Model;
 use ztt_wgpu::model::config::{ExitRule, KV_POLICIES, REDUCES};
@@ -69,6 +69,7 @@ fn options(model: &Model, random: &mut Random, planted: Option<Planted>) -> Opti
             _ => KvType::F32,
         },
         logits: Logits::All,
+        drafts: Drafts::NONE,
     }
 }
 

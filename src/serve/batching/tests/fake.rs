@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::engine::sampling::{Sampler, SamplingOptions};
-use crate::engine::{MAX_BATCH, Row};
+use crate::engine::{Drafter, Drafts, MAX_BATCH, Row};
 use crate::error::{Error, Result};
 use crate::reference::Output;
 use crate::schedule::{Rule, TextRules};
@@ -25,6 +25,8 @@ pub struct Fake {
     /// The time that passes took together, and the time of a token.
     pub time: Arc<Mutex<Duration>>,
     pub token_time: Duration,
+    /// It draws tokens itself where it is to guess some.
+    pub drafts: Drafts,
 }
 
 impl Fake {
@@ -36,6 +38,7 @@ impl Fake {
             n_good: usize::MAX,
             time: Arc::default(),
             token_time: Duration::ZERO,
+            drafts: Drafts::NONE,
         }
     }
 }
@@ -73,8 +76,16 @@ impl Backend for Fake {
         RULES
     }
 
+    fn drafts(&self) -> Drafts {
+        self.drafts
+    }
+
+    fn drafter(&self, drafts: Drafts, _: &Rule) -> Option<Drafter> {
+        drafts.any().then(|| Drafter::new(drafts, 1.0))
+    }
+
     fn draws(&self, _: &SamplingOptions) -> bool {
-        false
+        self.drafts.any()
     }
 
     fn set_sampler(&mut self, _: usize, _: &Sampler) {}
@@ -100,6 +111,7 @@ impl Backend for Fake {
             }
             Output {
                 logits,
+                drawn: next.wants.token.then(|| next_id(ids)),
                 cycles: 2,
                 ..Output::default()
             }
