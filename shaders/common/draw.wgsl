@@ -80,6 +80,17 @@ fn is_before(time: i32, id: u32, other_time: i32, other_id: u32) -> bool {
     return time < other_time || (time == other_time && id < other_id);
 }
 
+// Whether no row of the list is a later one of the row's sequence: it says how the sequence goes on.
+fn is_newest(row: u32, sequence: u32) -> bool {
+    for (var i = 0u; i < n_listed(params.list); i++) {
+        let other = listed(params.list, i);
+        if sequence_of(other) == sequence && position_of(other) > position_of(row) {
+            return false;
+        }
+    }
+    return true;
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -124,11 +135,8 @@ fn main(
     drawn[row] = first_id;
     let start = history_of(sequence);
     history[ring_at(start, place)] = first_id;
-    // The last of a sequence's rows says how it goes on.
-    let next = row + 1u;
-    if next < n_listed(params.list) && sequence_of(listed(params.list, next)) == sequence {
-        return;
+    if is_newest(batch_row, sequence) {
+        history[start + LAST_ID] = first_id;
+        history[start + NEWEST] = position_of(batch_row);
     }
-    history[start + LAST_ID] = first_id;
-    history[start + NEWEST] = position_of(batch_row);
 }

@@ -4,7 +4,6 @@ use web_time::Instant;
 
 use super::executor::PlacedRow;
 use super::segments::Segment;
-use super::stages::Stage;
 use super::staging::Staged;
 use crate::engine::memory::rows::Place;
 use crate::engine::sampling::device::Changes;
@@ -107,6 +106,17 @@ pub fn segments(
         segments.push(Segment::Draw(changes));
     }
     segments
+}
+
+/// Rows of a submission that run together, and the parts of their pass.
+pub struct Stage {
+    /// What the rows want is what this stage gives.
+    pub rows: Vec<PlacedRow>,
+    /// Their places among the rows of the submission.
+    pub of_rows: Vec<usize>,
+    pub segments: Vec<Segment>,
+    /// Its tokens are drafts.
+    pub is_draft: bool,
 }
 
 /// A batch as it is encoded.

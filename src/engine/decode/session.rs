@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use web_time::Instant;
 
-use super::batch::{Batch, OutputRows, Submitted, segments};
+use super::batch::{Batch, OutputRows, Stage, Submitted, segments};
 use super::executor::{Executor, PlacedRow, Running};
 use super::kept::Kept;
 use super::results::Results;
 use super::segments::{Segment, Segments};
-use super::stages::{Stage, stages};
+use super::stages::stages;
 use super::staging::Staging;
 use crate::engine::drafts::Cuts;
 use crate::engine::memory::buffers::Buffers;

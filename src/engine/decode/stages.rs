@@ -17,23 +17,12 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use super::batch::OutputRows;
+use super::batch::{OutputRows, Stage};
 use super::executor::PlacedRow;
 use super::segments::Segment;
 use crate::engine::drafts::Cuts;
 use crate::engine::row::Wants;
 use crate::engine::sampling::device::Changes;
-
-/// Rows of a submission that run together, and the parts of their pass.
-pub struct Stage {
-    /// What the rows want is what this stage gives.
-    pub rows: Vec<PlacedRow>,
-    /// Their places among the rows of the submission.
-    pub of_rows: Vec<usize>,
-    pub segments: Vec<Segment>,
-    /// Its tokens are drafts.
-    pub is_draft: bool,
-}
 
 impl Stage {
     /// Of rows `of_rows` of a submission, each of which wants this.
