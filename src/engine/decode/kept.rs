@@ -2,9 +2,9 @@
 
 use super::batch::Batch;
 use super::segments::Segment;
+use crate::engine::drafts::MAX_VERIFIED;
 use crate::engine::memory::buffers::Buffers;
 use crate::engine::memory::layout::padded;
-use crate::engine::memory::sizes::MAX_VERIFIED;
 use crate::gpu::Gpu;
 use crate::kernels::next_rows::FROM_HISTORY;
 

@@ -11,13 +11,16 @@ mod pace;
 pub use counts::DraftCounts;
 pub(super) use cuts::Cuts;
 
-use super::memory::sizes::MAX_VERIFIED;
 use crate::error::{Error, Result};
 use crate::kernels::draw::NO_TOKEN;
 use crate::reference::Output;
 use crate::schedule::{TextRules, Walk};
 use ngrams::Match;
 use pace::Pace;
+
+/// Rows of a verification at most: so many get the bits of a row alone
+/// ([`Target::few_rows`](crate::gpu::Target::few_rows)), and a text is what it is without guesses.
+pub(super) const MAX_VERIFIED: usize = 8;
 
 /// Where guesses come from, and how many are verified at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

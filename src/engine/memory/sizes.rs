@@ -1,5 +1,6 @@
 //! Sizes of a session, and their bounds.
 
+use crate::engine::drafts::MAX_VERIFIED;
 use crate::engine::options::{Logits, Options};
 use crate::kernels::KvType;
 
@@ -11,10 +12,6 @@ const FIRST_ROOM: usize = 256;
 
 /// Rows that one submission computes at most.
 pub const MAX_BATCH: usize = 128;
-
-/// Rows of a verification at most: so many get the bits of a row alone
-/// ([`Target::few_rows`](crate::gpu::Target::few_rows)), and a text is what it is without guesses.
-pub const MAX_VERIFIED: usize = 8;
 
 /// Memory for logits is kept below this, by giving logits to fewer rows at a time.
 const MAX_LOGITS_BYTES: usize = 64 << 20;
