@@ -44,12 +44,6 @@ impl StopRules {
             interrupt: Arc::default(),
         }
     }
-
-    /// These rules for a turn of a chat, which the template's token ends, too.
-    pub fn of_turn(mut self, model: &Model) -> Self {
-        self.eos.extend(model.turn_end());
-        self
-    }
 }
 
 /// Positions of a prompt that are run between two looks at [`StopRules::interrupt`].

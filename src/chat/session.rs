@@ -11,6 +11,7 @@ use crate::model::Model;
 use crate::model::chat_template::{ChatTemplate, Variables};
 use crate::model::plain_content::PlainContent;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::turn_end::turn_end;
 
 /// A conversation with a model.
 pub struct ChatSession<'m> {
@@ -94,6 +95,11 @@ impl<'m> ChatSession<'m> {
     pub fn with_variables(self, variables: &Variables) -> Result<Self> {
         let template = self.template.with_variables(variables)?;
         Ok(Self { template, ..self })
+    }
+
+    /// The token that ends an answer as the chat template writes it.
+    pub fn turn_end(&self) -> Option<u32> {
+        turn_end(&self.template, &self.tokenizer)
     }
 
     /// The model's tokenizer.

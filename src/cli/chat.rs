@@ -109,12 +109,16 @@ pub fn main(args: Args) -> Result<()> {
     if lines.is_terminal() {
         stderr::line("`/help` lists the commands");
     }
+    let turn_end = session.turn_end();
+    let rules = args
+        .generation
+        .turn_rules(&model, turn_end, Arc::clone(&interrupt));
     let mut chat = Chat {
         model: &model,
         session,
         options: AnswerOptions {
             sampling,
-            rules: args.generation.turn_rules(&model, Arc::clone(&interrupt)),
+            rules,
             shift: args.ctx_shift,
         },
         interrupt: Arc::clone(&interrupt),

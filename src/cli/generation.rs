@@ -96,28 +96,27 @@ impl GenerationArgs {
 
     /// When a text ends; `interrupt` ends it from outside.
     pub fn stop_rules(&self, model: &Model, interrupt: Arc<AtomicBool>) -> StopRules {
-        self.over(
-            StopRules::of(model, max_tokens(self.max_tokens, model)),
-            interrupt,
-        )
-    }
-
-    /// When an answer of a chat ends.
-    pub fn turn_rules(&self, model: &Model, interrupt: Arc<AtomicBool>) -> StopRules {
-        let rules = StopRules::of(model, max_tokens(self.max_tokens, model));
-        self.over(rules.of_turn(model), interrupt)
-    }
-
-    fn over(&self, rules: StopRules, interrupt: Arc<AtomicBool>) -> StopRules {
         let strings = self.stop.iter().filter(|s| !s.is_empty());
         let mut rules = StopRules {
             strings: strings.cloned().collect(),
             interrupt,
-            ..rules
+            ..StopRules::of(model, max_tokens(self.max_tokens, model))
         };
         if self.ignore_eos {
             rules.eos.clear();
         }
+        rules
+    }
+
+    /// When an answer of a chat ends: at `turn_end`, too, the token of the chat template.
+    pub fn turn_rules(
+        &self,
+        model: &Model,
+        turn_end: Option<u32>,
+        interrupt: Arc<AtomicBool>,
+    ) -> StopRules {
+        let mut rules = self.stop_rules(model, interrupt);
+        rules.eos.extend(turn_end.filter(|_| !self.ignore_eos));
         rules
     }
 }

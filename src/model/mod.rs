@@ -33,7 +33,7 @@ pub mod stored;
 pub mod synthetic;
 pub mod tensor;
 pub mod tokenizer;
-mod turn_end;
+pub mod turn_end;
 mod tying;
 pub mod weights;
 pub mod ztt;

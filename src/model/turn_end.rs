@@ -2,23 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::Model;
 use super::chat_template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 
 /// An answer that no template trims or quotes.
 const ANSWER: &str = "Yes.";
 
-impl Model {
-    /// The special token that the chat template writes after an answer, which ends the model's own
-    /// answers: configs of some models name another one. `None` without a template or a tokenizer,
-    /// and where the template writes no such token.
-    pub fn turn_end(&self) -> Option<u32> {
-        turn_end(&self.chat_template().ok()?, &self.tokenizer().ok()?)
-    }
-}
-
-fn turn_end(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<u32> {
+/// The special token that a chat template writes after an answer, which ends the model's own
+/// answers: configs of some models name another one. `None` where the template writes none.
+pub fn turn_end(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<u32> {
     let message = |role, content| BTreeMap::from([("role", role), ("content", content)]);
     let messages = [message("user", "Is it?"), message("assistant", ANSWER)];
     let text = template.render(&messages, false).ok()?;

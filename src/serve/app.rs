@@ -16,6 +16,7 @@ use crate::model::Model;
 use crate::model::chat_template::{ChatTemplate, Variables};
 use crate::model::plain_content::PlainContent;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::turn_end::turn_end;
 use crate::schedule::TextRules;
 
 /// How a server is set up.
@@ -90,17 +91,20 @@ impl App {
     pub fn new(settings: Settings, model: &Model, backend: &impl Backend) -> Result<Self> {
         let (n_sequences, n_ctx) = (backend.n(), backend.n_ctx());
         let tokenizer = model.tokenizer()?;
+        let template = match settings.variables.is_empty() {
+            true => model.chat_template(),
+            false => Ok(model.chat_template()?.with_variables(&settings.variables)?),
+        };
+        let turns = template.as_ref().ok();
         Ok(Self {
+            turn_end: turns.and_then(|template| turn_end(template, &tokenizer)),
             plain: match settings.plain_content {
                 true => Some(PlainContent::new(&tokenizer)?),
                 false => None,
             },
             max_prompt_bytes: tokenizer.most_bytes(n_ctx),
             tokenizer,
-            template: match settings.variables.is_empty() {
-                true => model.chat_template(),
-                false => Ok(model.chat_template()?.with_variables(&settings.variables)?),
-            },
+            template,
             n_vocab: model.config.vocab,
             n_ctx,
             has_scores: model.config.score.is_some(),
@@ -109,7 +113,6 @@ impl App {
             drafts: backend.drafts(),
             bos: model.bos(),
             eos: model.eos().to_vec(),
-            turn_end: model.turn_end(),
             created: unix_time(),
             admission: Admission::new(settings.max_body),
             queue: Queue::new(settings.n_waiting, n_sequences),
