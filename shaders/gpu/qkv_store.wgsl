@@ -46,6 +46,7 @@ override QK_NORM: u32 = 0u;
 #import shared/head_norm
 #import shared/q8_round
 #import shared/q8_store
+#import shared/store_heads
 
 const WORKGROUP_SIZE: u32 = 64u;
 
@@ -60,18 +61,5 @@ fn main(
     if group.y >= n_listed(params.list) {
         return;
     }
-    let row = listed(params.list, group.y);
-    let scales = width_scales(row, lane);
-    let n_lanes = WORKGROUP_SIZE / HEAD_OCTETS * HEAD_OCTETS;
-    let octet = params.first_output / 8u + group.x * n_lanes + lane;
-    let is_present = lane < n_lanes && 8u * octet < params.first_output + params.n_out;
-    var values = Octet();
-    if is_present {
-        values = normed_octet(row, octet, scales);
-    }
-    if KV_FORMAT == 2u {
-        store_q8(row, octet, values, is_present, lane);
-    } else if is_present {
-        put_qkv(row, position_of(row), 8u * octet, values);
-    }
+    store_heads(listed(params.list, group.y), group.x, lane);
 }

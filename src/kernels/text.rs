@@ -54,6 +54,7 @@ const SHARED: &[(&str, &str)] = shared![
     "row_moments",
     "rows",
     "soft_cap",
+    "store_heads",
     "weight_format",
     "weights",
     "weights_texture",
