@@ -170,10 +170,9 @@ impl<'e, 'm> Decoding<'e, 'm> {
     /// Submits the next pass, and those after it that are surely wanted: none where there are
     /// guesses, which wait for the tokens under way.
     async fn submit_ahead(&mut self) -> Result<()> {
-        let most = match self.guess() {
-            Some(_) => 1,
-            None => self.engine.ahead(),
-        };
+        // Where nothing is under way, nothing was guessed just before.
+        let waits = !self.engine.under_way.is_empty() && self.guess().is_some();
+        let most = if waits { 1 } else { self.engine.ahead() };
         let mut row = Row {
             sequence: 0,
             id: None,
