@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use ztt_wgpu::Error;
 use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
 use ztt_wgpu::engine::{DeviceModel, Drafts, Engine, Logits, Options, Row, Wants};
-use ztt_wgpu::generate::{Finish, StopRules, Summary, Token, generate};
+use ztt_wgpu::generate::{Finish, StopRules, generate};
 use ztt_wgpu::gpu::Gpu;
 use ztt_wgpu::kernels::KvType;
 use ztt_wgpu::model::config::{ExitRule, KvPolicy};
@@ -17,6 +17,7 @@ use ztt_wgpu::model::{BUILTIN, Fetch, Model};
 
 use crate::adapter;
 use crate::compare::same;
+use crate::generated::{Asked, Generated};
 use crate::program::{Checkpoint, json_lines, run, succeed};
 
 pub fn trials() -> Vec<Trial> {
@@ -55,15 +56,6 @@ struct Case {
     wanted: usize,
     /// Batches under way at a time.
     ahead: usize,
-}
-
-/// The result of a generation, and the state of the engine after it.
-struct Generated {
-    tokens: Vec<Token>,
-    summary: Summary,
-    n_positions: usize,
-    /// The logits of a further token, where the context has room for it.
-    after: Vec<f32>,
 }
 
 impl Fixture {
@@ -118,55 +110,21 @@ impl Fixture {
             eos: case.eos.clone(),
             strings: case.stop.clone(),
         };
-        let mut tokens = Vec::new();
-        let receive = |token: &Token| {
-            tokens.push(token.clone());
-            match tokens.len() < case.wanted {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        };
         let tokenizer = self.model.tokenizer()?;
-        let summary = pollster::block_on(generate(
-            &mut engine,
-            Some(&tokenizer),
-            &self.prompt,
-            &mut Sampler::new(sampling, &self.prompt),
-            &rules,
-            receive,
-        ))?;
-        let n_positions = engine.n_positions();
-        let after = match n_positions < case.n_ctx {
-            true => pollster::block_on(engine.forward(&[7], Logits::Last))?,
-            false => Vec::new(),
+        let asked = Asked {
+            tokenizer: Some(&tokenizer),
+            prompt: &self.prompt,
+            sampling,
+            rules,
+            wanted: case.wanted,
         };
-        Ok(Generated {
-            tokens,
-            summary,
-            n_positions,
-            after: after.into_iter().flat_map(|o| o.logits).collect(),
-        })
+        Generated::by(&mut engine, asked)
     }
 
     /// Generates on both sides, which must agree, and returns the device's.
     fn check(&self, what: &str, case: &Case) -> Result<Generated> {
         let (host, device) = (self.generate(case, true)?, self.generate(case, false)?);
-        let shown = |g: &Generated| -> Vec<String> {
-            g.tokens.iter().map(|token| format!("{token:?}")).collect()
-        };
-        same(&format!("{what}: tokens"), &shown(&device), &shown(&host))?;
-        let counts = |g: &Generated| {
-            let s = &g.summary;
-            let counted = (s.n_generated, s.n_passes, s.exits.clone(), g.n_positions);
-            (s.finish, counted)
-        };
-        ensure!(
-            counts(&device) == counts(&host),
-            "{what}: {:?}, on the host {:?}",
-            counts(&device),
-            counts(&host)
-        );
-        same(&format!("{what}: what follows"), &device.after, &host.after)?;
+        device.equals(what, &host)?;
         let (work, host_work) = (&device.summary.work, &host.summary.work);
         let n_passes = device.summary.n_passes as u64;
         ensure!(

@@ -22,6 +22,7 @@ mod families;
 mod faults;
 mod fit;
 mod fixtures;
+mod generated;
 mod golden;
 mod growth;
 mod hostile_tokenizers;

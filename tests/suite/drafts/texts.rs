@@ -1,19 +1,18 @@
 //! Texts with guesses against texts without: tokens, counts and the cache after them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use ztt_wgpu::engine::sampling::{Sampler, SamplingOptions};
-use ztt_wgpu::engine::{DraftCounts, Drafts, Logits, Options};
-use ztt_wgpu::generate::{Finish, StopRules, Summary, Token, generate};
+use ztt_wgpu::engine::sampling::SamplingOptions;
+use ztt_wgpu::engine::{DraftCounts, Drafts, Options};
+use ztt_wgpu::generate::{Finish, StopRules};
 use ztt_wgpu::gpu::Gpu;
 
 use super::{Fixture, MODELS, drafts, greedy, samplers};
 use crate::adapter;
-use crate::compare::same;
 use crate::fixtures::trial;
+use crate::generated::{Asked, Generated};
 use crate::models::SMOLLM2;
 use crate::thorough;
 
@@ -57,14 +56,6 @@ struct Case {
     wanted: usize,
 }
 
-struct Generated {
-    tokens: Vec<Token>,
-    summary: Summary,
-    n_positions: usize,
-    /// The logits of a further token, where the context has room for it.
-    after: Vec<f32>,
-}
-
 fn generated(fixture: &Fixture, case: &Case, drafts: Drafts) -> Result<Generated> {
     let options = Options {
         drafts,
@@ -77,33 +68,14 @@ fn generated(fixture: &Fixture, case: &Case, drafts: Drafts) -> Result<Generated
         eos: case.eos.clone(),
         strings: Vec::new(),
     };
-    let mut tokens = Vec::new();
-    let receive = |token: &Token| {
-        tokens.push(token.clone());
-        match tokens.len() < case.wanted {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        }
+    let asked = Asked {
+        tokenizer: None,
+        prompt: &case.prompt,
+        sampling: case.sampling.clone(),
+        rules,
+        wanted: case.wanted,
     };
-    let summary = pollster::block_on(generate(
-        &mut engine,
-        None,
-        &case.prompt,
-        &mut Sampler::new(case.sampling.clone(), &case.prompt),
-        &rules,
-        receive,
-    ))?;
-    let n_positions = engine.n_positions();
-    let after = match n_positions < options.n_ctx {
-        true => pollster::block_on(engine.forward(&[7], Logits::Last))?,
-        false => Vec::new(),
-    };
-    Ok(Generated {
-        tokens,
-        summary,
-        n_positions,
-        after: after.into_iter().flat_map(|o| o.logits).collect(),
-    })
+    Generated::by(&mut engine, asked)
 }
 
 /// Generates with guesses and without, which must agree. Returns how the guesses turned out.
@@ -112,23 +84,7 @@ fn check(what: &str, fixture: &Fixture, case: &Case) -> Result<DraftCounts> {
     let plain = generated(fixture, case, Drafts::NONE)?;
     let drafted = generated(fixture, case, drafts)?;
     let what = format!("{what}, {drafts:?}");
-    let shown = |g: &Generated| -> Vec<String> {
-        g.tokens.iter().map(|token| format!("{token:?}")).collect()
-    };
-    same(&format!("{what}: tokens"), &shown(&drafted), &shown(&plain))?;
-    let counts = |g: &Generated| {
-        let s = &g.summary;
-        let counted = (s.n_generated, s.n_passes, s.exits.clone(), g.n_positions);
-        (s.finish, counted)
-    };
-    ensure!(
-        counts(&drafted) == counts(&plain),
-        "{what}: {:?}, without guesses {:?}",
-        counts(&drafted),
-        counts(&plain)
-    );
-    let after = format!("{what}: what follows");
-    same(&after, &drafted.after, &plain.after)?;
+    drafted.equals(&what, &plain)?;
     ensure!(
         plain.summary.drafts.is_none(),
         "{what}: counts without guesses"
